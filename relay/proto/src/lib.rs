@@ -1,1 +1,14 @@
-//! placeholder
+//! What is decided. The whole relay logic of one shard, without clock, socket, disk, thread or random order:
+//! `Shard::handle(now, event, effects)`, one event at a time, then `poll_transmit(session)` on the hot path.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod effect;
+pub mod event;
+pub mod limits;
+
+pub use effect::{Effect, Effects};
+pub use event::{Event, Now};
+pub use limits::Limits;

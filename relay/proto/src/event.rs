@@ -1,0 +1,88 @@
+//! Everything that can happen to a shard: a closed list. One event is handled whole before the next.
+
+use alloc::string::String;
+use core::net::IpAddr;
+
+use schema_wire::peer::PeerFrame;
+use schema_wire::publication::Shared;
+use schema_wire::record::{Change, StoreReply};
+use schema_wire::v1::ClientFrame;
+use schema_wire::{ConversationId, DeviceId, Disconnect, Encoding, Refused, SessionId, ShardId, UserId};
+
+/// The time as the caller sees it, once per event.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Now {
+    /// Monotonic microseconds since an arbitrary start; never goes back.
+    pub mono_us: u64,
+    /// Unix milliseconds; may jump.
+    pub unix_ms: u64,
+}
+
+/// How a client is connected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    WebSocket,
+    Quic,
+}
+
+/// What a verified access token says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claims {
+    pub user: UserId,
+    pub device: DeviceId,
+    /// Unix seconds.
+    pub issued_at: u64,
+    /// Unix seconds.
+    pub expires_at: u64,
+}
+
+/// The number by which an effect's answer finds its way back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A transport finished its handshake; Hello is due. The caller chooses the session id and never reuses it.
+    Connected {
+        session: SessionId,
+        transport: Transport,
+        encoding: Encoding,
+        address: Option<IpAddr>,
+        /// `Authorization: Bearer` of the upgrade.
+        bearer: Option<String>,
+    },
+    /// One decoded frame. `early`: it came in 0-RTT data, which an attacker may replay.
+    Received { session: SessionId, frame: ClientFrame, early: bool },
+    /// A frame that could not be decoded (the transport itself is intact).
+    Undecodable { session: SessionId },
+    /// The transport is gone.
+    Disconnected { session: SessionId },
+    /// Answer to `Effect::Verify`.
+    Verified { session: SessionId, verdict: Result<Claims, Refused> },
+    /// Answer to `Effect::Store`.
+    Stored { ticket: Ticket, reply: StoreReply },
+    /// From another shard of this node.
+    Peer { from: ShardId, frame: PeerFrame },
+    /// From another node: a hint that this was appended there. Only sent to the conversation's home shard.
+    Forwarded { publication: Shared },
+    /// From the change log or an operator. Every shard gets every one.
+    Changed { change: Change },
+    /// Operator control. Every shard gets every one.
+    Control { control: Control },
+    /// The moment `Shard::next_timeout` named has come (or earlier: that does no harm).
+    Timeout,
+}
+
+/// What an operator can ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Control {
+    /// Close all sessions of a user.
+    DisconnectUser { user: UserId, with: Disconnect },
+    /// Close all sessions of one device.
+    DisconnectDevice { user: UserId, device: DeviceId, with: Disconnect },
+    /// Stop taking sessions and publishes, tell everybody, finish, close. Milliseconds.
+    Drain { reconnect_after_ms: u32, alternate: String, deadline_ms: u32 },
+    /// Forget what is cached of a conversation.
+    Forget { conversation: ConversationId },
+}

@@ -1,0 +1,97 @@
+//! Every bound of the relay logic, with the answer when it is reached. No queue or table exists without one.
+
+/// Bounds of one shard. Tests and the simulator make them small.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Sessions on one shard. Beyond: disconnect `OVERLOADED`.
+    pub sessions: usize,
+    /// Frames waiting in one outbox. Beyond: disconnect `SLOW_READER`.
+    pub outbox_frames: usize,
+    /// Bytes waiting in one outbox. Beyond: disconnect `SLOW_READER`.
+    pub outbox_bytes: usize,
+    /// Ephemeral frames in one outbox. Beyond: dropped.
+    pub outbox_ephemeral: usize,
+    /// Subscriptions of one session. Beyond: refusal `TOO_MANY`.
+    pub subscriptions: usize,
+    /// Store requests under way for one session. Beyond: refusal `TOO_MANY`.
+    pub requests: usize,
+    /// Resume entries in Hello. Beyond: refusal `TOO_MANY`.
+    pub resume: usize,
+    /// Watched conversations of one session. Beyond: refusal `TOO_MANY`.
+    pub watched_conversations: usize,
+    /// Watched users of one session. Beyond: refusal `TOO_MANY`.
+    pub watched_users: usize,
+    /// Appends under way on one home shard. Beyond: refusal `BUSY`.
+    pub appends: usize,
+    /// Appends under way of one conversation. Beyond: refusal `BUSY`.
+    pub conversation_appends: usize,
+    /// Publications kept in memory per followed conversation, for those who catch up. Beyond: the oldest goes.
+    pub tail_publications: usize,
+    /// Publications held back per conversation while a gap is repaired or members are looked up. Beyond: read again from the store.
+    pub held_publications: usize,
+    /// Largest body of a message, in bytes. Beyond: refusal `TOO_LARGE`.
+    pub body_bytes: usize,
+    /// Entries of one page from the store.
+    pub page: u32,
+    /// Largest page a client may ask for; larger ones are cut to it.
+    pub page_max: u32,
+    /// How far behind the head a subscription may begin. Beyond: refusal `TOO_FAR_BEHIND`.
+    pub behind: u64,
+    /// Durable publishes of one user per window. Beyond: refusal `RATE_LIMITED`.
+    pub publish_limit: u32,
+    /// The window, in seconds.
+    pub publish_window_s: u32,
+    /// Ephemeral events of one session per second. Beyond: dropped.
+    pub ephemeral_per_s: u32,
+    /// Refused or undecodable frames of one session per minute. Beyond: disconnect `ABUSIVE`.
+    pub refusals_per_min: u32,
+    /// Hello must come within this, in milliseconds. Beyond: disconnect `HANDSHAKE_TIMEOUT`.
+    pub hello_ms: u64,
+    /// Silence of a session, in milliseconds. Beyond: disconnect `IDLE_TIMEOUT`.
+    pub idle_ms: u64,
+    /// How long a home waits for a missing offset before it reads the store, in milliseconds.
+    pub gap_ms: u64,
+    /// How often a home compares its heads with the store when there are other nodes, in milliseconds; 0: never.
+    pub heads_ms: u64,
+    /// Members above which typing and shared cursors become counts.
+    pub individual_members: u32,
+    /// How long typing and cursor events are gathered before they go out, in milliseconds.
+    pub coalesce_ms: u64,
+    /// A presence lease, in milliseconds.
+    pub lease_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 100_000,
+            outbox_frames: 2_048,
+            outbox_bytes: 4 * 1024 * 1024,
+            outbox_ephemeral: 64,
+            subscriptions: 1_024,
+            requests: 64,
+            resume: 256,
+            watched_conversations: 64,
+            watched_users: 256,
+            appends: 16_384,
+            conversation_appends: 4_096,
+            tail_publications: 128,
+            held_publications: 1_024,
+            body_bytes: 64 * 1024,
+            page: 100,
+            page_max: 200,
+            behind: 10_000,
+            publish_limit: 100,
+            publish_window_s: 60,
+            ephemeral_per_s: 20,
+            refusals_per_min: 120,
+            hello_ms: 10_000,
+            idle_ms: 90_000,
+            gap_ms: 100,
+            heads_ms: 0,
+            individual_members: 100,
+            coalesce_ms: 250,
+            lease_ms: 30_000,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The data plane's view of the store. Implementations: SQLite (embedded) and PostgreSQL.
+//! Futures belong to no runtime: they may be awaited on tokio, tokio-uring or glommio alike.
+
+use std::future::Future;
+
+use schema_wire::record::{Append, Appended, Change, StoreFault, StoreReply, StoreRequest};
+
+/// How far a poller has read the change log. Opaque; starts at `ChangePosition::default()` = "from now".
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ChangePosition(pub Option<Vec<u8>>);
+
+/// What the relay needs of a store.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// Appends a batch in one transaction: all outcomes, in order, once it is durable; or a fault, and nothing happened.
+    fn append(&self, batch: Vec<Append>) -> impl Future<Output = Result<Vec<Appended>, StoreFault>> + Send;
+
+    /// Answers any other request (`StoreRequest::Append` is answered like a batch of one).
+    fn ask(&self, request: StoreRequest) -> impl Future<Output = StoreReply> + Send;
+
+    /// Changes committed after `after`, oldest first, and where to go on. Never skips a late commit.
+    fn changes(
+        &self,
+        after: ChangePosition,
+        limit: u32,
+    ) -> impl Future<Output = Result<(Vec<Change>, ChangePosition), StoreFault>> + Send;
+
+    /// Whether the store answers and is writable (for readiness).
+    fn check(&self) -> impl Future<Output = Result<(), StoreFault>> + Send;
+}

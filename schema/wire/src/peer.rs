@@ -1,0 +1,47 @@
+//! What one shard says to another on the same node: references, never copies of payload.
+
+use crate::id::{ConversationId, Generation, Offset, PublishKey, SessionId, UserId};
+use crate::publication::Shared;
+use crate::record::{Append, Appended, StoreFault};
+use crate::v1::PresenceState;
+
+/// A frame between shards. The sender's shard number travels beside it. Delivery is reliable and in order
+/// between two shards of a living process.
+#[derive(Clone, Debug)]
+pub enum PeerFrame {
+    /// Session's shard → home: append this.
+    Append { session: SessionId, request: u64, append: Append },
+    /// Home → session's shard: what became of it.
+    Appended {
+        session: SessionId,
+        request: u64,
+        conversation: ConversationId,
+        publish_key: PublishKey,
+        outcome: Result<Appended, StoreFault>,
+    },
+    /// Session's shard → home: this shard has subscribers now.
+    Follow { conversation: ConversationId },
+    /// Session's shard → home: the last subscriber left.
+    Unfollow { conversation: ConversationId },
+    /// Home → session's shard: every publication from `next` on will come, in order, none left out.
+    Following { conversation: ConversationId, generation: Generation, next: Offset },
+    /// Home → following shards: one durable message.
+    Publication(Shared),
+    /// Session's shard → home → following shards: an ephemeral event of a conversation.
+    Ephemeral { conversation: ConversationId, from: SessionId, user: UserId, event: Ephemeral },
+    /// Session's shard → the user's presence home: state of one session, `None` when it ended.
+    Present { user: UserId, session: SessionId, state: Option<PresenceState> },
+    /// Session's shard → presence home: this shard does (not) watch the user.
+    WatchUser { user: UserId, watching: bool },
+    /// Presence home → watching shards: what the user shows now. Unix milliseconds.
+    PresenceOf { user: UserId, state: PresenceState, seen_at: u64 },
+    /// Presence home → shards with sessions of the user: how many shards share the user's message limit.
+    Share { user: UserId, shards: u16 },
+}
+
+/// An event that is never stored.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Ephemeral {
+    Typing { active: bool },
+    Cursor { offset: Offset },
+}
