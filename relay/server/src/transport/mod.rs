@@ -1,0 +1,4 @@
+//! Bytes to frames and back, without meaning: what a frame says is decided in `relay-proto`.
+
+pub mod http;
+pub mod websocket;
