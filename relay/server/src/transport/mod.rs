@@ -1,4 +1,6 @@
 //! Bytes to frames and back, without meaning: what a frame says is decided in `relay-proto`.
 
 pub mod http;
+pub mod networks;
+pub mod proxy;
 pub mod websocket;
