@@ -1,1 +1,48 @@
-fn main() {}
+//! `cargo x …`: everything a developer or CI runs. Each task is a sequence of real commands, printed before it runs.
+
+#[cfg(feature = "codegen")]
+mod codegen;
+mod prerequisites;
+mod run;
+mod tasks;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "cargo x TASK
+
+  test              install or name what is missing, then pass all tests
+  check             formatting, clippy, tidy
+  sim --seeds N     simulate N seeds, then look for every planted fault
+  sim SEED          replay one seed
+  trace SEED --conversation C
+                    one conversation's messages, step by step
+  drill --kills N   real processes, real clients, kill -9
+  fuzz              replay the committed corpora
+  codegen           protobuf messages from schema/wire/proto
+  bench             benchmarks";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (task, rest) = args.split_first().map_or(("", &[][..]), |(t, r)| (t.as_str(), r));
+    let done = match task {
+        "test" => tasks::test(rest),
+        "check" => tasks::check(),
+        "sim" => tasks::sim(rest),
+        "trace" => tasks::trace(rest),
+        "drill" => tasks::drill(rest),
+        "fuzz" => tasks::fuzz(),
+        "codegen" => tasks::codegen(),
+        "bench" => tasks::bench(rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

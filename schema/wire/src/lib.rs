@@ -5,6 +5,7 @@
 extern crate alloc;
 
 #[allow(missing_debug_implementations, clippy::all, clippy::unwrap_used)]
+#[rustfmt::skip]
 mod generated;
 
 pub mod codec;

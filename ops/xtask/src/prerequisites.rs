@@ -1,0 +1,83 @@
+//! What the tests need beyond Rust: installed when that is possible, named with the command when not.
+
+use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+
+use crate::run::{root, run, succeeds};
+
+/// Debian packages by the program that shows they are there.
+const PACKAGES: &[(&str, &str)] =
+    &[("cc", "build-essential"), ("python3", "python3-venv"), ("psql", "postgresql")];
+
+/// Python packages of the independent clients, pinned.
+const PYTHON: &[&str] = &["websockets==17.4", "aioquic==1.7.2"];
+
+/// Makes sure everything is there, and returns the Python interpreter of the independent clients.
+pub fn ensure() -> Result<PathBuf> {
+    debian()?;
+    nextest()?;
+    python()
+}
+
+fn debian() -> Result<()> {
+    let missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(program, package)| {
+            !present(program) || (*package == "postgresql" && server_folder().is_none())
+        })
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if is_root() && present("apt-get") {
+        let mut args = vec!["install", "-y", "--no-install-recommends"];
+        args.extend(&missing);
+        run("apt-get", &["update"])?;
+        return run("apt-get", &args);
+    }
+    bail!(
+        "the tests need these packages; run this and try again:\n  sudo apt-get install -y {}",
+        missing.join(" ")
+    )
+}
+
+fn nextest() -> Result<()> {
+    if succeeds("cargo", &["nextest", "--version"]) {
+        return Ok(());
+    }
+    run("cargo", &["install", "cargo-nextest", "--locked"])
+}
+
+fn python() -> Result<PathBuf> {
+    let venv = root().join("target/python");
+    let python = venv.join("bin/python3");
+    let stamp = venv.join("installed");
+    let wanted = PYTHON.join("\n");
+    if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
+        return Ok(python);
+    }
+    let at = venv.to_string_lossy().into_owned();
+    run("python3", &["-m", "venv", &at])?;
+    let mut args = vec!["-m", "pip", "install", "--quiet"];
+    args.extend(PYTHON);
+    run(&python.to_string_lossy(), &args)?;
+    std::fs::write(&stamp, wanted)?;
+    Ok(python)
+}
+
+fn present(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|p| std::env::split_paths(&p).any(|d| d.join(program).is_file()))
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
+}
+
+/// Folder of a PostgreSQL server's programs, newest first.
+pub fn server_folder() -> Option<PathBuf> {
+    let packaged = (13..=18).rev().map(|v| PathBuf::from(format!("/usr/lib/postgresql/{v}/bin")));
+    packaged
+        .chain([PathBuf::from("/usr/local/bin")])
+        .find(|d: &PathBuf| Path::new(d).join("initdb").is_file())
+}

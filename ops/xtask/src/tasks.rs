@@ -1,0 +1,83 @@
+//! The tasks, each as the commands it consists of.
+
+use anyhow::{Result, bail};
+
+use crate::prerequisites;
+use crate::run::{run, run_with};
+
+/// Seeds that CI simulates.
+const SEEDS: &str = "1000";
+/// Kills that CI survives.
+const KILLS: &str = "20";
+
+/// Everything CI runs. Nothing may be skipped silently.
+pub fn test(rest: &[String]) -> Result<()> {
+    if !rest.is_empty() {
+        bail!("cargo x test takes no arguments; use cargo nextest run for a part");
+    }
+    let python = prerequisites::ensure()?;
+    let python = python.to_string_lossy();
+    check()?;
+    run("cargo", &["build", "--package", "messenger", "--package", "drill", "--package", "sim"])?;
+    run_with(
+        "cargo",
+        &["nextest", "run", "--workspace", "--no-fail-fast"],
+        &[("MESSENGER_TEST_PYTHON", &python)],
+    )?;
+    sim(&["--seeds".into(), SEEDS.into()])?;
+    drill(&["--kills".into(), KILLS.into()])
+}
+
+/// Formatting and lints.
+pub fn check() -> Result<()> {
+    run("cargo", &["fmt", "--check"])?;
+    run("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+/// Simulates seeds, or replays one.
+pub fn sim(rest: &[String]) -> Result<()> {
+    binary("sim", rest)
+}
+
+/// Prints one conversation's steps.
+pub fn trace(rest: &[String]) -> Result<()> {
+    let mut args = vec!["trace".to_string()];
+    args.extend(rest.iter().cloned());
+    binary("sim", &args)
+}
+
+/// Real processes and `kill -9`.
+pub fn drill(rest: &[String]) -> Result<()> {
+    run("cargo", &["build", "--quiet", "--package", "messenger"])?;
+    binary("drill", rest)
+}
+
+/// Replays the committed fuzz corpora.
+pub fn fuzz() -> Result<()> {
+    run("cargo", &["nextest", "run", "--package", "fuzz"])
+}
+
+/// Regenerates the protobuf messages (needs no protoc).
+#[cfg(not(feature = "codegen"))]
+pub fn codegen() -> Result<()> {
+    run("cargo", &["run", "--quiet", "--package", "xtask", "--features", "codegen", "--", "codegen"])
+}
+
+/// Regenerates the protobuf messages (needs no protoc).
+#[cfg(feature = "codegen")]
+pub fn codegen() -> Result<()> {
+    crate::codegen::generate()
+}
+
+/// Benchmarks: criterion for the steps.
+pub fn bench(rest: &[String]) -> Result<()> {
+    let mut args = vec!["bench", "--package", "relay-server"];
+    args.extend(rest.iter().map(String::as_str));
+    run("cargo", &args)
+}
+
+fn binary(package: &str, rest: &[String]) -> Result<()> {
+    let mut args = vec!["run", "--quiet", "--package", package, "--"];
+    args.extend(rest.iter().map(String::as_str));
+    run("cargo", &args)
+}
