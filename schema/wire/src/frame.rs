@@ -39,6 +39,8 @@ struct Encoded {
     /// WebSocket header (unmasked, FIN, binary) and protobuf body, ready for the record layer.
     websocket: Bytes,
     header_len: u8,
+    /// Protobuf body behind its length (RFC 9000 §16 varint), made when the first QUIC client needs it.
+    quic: OnceBox<Bytes>,
     json: OnceBox<Bytes>,
     lane: Lane,
 }
@@ -51,10 +53,16 @@ impl Frame {
         let header_len = write_websocket_header(&mut out, 2, body_len) as u8;
         frame.encode(&mut out);
         debug_assert_eq!(out.len(), usize::from(header_len) + body_len);
-        Self(Arc::new(Encoded { websocket: Bytes::from(out), header_len, json: OnceBox::new(), lane }))
+        Self(Arc::new(Encoded {
+            websocket: Bytes::from(out),
+            header_len,
+            quic: OnceBox::new(),
+            json: OnceBox::new(),
+            lane,
+        }))
     }
 
-    /// The protobuf body alone (QUIC prefixes its length).
+    /// The protobuf body alone.
     pub fn body(&self) -> Bytes {
         self.0.websocket.slice(usize::from(self.0.header_len)..)
     }
@@ -70,6 +78,16 @@ impl Frame {
             Encoding::Proto => &self.0.websocket,
             Encoding::Json => self.0.json.get_or_init(|| Box::new(self.to_json())),
         }
+    }
+
+    /// The body behind its varint length, as it travels on a QUIC stream; made at the first call and kept.
+    pub fn quic(&self) -> &Bytes {
+        self.0.quic.get_or_init(|| {
+            let mut out = Vec::with_capacity(8 + self.body_len());
+            write_quic_varint(&mut out, self.body_len() as u64);
+            out.extend_from_slice(&self.body());
+            Box::new(Bytes::from(out))
+        })
     }
 
     /// Where it travels.
@@ -108,4 +126,54 @@ pub fn write_websocket_header(out: &mut Vec<u8>, opcode: u8, len: usize) -> usiz
         }
     }
     out.len() - before
+}
+
+/// Writes a variable-length integer in its shortest form (RFC 9000 §16).
+///
+/// # Panics
+/// Above 2^62 - 1, which no length reaches.
+pub fn write_quic_varint(out: &mut Vec<u8>, value: u64) {
+    match value {
+        0..=0x3f => out.push(value as u8),
+        0x40..=0x3fff => out.extend_from_slice(&(value as u16 | 0x4000).to_be_bytes()),
+        0x4000..=0x3fff_ffff => out.extend_from_slice(&(value as u32 | 0x8000_0000).to_be_bytes()),
+        _ => {
+            assert!(value < 1 << 62, "a length fits 62 bits");
+            out.extend_from_slice(&(value | 0xc000_0000_0000_0000).to_be_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::{Pong, server_frame};
+
+    fn pong(payload: usize) -> Frame {
+        let pong = Pong { payload: Bytes::from(alloc::vec![7; payload]), ..Default::default() };
+        Frame::new(
+            &ServerFrame { answers: 3, body: Some(server_frame::Body::Pong(pong)), ..Default::default() },
+            Lane::Control,
+        )
+    }
+
+    #[test]
+    fn the_websocket_header_has_the_shortest_length() {
+        for (payload, header) in [(10, 2), (200, 4), (70_000, 10)] {
+            let frame = pong(payload);
+            assert_eq!(frame.websocket(Encoding::Proto).len() - frame.body_len(), header);
+            assert_eq!(ServerFrame::decode_from_slice(&frame.body()).map(|f| f.answers), Ok(3));
+        }
+    }
+
+    #[test]
+    fn every_form_is_made_once_and_shared() {
+        let frame = pong(100);
+        assert!(core::ptr::eq(frame.quic(), frame.clone().quic()));
+        assert_eq!(frame.quic()[0], 0x40, "two-byte varint");
+        assert_eq!(&frame.quic()[2..], &frame.body()[..]);
+        let json = frame.websocket(Encoding::Json);
+        assert_eq!(json[0], 0x81, "a text message");
+        assert!(core::str::from_utf8(&json[4..]).is_ok_and(|t| t.contains("\"answers\":\"3\"")));
+    }
 }
