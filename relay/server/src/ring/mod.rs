@@ -165,6 +165,7 @@ pub struct Ring {
     streams: Slots<Stream>,
     udp_sockets: Slots<UdpSocket>,
     datagram_sends: Slots<Box<Outbound>>,
+    #[expect(clippy::vec_box, reason = "the boxes move between the two as they are")]
     spare_sends: Vec<Box<Outbound>>,
     stream_buffers: BufferRing,
     datagram_buffers: BufferRing,

@@ -140,3 +140,52 @@ impl Ring {
         self.push(entry);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::super::RingConfig;
+    use super::*;
+
+    fn sleep(ring: &mut Ring, event: &mut std::fs::File, wake_after: Option<Duration>) {
+        while !ring.prepare_park(wake_after).unwrap() {
+            ring.turn(&mut |_| {}).unwrap();
+        }
+        event.read_exact(&mut [0; 8]).unwrap();
+        ring.unpark();
+        ring.turn(&mut |_| {}).unwrap();
+    }
+
+    #[test]
+    fn the_timer_wakes_and_can_be_brought_forward() {
+        let mut ring = Ring::new(&RingConfig::default()).unwrap();
+        let mut event = std::fs::File::from(ring.park_fd().unwrap());
+        let far = Duration::from_secs(3600);
+        assert!(ring.prepare_park(Some(far)).unwrap());
+        ring.unpark();
+        assert_eq!(ring.counters().operations_in_flight, 1);
+        let near = Duration::from_millis(5);
+        for _ in 0..3 {
+            sleep(&mut ring, &mut event, Some(near));
+        }
+        assert!(ring.counters().operations_in_flight <= 1, "one timer serves all sleeps");
+    }
+
+    #[test]
+    fn a_call_while_running_keeps_the_shard_awake_once() {
+        let mut ring = Ring::new(&RingConfig::default()).unwrap();
+        let waker = ring.waker();
+        ring.turn(&mut |_| {}).unwrap();
+        waker.wake();
+        waker.wake();
+        assert!(!ring.prepare_park(None).unwrap());
+        ring.turn(&mut |_| {}).unwrap();
+        assert!(ring.prepare_park(None).unwrap());
+        std::thread::spawn(move || waker.wake()).join().unwrap();
+        let mut event = std::fs::File::from(ring.park_fd().unwrap());
+        let mut signals = [0; 8];
+        event.read_exact(&mut signals).unwrap();
+        assert_eq!(u64::from_ne_bytes(signals), 1);
+    }
+}

@@ -250,3 +250,106 @@ impl Ring {
 fn is_passing(errno: i32) -> bool {
     matches!(errno, libc::ECANCELED | libc::EINTR | libc::EAGAIN)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::super::{RingConfig, SendRefusal};
+    use super::*;
+
+    fn pair(ring: &mut Ring) -> (StreamKey, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (ring.add_stream(ours.into()).unwrap(), theirs)
+    }
+
+    fn slab(ring: &Ring, bytes: &[u8]) -> Slab {
+        let mut slab = ring.slab();
+        slab.extend_from_slice(bytes);
+        slab
+    }
+
+    /// Turns until the ring is idle.
+    fn settle(ring: &mut Ring) -> Vec<String> {
+        let mut seen = Vec::new();
+        let mut note = |completion: Completion<'_>| match completion {
+            Completion::Received { bytes, .. } => seen.push(String::from_utf8(bytes.to_vec()).unwrap()),
+            Completion::Eof { .. } => seen.push("eof".to_owned()),
+            Completion::Sent { bytes, .. } => seen.push(format!("sent {bytes}")),
+            Completion::Failed { errno, .. } => seen.push(format!("failed {errno}")),
+            _ => unreachable!("only a stream is on this ring"),
+        };
+        while ring.turn(&mut note).unwrap() > 0 || !ring.prepare_park(None).unwrap() {}
+        ring.unpark();
+        seen
+    }
+
+    #[test]
+    fn a_second_send_waits_for_the_first() {
+        let mut ring = Ring::new(&RingConfig::default()).unwrap();
+        let (key, mut peer) = pair(&mut ring);
+        ring.send(key, slab(&ring, b"one")).map_err(|(refusal, _)| refusal).unwrap();
+        let (refusal, back) = ring.send(key, slab(&ring, b"two")).err().unwrap();
+        assert_eq!((refusal, &back[..]), (SendRefusal::Busy, &b"two"[..]));
+        assert_eq!(settle(&mut ring), ["sent 3"]);
+        ring.send(key, back).map_err(|(refusal, _)| refusal).unwrap();
+        ring.finish(key);
+        assert_eq!(ring.send(key, slab(&ring, b"three")).err().unwrap().0, SendRefusal::Finished);
+        assert_eq!(settle(&mut ring), ["sent 3"]);
+        let mut all = String::new();
+        peer.read_to_string(&mut all).unwrap();
+        assert_eq!(all, "onetwo");
+        assert_eq!(ring.counters().slabs_outstanding, 0);
+    }
+
+    #[test]
+    fn a_paused_stream_receives_only_after_it_is_resumed() {
+        let mut ring = Ring::new(&RingConfig::default()).unwrap();
+        let (key, mut peer) = pair(&mut ring);
+        assert!(settle(&mut ring).is_empty());
+        for _ in 0..3 {
+            ring.pause_recv(key);
+            ring.resume_recv(key);
+            ring.pause_recv(key);
+            assert!(settle(&mut ring).is_empty());
+            peer.write_all(b"waits").unwrap();
+            assert!(settle(&mut ring).is_empty());
+            ring.resume_recv(key);
+            assert_eq!(settle(&mut ring), ["waits"]);
+        }
+        drop(peer);
+        assert_eq!(settle(&mut ring), ["eof"]);
+    }
+
+    #[test]
+    fn a_key_that_outlives_its_stream_is_refused() {
+        let mut ring = Ring::new(&RingConfig::default()).unwrap();
+        let (old, old_peer) = pair(&mut ring);
+        assert!(settle(&mut ring).is_empty());
+        ring.close(old);
+        ring.close(old);
+        assert_eq!(ring.counters().streams, 1, "the receive is still in flight");
+        assert!(settle(&mut ring).is_empty());
+        assert_eq!(ring.counters().streams, 0);
+        let (new, mut peer) = pair(&mut ring);
+        assert_eq!(old.slot().index(), new.slot().index());
+        ring.close(old);
+        assert_eq!(ring.send(old, slab(&ring, b"lost")).err().unwrap().0, SendRefusal::Gone);
+        peer.write_all(b"mine").unwrap();
+        assert_eq!(settle(&mut ring), ["mine"]);
+        drop(old_peer);
+    }
+
+    #[test]
+    fn a_send_that_the_peer_never_reads_ends_with_its_stream() {
+        let mut ring = Ring::new(&RingConfig::default()).unwrap();
+        let (key, peer) = pair(&mut ring);
+        ring.send(key, slab(&ring, &vec![0; 8 << 20])).map_err(|(refusal, _)| refusal).unwrap();
+        assert!(settle(&mut ring).is_empty());
+        ring.close(key);
+        assert!(settle(&mut ring).is_empty());
+        assert_eq!((ring.counters().streams, ring.counters().operations_in_flight), (0, 0));
+        drop(peer);
+    }
+}
