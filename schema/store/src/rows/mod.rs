@@ -1,0 +1,7 @@
+//! Row types of the account side, independent of the database behind them.
+
+pub mod account;
+pub mod conversation;
+pub mod device;
+pub mod export;
+pub mod role;
