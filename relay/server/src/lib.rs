@@ -2,5 +2,6 @@
 //! Runs one shard per core; glommio and quinn are named here and nowhere else.
 
 pub mod access;
+pub mod metrics;
 pub mod ring;
 pub mod transport;
