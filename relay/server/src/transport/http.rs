@@ -89,6 +89,12 @@ impl HeadBuffer {
         rest
     }
 
+    /// Drops the head's `length` bytes and keeps what followed as the beginning of the next head.
+    pub fn next(&mut self, length: usize) {
+        let bytes = self.take_rest(length);
+        self.bytes = bytes;
+    }
+
     fn check(&mut self, at: usize) -> Result<(), Status> {
         if at >= HEAD_BYTES_MAX {
             return Err(Status::TOO_LARGE);
