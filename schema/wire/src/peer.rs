@@ -1,6 +1,7 @@
 //! What one shard says to another on the same node: references, never copies of payload.
 
-use crate::id::{ConversationId, Generation, Offset, PublishKey, SessionId, UserId};
+use crate::disconnect::Disconnect;
+use crate::id::{ConversationId, DeviceId, Generation, Offset, PublishKey, SessionId, UserId};
 use crate::publication::Shared;
 use crate::record::{Append, Appended, StoreFault};
 use crate::v1::PresenceState;
@@ -30,13 +31,18 @@ pub enum PeerFrame {
     /// Session's shard → home → following shards: an ephemeral event of a conversation.
     Ephemeral { conversation: ConversationId, from: SessionId, user: UserId, event: Ephemeral },
     /// Session's shard → the user's presence home: state of one session, `None` when it ended.
-    Present { user: UserId, session: SessionId, state: Option<PresenceState> },
+    Present { user: UserId, device: DeviceId, session: SessionId, state: Option<PresenceState> },
+    /// Presence home → session's shard: close this session.
+    Close { session: SessionId, with: Disconnect },
     /// Session's shard → presence home: this shard does (not) watch the user.
     WatchUser { user: UserId, watching: bool },
     /// Presence home → watching shards: what the user shows now. Unix milliseconds.
     PresenceOf { user: UserId, state: PresenceState, seen_at: u64 },
-    /// Presence home → shards with sessions of the user: how many shards share the user's message limit.
-    Share { user: UserId, shards: u16 },
+    /// Presence home → shards with sessions of the user: how many durable publishes of the user this shard may accept
+    /// in any one window. `None`: accept no more for now and answer with `Spent`.
+    Share { user: UserId, allowance: Option<u32> },
+    /// Session's shard → presence home: how many publishes of the user it accepted within the last window.
+    Spent { user: UserId, spent: u32 },
 }
 
 /// An event that is never stored.

@@ -65,8 +65,8 @@ pub enum StoreRequest {
     Members { conversation: ConversationId, since: u64 },
     /// Newest offsets, in the order asked.
     Heads { conversations: Vec<ConversationId> },
-    /// A page of the user's own stream.
-    UserEvents { user: UserId, from: Offset, limit: u32 },
+    /// A page of the user's own stream: what follows `after`, whose generation tells whether it still exists.
+    UserEvents { user: UserId, after: Position, limit: u32 },
     /// Move a read cursor forward, and tell the user's other devices through the user's stream.
     MoveCursor { user: UserId, device: DeviceId, conversation: ConversationId, offset: Offset },
     /// Which of `others` share a conversation with `user`.
@@ -82,7 +82,10 @@ pub enum StoreReply {
     Recover(Page),
     Read(Page),
     Members(MembersDelta),
-    Heads(Vec<Offset>),
+    Heads {
+        generation: Generation,
+        heads: Vec<Offset>,
+    },
     UserEvents(UserEventPage),
     /// Whether the cursor moved (false: it was there or further already), and whether the user is a member at all.
     MoveCursor {
