@@ -3,4 +3,6 @@
 pub mod http;
 pub mod networks;
 pub mod proxy;
+pub mod quic;
+pub mod steer;
 pub mod websocket;
