@@ -1,0 +1,9 @@
+//! The QUIC endpoint against an independent client, on a virtual clock and on real sockets.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod abuse;
+mod client;
+mod frames;
+mod life;
+mod resume;
+mod world;
