@@ -7,8 +7,7 @@
 use super::quic::{CONNECTION_ID_BYTES, SHARD_OFFSET};
 use std::io;
 use std::mem::size_of;
-use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Short header: flags, then the destination id (RFC 9000 section 17.3).
 const SHORT_ID_OFFSET: u32 = 1;
@@ -21,29 +20,20 @@ const HEADER_BYTES_MIN: u32 = 1 + CONNECTION_ID_BYTES as u32;
 /// Names no socket of any group: the kernel then falls back to its hash.
 const NO_SHARD: u32 = u32::MAX;
 
-/// Binds one UDP socket per shard to `address`, in the order of the shards, and attaches the steering
-/// program. All are bound here because a socket's place in the group is the order of binding; closing
-/// one of them reorders the group, so they are closed together. Port 0 picks one port for all.
-pub fn bind_group(address: SocketAddr, shards: u8) -> io::Result<Vec<UdpSocket>> {
-    let mut address = address;
-    let mut sockets: Vec<UdpSocket> = Vec::with_capacity(shards.into());
-    for _ in 0..shards {
-        let socket = bind_reuseport(address)?;
-        address = socket.local_addr()?;
-        sockets.push(socket);
-    }
-    if let Some(first) = sockets.first() {
-        use std::os::fd::AsFd;
-        attach(first.as_fd(), shards)?;
-    }
-    Ok(sockets)
-}
-
-/// Attaches the program to the reuseport group of `socket`.
-pub fn attach(socket: BorrowedFd<'_>, shards: u8) -> io::Result<()> {
+/// Attaches the program to a group of UDP sockets that share one address by SO_REUSEPORT.
+///
+/// `sockets` is the whole group, one per shard, in the order in which they were bound: the kernel counts
+/// them so. Closing one of them reorders the group, so they are closed together.
+pub fn attach(sockets: &[OwnedFd]) -> io::Result<()> {
+    let Some(any) = sockets.first() else { return Ok(()) };
+    let shards = u8::try_from(sockets.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
     let mut code = program(shards);
     let filter = libc::sock_fprog { len: code.len() as u16, filter: code.as_mut_ptr() };
-    set_option(socket, libc::SO_ATTACH_REUSEPORT_CBPF, &filter)
+    let length = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    let (option, value) = (libc::SO_ATTACH_REUSEPORT_CBPF, (&raw const filter).cast());
+    // SAFETY: the pointer and the length describe a filter that lives past the call; the kernel copies it.
+    let result = unsafe { libc::setsockopt(any.as_raw_fd(), libc::SOL_SOCKET, option, value, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// One instruction with its two jump distances.
@@ -75,64 +65,11 @@ fn program(shards: u8) -> [libc::sock_filter; 12] {
     ]
 }
 
-fn bind_reuseport(address: SocketAddr) -> io::Result<UdpSocket> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    // SAFETY: socket(2) takes three integers and gives a new descriptor or -1.
-    let fd = unsafe { libc::socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is new and owned by nobody else.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    set_option(std::os::fd::AsFd::as_fd(&socket), libc::SO_REUSEPORT, &1i32)?;
-    bind(&socket, address)?;
-    Ok(UdpSocket::from(socket))
-}
-
-fn bind(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
-    match address {
-        SocketAddr::V4(v4) => bind_raw(
-            socket,
-            &libc::sockaddr_in {
-                sin_family: libc::AF_INET as libc::sa_family_t,
-                sin_port: v4.port().to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
-                sin_zero: [0; 8],
-            },
-        ),
-        SocketAddr::V6(v6) => bind_raw(
-            socket,
-            &libc::sockaddr_in6 {
-                sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                sin6_port: v6.port().to_be(),
-                sin6_flowinfo: v6.flowinfo(),
-                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
-                sin6_scope_id: v6.scope_id(),
-            },
-        ),
-    }
-}
-
-/// `T` is the sockaddr structure of the socket's family.
-fn bind_raw<T>(socket: &OwnedFd, address: &T) -> io::Result<()> {
-    let length = size_of::<T>() as libc::socklen_t;
-    // SAFETY: the pointer and the length describe one live, initialised sockaddr.
-    let result = unsafe { libc::bind(socket.as_raw_fd(), std::ptr::from_ref(address).cast(), length) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// `T` is what socket(7) documents for `option`.
-fn set_option<T>(socket: BorrowedFd<'_>, option: libc::c_int, value: &T) -> io::Result<()> {
-    let length = size_of::<T>() as libc::socklen_t;
-    let value = std::ptr::from_ref(value).cast();
-    // SAFETY: the pointer and the length describe one live, initialised value, which the kernel copies.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::socket::open_udp;
+    use std::net::{SocketAddr, UdpSocket};
 
     const SHARDS: u8 = 4;
 
@@ -152,7 +89,9 @@ mod tests {
     }
 
     fn group() -> (Vec<UdpSocket>, SocketAddr) {
-        let sockets = bind_group("127.0.0.1:0".parse().unwrap(), SHARDS).unwrap();
+        let sockets = open_udp("127.0.0.1:0".parse().unwrap(), SHARDS.into()).unwrap();
+        attach(&sockets).unwrap();
+        let sockets: Vec<UdpSocket> = sockets.into_iter().map(UdpSocket::from).collect();
         for socket in &sockets {
             socket.set_nonblocking(true).unwrap();
         }
@@ -205,11 +144,5 @@ mod tests {
             used.insert(shard.expect("one socket got all packets of one client"));
         }
         assert!(used.len() > 1, "64 clients hashed to one socket");
-    }
-
-    #[test]
-    fn a_taken_port_is_an_error() {
-        let alone = UdpSocket::bind("127.0.0.1:0").unwrap();
-        assert!(bind_group(alone.local_addr().unwrap(), 2).is_err());
     }
 }

@@ -1,11 +1,10 @@
 //! Garbage, broken rules, lost state: typed ends, bounded memory, no panic.
 
-use crate::client::frame;
+use crate::client::{frame, framed};
 use crate::world::{Rng, World, config, keys};
 use quinn_proto::ConnectionError;
-use relay_server::transport::quic::{
-    CloseCause, Framed, Lane, QuicEndpoint, QuicEvent, QuicKeys, QuicLimits, Violation,
-};
+use relay_server::transport::quic::{CloseCause, QuicEndpoint, QuicEvent, QuicKeys, QuicLimits, Violation};
+use schema_wire::frame::Lane;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ fn end_of(break_rule: impl FnOnce(&mut World)) -> (CloseCause, u64) {
 }
 
 fn violation(violation: Violation) -> (CloseCause, u64) {
-    (CloseCause::Violation(violation), violation.code().into())
+    (CloseCause::Violation(violation), violation.disconnect().code().into())
 }
 
 #[test]
@@ -98,7 +97,7 @@ fn garbage_never_panics_and_never_grows_state() {
         assert_eq!(world.events, []);
         world.run_for(Duration::from_secs(60));
         assert_eq!((world.server.connections(), world.server.handshakes()), (1, 0));
-        world.write(handle, b"alive", Lane::Delivery(0));
+        world.write(handle, b"alive", Lane::Conversation(0));
         world.run_until("the delivery", |world| world.clients[0].deliveries() == [[b"alive"]]);
     }
 }
@@ -172,6 +171,6 @@ fn a_handle_of_a_lost_connection_never_names_its_successor() {
     let second = world.open_next();
     assert_ne!(first.to_bits(), second.to_bits());
     assert_eq!(first.to_bits() as u32, second.to_bits() as u32, "the slot is used again");
-    assert!(world.server.write(first, &Framed::encode(b"x"), Lane::Control).is_err());
+    assert!(world.server.write_bytes(first, &framed(b"x"), Lane::Control).is_err());
     assert!(world.server.connection(second).is_some());
 }

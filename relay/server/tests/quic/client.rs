@@ -1,6 +1,6 @@
 //! A client made of quinn-proto alone, written from the wire rules and not from the relay's code.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use quinn_proto::crypto::rustls::QuicClientConfig;
 use quinn_proto::{
     ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Dir, EcnCodepoint, Endpoint,
@@ -34,6 +34,11 @@ pub fn frame(body: &[u8]) -> Vec<u8> {
     };
     out.extend_from_slice(body);
     out
+}
+
+/// The same, as the relay takes it.
+pub fn framed(body: &[u8]) -> Bytes {
+    frame(body).into()
 }
 
 /// Cuts a stream into its frames; the rest must be a part frame.

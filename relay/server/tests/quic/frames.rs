@@ -1,8 +1,9 @@
 //! Frames both ways: splitting, size, order, lanes, datagrams, full windows.
 
-use crate::client::{Client, frame};
+use crate::client::{Client, frame, framed};
 use crate::world::{Faults, World};
-use relay_server::transport::quic::{Framed, Lane, QuicEvent, QuicLimits, Via, WriteError, Wrote};
+use relay_server::transport::quic::{QuicEvent, QuicLimits, Via, WriteError, Wrote};
+use schema_wire::frame::Lane;
 use std::time::Duration;
 
 #[test]
@@ -15,7 +16,7 @@ fn frames_go_both_ways() {
     assert_eq!(std::mem::take(&mut world.events), [expected]);
 
     assert_eq!(world.write(handle, b"answer", Lane::Control), Wrote::Stream);
-    assert_eq!(world.write(handle, b"delivery", Lane::Delivery(5)), Wrote::Stream);
+    assert_eq!(world.write(handle, b"delivery", Lane::Conversation(5)), Wrote::Stream);
     world.run_until("both", |world| {
         !world.clients[0].answers().is_empty() && !world.clients[0].deliveries().is_empty()
     });
@@ -46,7 +47,7 @@ fn the_longest_frames_pass_both_ways_in_long_sends() {
     world.clients[0].send(&longest);
     // Longer than the send window, so that part of it waits here.
     let delivery = vec![8; 400 * 1024];
-    assert_eq!(world.write(handle, &delivery, Lane::Delivery(1)), Wrote::Stream);
+    assert_eq!(world.write(handle, &delivery, Lane::Conversation(1)), Wrote::Stream);
     world.run_until("the long frame", |world| !world.clients[0].deliveries().concat().is_empty());
     assert_eq!(world.clients[0].deliveries(), [[delivery]]);
     world.run_until("the client's frame", |world| !world.events.is_empty());
@@ -64,23 +65,25 @@ fn a_lane_the_client_does_not_read_stops_only_itself() {
         transport.stream_receive_window(10_000u32.into());
     }));
     let handle = world.open_next();
-    world.write(handle, b"first", Lane::Delivery(1));
+    world.write(handle, b"first", Lane::Conversation(1));
     world.run_until("the stream", |world| !world.clients[0].deliveries().concat().is_empty());
     let blocked = *world.clients[0].read.keys().next().unwrap();
     world.clients[0].held.insert(blocked);
 
-    let body = Framed::encode(&[1; 1_000]);
+    let body = framed(&[1; 1_000]);
     let mut taken = 1;
-    world.run_until("the lane is full", |world| match world.server.write(handle, &body, Lane::Delivery(1)) {
-        Ok(_) => {
-            taken += 1;
-            false
+    world.run_until("the lane is full", |world| {
+        match world.server.write_bytes(handle, &body, Lane::Conversation(1)) {
+            Ok(_) => {
+                taken += 1;
+                false
+            }
+            Err(error) => error == WriteError::Blocked,
         }
-        Err(error) => error == WriteError::Blocked,
     });
     assert!(taken < 20, "{taken} frames in a window of ten");
     for number in 0..50u8 {
-        world.write(handle, &[number; 100], Lane::Delivery(2));
+        world.write(handle, &[number; 100], Lane::Conversation(2));
         world.run_for(Duration::from_millis(30));
     }
     let other: Vec<_> = world.clients[0].deliveries().into_iter().find(|frames| frames.len() == 50).unwrap();
@@ -102,15 +105,15 @@ fn a_client_with_few_streams_gets_the_other_lanes_on_the_control_stream() {
         transport.max_concurrent_uni_streams(2u32.into());
     }));
     let handle = world.open_next();
-    let early = Framed::encode(b"x");
+    let early = framed(b"x");
     for lane in 0..2 {
-        assert_eq!(world.server.write(handle, &early, Lane::Delivery(lane)), Ok(Wrote::Stream));
+        assert_eq!(world.server.write_bytes(handle, &early, Lane::Conversation(lane)), Ok(Wrote::Stream));
     }
-    assert_eq!(world.server.write(handle, &early, Lane::Delivery(2)), Err(WriteError::Blocked));
+    assert_eq!(world.server.write_bytes(handle, &early, Lane::Conversation(2)), Err(WriteError::Blocked));
     world.clients[0].send(b"hello");
     world.run_until("room", |world| world.events.contains(&QuicEvent::Writable { handle }));
     for lane in 0..8u8 {
-        world.write(handle, &[lane], Lane::Delivery(lane.into()));
+        world.write(handle, &[lane], Lane::Conversation(lane.into()));
     }
     world.run_until("all", |world| {
         world.clients[0].deliveries().concat().len() == 4 && world.clients[0].answers().len() == 6
@@ -163,7 +166,7 @@ fn a_client_that_reads_nothing_holds_a_bounded_backlog_and_loses_nothing() {
         let lane = round as usize % limits.delivery_lanes;
         let mut body = vec![0; 1_000];
         body[..4].copy_from_slice(&taken[lane].to_be_bytes());
-        if world.server.write(handle, &Framed::encode(&body), Lane::Delivery(lane as u64)).is_ok() {
+        if world.server.write_bytes(handle, &framed(&body), Lane::Conversation(lane as u64)).is_ok() {
             taken[lane] += 1;
         }
     }
@@ -217,7 +220,7 @@ fn a_bad_network_changes_nothing_but_time() {
             let mut body = vec![0; length];
             body[..2].copy_from_slice(&number.to_be_bytes());
             world.clients[0].send(&body);
-            world.write(handle, &body, Lane::Delivery(u64::from(number % 3)));
+            world.write(handle, &body, Lane::Conversation(u64::from(number % 3)));
         }
         let mut frames = Vec::new();
         world.run_until("everything", |world| {

@@ -1,11 +1,12 @@
 //! The life of a connection: admission, moving, keys, silence, closing from either side.
 
-use crate::client::Client;
+use crate::client::{Client, framed};
 use crate::world::{SHARD, World, config};
 use quinn_proto::{ConnectionError, Dir, Side, TransportErrorCode};
 use relay_server::transport::quic::{
-    CloseCause, Framed, Issuer, Lane, QuicEndpoint, QuicEvent, QuicHandle, QuicLimits, WriteError,
+    CloseCause, Issuer, QuicEndpoint, QuicEvent, QuicHandle, QuicLimits, WriteError,
 };
+use schema_wire::frame::Lane;
 use std::time::Duration;
 
 /// The application code the client was closed with.
@@ -27,7 +28,7 @@ fn exchange(world: &mut World, handle: QuicHandle) {
     world.clients[0].send(b"still here");
     world.run_until("the client's frame", |world| world.take_frames() == [b"still here"]);
     let before = world.clients[0].deliveries().concat().len();
-    world.write(handle, b"and here", Lane::Delivery(3));
+    world.write(handle, b"and here", Lane::Conversation(3));
     world.run_until("the delivery", |world| world.clients[0].deliveries().concat().len() > before);
 }
 
@@ -83,8 +84,8 @@ fn a_close_shows_its_code_and_the_handle_is_dead() {
     assert_eq!(closed(&world, handle), Some(CloseCause::Local(4_001)));
     world.run_until("the close", |world| world.clients[0].lost.is_some());
     assert_eq!(code_seen(&world.clients[0]), Some(4_001));
-    let late = Framed::encode(b"late");
-    assert_eq!(world.server.write(handle, &late, Lane::Control), Err(WriteError::Closed));
+    let late = framed(b"late");
+    assert_eq!(world.server.write_bytes(handle, &late, Lane::Control), Err(WriteError::Closed));
     assert_eq!(world.server.connection(handle), None);
     world.run_for(Duration::from_secs(30));
     assert_eq!(world.server.connections(), 0);
@@ -97,14 +98,14 @@ fn a_close_after_flush_comes_after_everything_queued() {
     world.clients[0].send(b"hello");
     world.run_until("the frame", |world| !world.take_frames().is_empty());
     for number in 0..20u8 {
-        world.write(handle, &vec![number; 30_000], Lane::Delivery(u64::from(number % 8)));
+        world.write(handle, &vec![number; 30_000], Lane::Conversation(u64::from(number % 8)));
         world.run_for(Duration::from_millis(50));
     }
     world.write(handle, b"goodbye", Lane::Control);
     let now = world.now;
     world.server.close_after_flush(now, handle, 4_007, "draining", &mut world.events);
     assert_eq!(closed(&world, handle), None);
-    assert_eq!(world.server.write(handle, &Framed::encode(b"late"), Lane::Control), Err(WriteError::Closed));
+    assert_eq!(world.server.write_bytes(handle, &framed(b"late"), Lane::Control), Err(WriteError::Closed));
     world.run_until("the close", |world| world.clients[0].lost.is_some());
     assert_eq!(code_seen(&world.clients[0]), Some(4_007));
     assert_eq!(closed(&world, handle), Some(CloseCause::Local(4_007)));
@@ -117,7 +118,7 @@ fn a_flush_nobody_reads_ends_at_its_deadline() {
     let (mut world, handle) = World::opened(QuicLimits::default());
     world.clients[0].hold_all = true;
     for _ in 0..20 {
-        let _ = world.server.write(handle, &Framed::encode(&[1; 200_000]), Lane::Delivery(1));
+        let _ = world.server.write_bytes(handle, &framed(&[1; 200_000]), Lane::Conversation(1));
     }
     world.run_for(Duration::from_millis(500));
     let now = world.now;

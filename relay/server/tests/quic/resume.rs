@@ -2,7 +2,8 @@
 
 use crate::client::Client;
 use crate::world::{World, config};
-use relay_server::transport::quic::{Lane, QuicEndpoint, QuicEvent, QuicLimits, Via};
+use relay_server::transport::quic::{QuicEndpoint, QuicEvent, QuicLimits, Via};
+use schema_wire::frame::Lane;
 use std::time::Duration;
 
 /// A world whose first client holds a session ticket and is gone.

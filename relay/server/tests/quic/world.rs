@@ -1,12 +1,12 @@
 //! One relay endpoint and its clients on a virtual clock and a virtual network that loses, doubles and
 //! delays packets from a seed.
 
-use crate::client::{Client, client_tls};
+use crate::client::{Client, client_tls, framed};
 use quinn_proto::EcnCodepoint;
 use relay_server::transport::quic::{
-    Framed, Issuer, Lane, QuicConfig, QuicEndpoint, QuicEvent, QuicHandle, QuicKeys, QuicLimits, Wrote,
-    server_tls,
+    Issuer, QuicConfig, QuicEndpoint, QuicEvent, QuicHandle, QuicKeys, QuicLimits, Wrote, server_tls,
 };
+use schema_wire::frame::Lane;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -166,7 +166,7 @@ impl World {
     }
 
     pub fn write(&mut self, handle: QuicHandle, body: &[u8], lane: Lane) -> Wrote {
-        self.server.write(handle, &Framed::encode(body), lane).unwrap()
+        self.server.write_bytes(handle, &framed(body), lane).unwrap()
     }
 
     pub fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut World) -> bool) {

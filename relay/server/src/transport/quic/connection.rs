@@ -2,13 +2,15 @@
 //! which they happened.
 
 use super::config::QuicLimits;
-use super::error::{CODE_HANDSHAKE_TIMEOUT, CloseCause, Violation, WriteError};
-use super::event::{ConnectionInfo, Lane, QuicEvent, QuicHandle, Via, Wrote};
-use super::framing::{FrameReader, Framed};
+use super::error::{CODE_NORMAL, CloseCause, Violation, WriteError};
+use super::event::{ConnectionInfo, QuicEvent, QuicHandle, Via, Wrote};
+use super::framing::FrameReader;
 use super::lanes::Lanes;
 use bytes::Bytes;
 use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{Connection, Dir, Event, ReadError, StreamEvent, StreamId, VarInt};
+use schema_wire::Disconnect;
+use schema_wire::frame::Lane;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -89,7 +91,9 @@ impl Peer {
         self.conn.handle_timeout(now);
         match &self.phase {
             Phase::Handshake(until) if *until <= now => {
-                self.end(now, CODE_HANDSHAKE_TIMEOUT, Bytes::new(), CloseCause::HandshakeTimeout, events);
+                let why = Disconnect::HandshakeTimeout;
+                let reason = Bytes::from_static(why.name().as_bytes());
+                self.end(now, why.code().into(), reason, CloseCause::HandshakeTimeout, events);
                 true
             }
             Phase::Flushing { until, .. } if *until <= now => {
@@ -222,7 +226,7 @@ impl Peer {
         // The caller polls for packets after every event, so the hint is not needed.
         let _ = chunks.finalize();
         if result? {
-            self.begin_flush(now, flush_until, 0, Bytes::new(), CloseCause::ClientFinished, events);
+            self.begin_flush(now, flush_until, CODE_NORMAL, Bytes::new(), CloseCause::ClientFinished, events);
         }
         Ok(())
     }
@@ -251,7 +255,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn write(&mut self, frame: &Framed, lane: Lane) -> Result<Wrote, WriteError> {
+    pub(super) fn write(&mut self, frame: &Bytes, lane: Lane) -> Result<Wrote, WriteError> {
         match self.phase {
             Phase::Open | Phase::Handshake(_) => self.lanes.write(&mut self.conn, frame, lane),
             Phase::Flushing { .. } | Phase::Over => Err(WriteError::Closed),
@@ -272,8 +276,9 @@ impl Peer {
     }
 
     fn end_violation(&mut self, now: Instant, violation: Violation, events: &mut Vec<QuicEvent>) {
-        let reason = Bytes::from(violation.to_string());
-        self.end(now, violation.code(), reason, CloseCause::Violation(violation), events);
+        let why = violation.disconnect();
+        let reason = Bytes::from_static(why.name().as_bytes());
+        self.end(now, why.code().into(), reason, CloseCause::Violation(violation), events);
     }
 
     fn report_end(&mut self, cause: CloseCause, events: &mut Vec<QuicEvent>) {

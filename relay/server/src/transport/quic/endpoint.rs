@@ -6,10 +6,11 @@ use super::config::{QuicConfig, QuicLimits, quic_crypto};
 use super::connection::Peer;
 use super::deadlines::Deadlines;
 use super::error::{CloseCause, QuicConfigError, WriteError};
-use super::event::{ConnectionInfo, Lane, QuicCounters, QuicEvent, QuicHandle, Transmit, Wrote};
-use super::framing::Framed;
+use super::event::{ConnectionInfo, QuicCounters, QuicEvent, QuicHandle, Transmit, Wrote};
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, Incoming, ServerConfig};
+use schema_wire::Frame;
+use schema_wire::frame::Lane;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -149,8 +150,19 @@ impl QuicEndpoint {
         None
     }
 
-    /// Queues a frame for the client: wholly, or not at all with the reason.
-    pub fn write(&mut self, handle: QuicHandle, frame: &Framed, lane: Lane) -> Result<Wrote, WriteError> {
+    /// Queues a frame for the client, on the stream or datagram of its lane: wholly, or not at all with
+    /// the reason.
+    pub fn write(&mut self, handle: QuicHandle, frame: &Frame) -> Result<Wrote, WriteError> {
+        self.write_bytes(handle, frame.quic(), frame.lane())
+    }
+
+    /// The same for bytes that are already a frame behind its length prefix.
+    pub fn write_bytes(
+        &mut self,
+        handle: QuicHandle,
+        frame: &Bytes,
+        lane: Lane,
+    ) -> Result<Wrote, WriteError> {
         let peer = self.live_peer(handle).ok_or(WriteError::Closed)?;
         let result = peer.write(frame, lane);
         if result == Ok(Wrote::Dropped) {

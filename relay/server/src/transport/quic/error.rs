@@ -1,8 +1,9 @@
 //! How a QUIC connection goes wrong: what the client broke, why a connection ended, why a write waits.
 
+use schema_wire::Disconnect;
 use thiserror::Error;
 
-/// What a client did that this protocol forbids; the connection is closed with [`Violation::code`].
+/// What a client did that this protocol forbids; the connection is closed with [`Violation::disconnect`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Violation {
     /// A length prefix names more bytes than a frame may have.
@@ -26,24 +27,22 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The application error code the client sees in CONNECTION_CLOSE (RFC 9000 section 19.19).
-    pub fn code(self) -> u32 {
+    /// What the client is told: its code is the application error code of CONNECTION_CLOSE
+    /// (RFC 9000 section 19.19), its name the reason.
+    pub fn disconnect(self) -> Disconnect {
         match self {
-            Violation::FrameTooLarge => 4502,
+            Violation::FrameTooLarge => Disconnect::FrameTooLarge,
             Violation::LengthNotMinimal
             | Violation::EmptyFrame
             | Violation::FrameCutShort
             | Violation::ControlReset
-            | Violation::StreamStopped => 4501,
+            | Violation::StreamStopped => Disconnect::ProtocolError,
         }
     }
 }
 
 /// The application error code of a close without complaint, as WebSocket's 1000 is.
 pub const CODE_NORMAL: u32 = 0;
-
-/// The application error code of a handshake that took too long: reconnect.
-pub const CODE_HANDSHAKE_TIMEOUT: u32 = 4008;
 
 /// Why a connection ended. Every opened connection ends with exactly one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -84,18 +84,6 @@ pub enum Via {
     Datagram,
 }
 
-/// Where a frame to the client goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lane {
-    /// The control stream, before all deliveries.
-    Control,
-    /// A delivery stream chosen by this hash of the conversation: equal hashes keep their order.
-    Delivery(u64),
-    /// A datagram; on the control stream when the client takes none or it is too long for one.
-    /// Dropped when there is no room.
-    Ephemeral,
-}
-
 /// What became of a frame that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrote {

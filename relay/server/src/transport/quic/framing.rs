@@ -2,46 +2,15 @@
 //! form) and that many bytes of protobuf. Reads split and joined chunks, holds at most one part frame.
 
 use super::error::Violation;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 /// Longest prefix, in bytes.
 const PREFIX_BYTES_MAX: usize = 8;
 
-/// One frame with its length prefix, encoded once and shared by every recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Framed {
-    wire: Bytes,
-    prefix_bytes: u8,
-}
-
-impl Framed {
-    /// Prefixes `body` with its length.
-    pub fn encode(body: &[u8]) -> Framed {
-        let mut wire = BytesMut::with_capacity(PREFIX_BYTES_MAX + body.len());
-        put_length(&mut wire, body.len() as u64);
-        let prefix_bytes = wire.len() as u8;
-        wire.extend_from_slice(body);
-        Framed { wire: wire.freeze(), prefix_bytes }
-    }
-
-    /// Prefix and body, as a stream carries them.
-    pub fn wire(&self) -> &Bytes {
-        &self.wire
-    }
-
-    /// The body alone, as a datagram carries it; shares the same memory.
-    pub fn body(&self) -> Bytes {
-        self.wire.slice(usize::from(self.prefix_bytes)..)
-    }
-}
-
-fn put_length(out: &mut BytesMut, length: u64) {
-    match length {
-        0..=0x3f => out.put_u8(length as u8),
-        0x40..=0x3fff => out.put_u16(0x4000 | length as u16),
-        0x4000..=0x3fff_ffff => out.put_u32(0x8000_0000 | length as u32),
-        _ => out.put_u64(0xc000_0000_0000_0000 | length),
-    }
+/// The protobuf inside a frame that begins with its length prefix; shares the same memory.
+pub(super) fn body(wire: &Bytes) -> Bytes {
+    let prefix = wire.first().map_or(0, |first| 1 << (first >> 6));
+    wire.slice(prefix.min(wire.len())..)
 }
 
 /// Cuts the bytes of one stream into frames.
@@ -147,25 +116,26 @@ mod tests {
         Ok(out)
     }
 
+    fn framed(body: &[u8]) -> Bytes {
+        let mut wire = Vec::new();
+        schema_wire::frame::write_quic_varint(&mut wire, body.len() as u64);
+        wire.extend_from_slice(body);
+        wire.into()
+    }
+
     #[test]
-    fn prefixes_have_the_documented_bytes() {
-        let sizes = [1, 63, 64, 16_383, 16_384];
-        let prefixes: Vec<Vec<u8>> = sizes
-            .iter()
-            .map(|&size| {
-                let framed = Framed::encode(&vec![7; size]);
-                assert_eq!(framed.body(), vec![7; size]);
-                framed.wire()[..framed.wire().len() - size].to_vec()
-            })
-            .collect();
-        let expected: [&[u8]; 5] = [&[0x01], &[0x3f], &[0x40, 0x40], &[0x7f, 0xff], &[0x80, 0, 0x40, 0]];
-        assert_eq!(prefixes, expected);
+    fn the_body_is_what_follows_the_prefix() {
+        for size in [0, 1, 63, 64, 16_383, 16_384] {
+            assert_eq!(body(&framed(&vec![7; size])), vec![7; size]);
+        }
+        assert_eq!(body(&Bytes::new()), Bytes::new());
+        assert_eq!(body(&Bytes::from_static(&[0xff])), Bytes::new());
     }
 
     #[test]
     fn any_split_gives_the_same_frames() {
         let bodies: Vec<Vec<u8>> = [1usize, 63, 64, 300].iter().map(|&n| vec![n as u8; n]).collect();
-        let stream: Vec<u8> = bodies.iter().flat_map(|body| Framed::encode(body).wire().to_vec()).collect();
+        let stream: Vec<u8> = bodies.iter().flat_map(|body| framed(body).to_vec()).collect();
         for step in 1..=stream.len() {
             let mut reader = FrameReader::new(1_000);
             let mut frames = Vec::new();

@@ -2,10 +2,11 @@
 //! may hold while the client's windows are full.
 
 use super::error::WriteError;
-use super::event::{Lane, Wrote};
-use super::framing::Framed;
+use super::event::Wrote;
+use super::framing;
 use bytes::Bytes;
 use quinn_proto::{Connection, Dir, StreamId};
+use schema_wire::frame::Lane;
 
 /// The control stream is sent before the delivery streams.
 const CONTROL_PRIORITY: i32 = 1;
@@ -41,11 +42,11 @@ impl Line {
         Ok(())
     }
 
-    fn write(&mut self, conn: &mut Connection, frame: &Framed) -> Result<(), WriteError> {
+    fn write(&mut self, conn: &mut Connection, frame: &Bytes) -> Result<(), WriteError> {
         if self.rest.is_empty() && !self.waiting {
-            self.rest = frame.wire().clone();
+            self.rest = frame.clone();
             self.flush(conn).map_err(|StreamGone| WriteError::Closed)?;
-            if self.rest.len() < frame.wire().len() {
+            if self.rest.len() < frame.len() {
                 return Ok(());
             }
             self.rest = Bytes::new();
@@ -92,17 +93,17 @@ impl Lanes {
     pub(super) fn write(
         &mut self,
         conn: &mut Connection,
-        frame: &Framed,
+        frame: &Bytes,
         lane: Lane,
     ) -> Result<Wrote, WriteError> {
         match lane {
             Lane::Control => self.write_control(conn, frame).map(|()| Wrote::Stream),
-            Lane::Delivery(hash) => self.write_delivery(conn, frame, hash).map(|()| Wrote::Stream),
+            Lane::Conversation(spread) => self.write_delivery(conn, frame, spread).map(|()| Wrote::Stream),
             Lane::Ephemeral => self.write_ephemeral(conn, frame),
         }
     }
 
-    fn write_control(&mut self, conn: &mut Connection, frame: &Framed) -> Result<(), WriteError> {
+    fn write_control(&mut self, conn: &mut Connection, frame: &Bytes) -> Result<(), WriteError> {
         match &mut self.control {
             Some(line) => line.write(conn, frame),
             None => {
@@ -112,8 +113,13 @@ impl Lanes {
         }
     }
 
-    fn write_delivery(&mut self, conn: &mut Connection, frame: &Framed, hash: u64) -> Result<(), WriteError> {
-        let index = (hash % self.deliveries.len() as u64) as usize;
+    fn write_delivery(
+        &mut self,
+        conn: &mut Connection,
+        frame: &Bytes,
+        spread: u64,
+    ) -> Result<(), WriteError> {
+        let index = (spread % self.deliveries.len() as u64) as usize;
         if matches!(self.deliveries[index], Delivery::Unused) {
             self.deliveries[index] = match conn.streams().open(Dir::Uni) {
                 Some(id) => Delivery::Own(Line::new(id)),
@@ -126,8 +132,8 @@ impl Lanes {
         }
     }
 
-    fn write_ephemeral(&mut self, conn: &mut Connection, frame: &Framed) -> Result<Wrote, WriteError> {
-        let body = frame.body();
+    fn write_ephemeral(&mut self, conn: &mut Connection, frame: &Bytes) -> Result<Wrote, WriteError> {
+        let body = framing::body(frame);
         if conn.datagrams().max_size().is_some_and(|most| body.len() <= most)
             && conn.datagrams().send(body, true).is_ok()
         {

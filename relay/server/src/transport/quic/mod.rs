@@ -18,7 +18,6 @@ mod lanes;
 
 pub use config::{ALPN, QuicConfig, QuicKeys, QuicLimits, server_tls};
 pub use endpoint::QuicEndpoint;
-pub use error::{CODE_HANDSHAKE_TIMEOUT, CODE_NORMAL, CloseCause, QuicConfigError, Violation, WriteError};
-pub use event::{ConnectionInfo, Lane, QuicCounters, QuicEvent, QuicHandle, Transmit, Via, Wrote};
-pub use framing::Framed;
+pub use error::{CODE_NORMAL, CloseCause, QuicConfigError, Violation, WriteError};
+pub use event::{ConnectionInfo, QuicCounters, QuicEvent, QuicHandle, Transmit, Via, Wrote};
 pub use identity::{CONNECTION_ID_BYTES, Issuer, SHARD_OFFSET};
