@@ -1,1 +1,1 @@
-//! placeholder
+//! Style and structure as tests: see `tests/`. Nothing to link against.
