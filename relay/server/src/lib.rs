@@ -2,6 +2,7 @@
 //! Runs one shard per core; glommio and quinn are named here and nowhere else.
 
 pub mod access;
+pub mod config;
 pub mod internal;
 pub mod metrics;
 pub mod ring;

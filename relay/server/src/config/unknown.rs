@@ -1,0 +1,82 @@
+//! Finds variables that look like ours and are not: a misspelt limit must not silently be no limit.
+
+/// Beginnings of names that belong to this product.
+pub const PREFIXES: [&str; 12] = [
+    "ALLOWED_ORIGIN",
+    "CONSOLE_",
+    "DATABASE_",
+    "JWT_",
+    "MAX_FILE_",
+    "MESSAGE_LIMIT_",
+    "PROMETHEUS_",
+    "PROXY_NETWORK",
+    "RATE_LIMIT_",
+    "REDIS_",
+    "RELAY_",
+    "WEBSOCKET_",
+];
+
+/// Largest edit distance at which a declared name is suggested.
+const SUGGESTION_DISTANCE_MAX: usize = 3;
+
+/// A variable that looks like ours and that no table declares.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is not a variable of this program{}; fix: remove it", self.hint())]
+pub struct Unknown {
+    /// Its name.
+    pub name: String,
+    /// The declared name that it may be meant to be.
+    pub suggestion: Option<String>,
+}
+
+impl Unknown {
+    fn hint(&self) -> String {
+        self.suggestion.as_ref().map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
+    }
+}
+
+/// The names with one of our prefixes, or one letter off a declared name, that are in no table. `declared`
+/// is the union of the names of all tables of the programs that run together; each secret's `_FILE` variant
+/// is a name of its own.
+pub fn unknown<'a>(names: impl IntoIterator<Item = &'a str>, declared: &[&str]) -> Vec<Unknown> {
+    let undeclared = names.into_iter().filter(|name| !declared.contains(name) && !is_service_link(name));
+    undeclared
+        .filter_map(|name| {
+            let nearest = nearest(name, declared);
+            let is_ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+            let is_meant = |limit| nearest.filter(|(distance, _)| *distance <= limit);
+            let suggestion = is_meant(if is_ours { SUGGESTION_DISTANCE_MAX } else { 1 });
+            let suggestion = suggestion.map(|(_, known)| known.to_owned());
+            (is_ours || suggestion.is_some()).then(|| Unknown { name: name.into(), suggestion })
+        })
+        .collect()
+}
+
+/// Kubernetes and Docker links describe services to each container: `REDIS_SERVICE_HOST`,
+/// `REDIS_PORT_6379_TCP_ADDR`. They are nobody's typing error.
+fn is_service_link(name: &str) -> bool {
+    let is_bare_port = name.ends_with("_PORT") && !name.starts_with("WEBSOCKET_");
+    name.contains("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.contains("_PORT_")
+        || is_bare_port
+}
+
+fn nearest<'a>(name: &str, declared: &[&'a str]) -> Option<(usize, &'a str)> {
+    declared.iter().map(|known| (distance(name, known), *known)).min()
+}
+
+/// Levenshtein distance in bytes.
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.bytes().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[right.len()]
+}

@@ -1,0 +1,222 @@
+//! The table of all variables of the relay; the documentation is printed from it.
+
+use super::PORT_DEFAULT;
+
+/// One variable of the environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// The value when it is not set; empty when that is none, or found out at start.
+    pub default: &'static str,
+    /// The form of its value.
+    pub expected: &'static str,
+    /// A value that works.
+    pub example: &'static str,
+    /// What it decides.
+    pub meaning: &'static str,
+    /// Whether its value is kept out of messages; such variables also have a `_FILE` variant.
+    pub is_secret: bool,
+}
+
+const fn plain(
+    name: &'static str,
+    default: &'static str,
+    expected: &'static str,
+    example: &'static str,
+    meaning: &'static str,
+) -> Variable {
+    Variable { name, default, expected, example, meaning, is_secret: false }
+}
+
+const fn number(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
+    plain(name, default, "a whole number", default, meaning)
+}
+
+const fn seconds(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
+    plain(name, default, "whole seconds", default, meaning)
+}
+
+const fn file(name: &'static str, example: &'static str, meaning: &'static str) -> Variable {
+    plain(name, "", "the path of a file", example, meaning)
+}
+
+const fn secret(
+    name: &'static str,
+    expected: &'static str,
+    example: &'static str,
+    meaning: &'static str,
+) -> Variable {
+    Variable { name, default: "", expected, example, meaning, is_secret: true }
+}
+
+const _: () = assert!(PORT_DEFAULT == 8_443, "the table repeats the port");
+
+/// Every variable the relay reads.
+pub const VARIABLES: &[Variable] = &[
+    plain(
+        "RELAY_LISTEN",
+        "",
+        "addresses with ports, separated by commas",
+        "[::]:8443,0.0.0.0:8443",
+        "Public addresses; WSS and QUIC share each port. Default: all addresses, port WEBSOCKET_PORT.",
+    ),
+    plain(
+        "WEBSOCKET_PORT",
+        "8443",
+        "a port",
+        "8443",
+        "Port of WSS and QUIC on all addresses; not together with RELAY_LISTEN.",
+    ),
+    plain(
+        "WEBSOCKET_PATH",
+        "/ws",
+        "a path that begins with \"/\", other than /health, /ready, /metrics and /hdr",
+        "/ws",
+        "Path of the WebSocket endpoint.",
+    ),
+    plain(
+        "RELAY_INTERNAL_LISTEN",
+        "",
+        "an address with a port",
+        "127.0.0.1:9090",
+        "Address of /health, /ready, /metrics and /hdr. Default: 127.0.0.1 and PROMETHEUS_PORT. Never public.",
+    ),
+    plain("PROMETHEUS_ENABLED", "true", "true or false", "true", "Whether /metrics and /hdr are served."),
+    plain(
+        "PROMETHEUS_PORT",
+        "",
+        "a port",
+        "9090",
+        "Port of the internal listener on 127.0.0.1. Default: a free one, printed at start.",
+    ),
+    plain(
+        "RELAY_SHARDS",
+        "",
+        "a whole number",
+        "4",
+        "Shards, one pinned thread each. Default: one per core.",
+    ),
+    plain(
+        "RELAY_DATA",
+        "data",
+        "the path of a folder",
+        "/var/lib/messenger",
+        "Folder of all that the relay writes.",
+    ),
+    file(
+        "RELAY_TLS_CERT_FILE",
+        "/etc/messenger/tls.crt",
+        "Certificate chain in PEM, read again when it changes. Default: a local CA in RELAY_DATA.",
+    ),
+    file("RELAY_TLS_KEY_FILE", "/etc/messenger/tls.key", "Private key of the certificate in PEM."),
+    file(
+        "JWT_PUBLIC_KEY_FILE",
+        "/etc/messenger/jwt-public.pem",
+        "RSA public keys in PEM that verify access tokens, read again when the file changes.",
+    ),
+    plain(
+        "JWT_PUBLIC_KEY_KID",
+        "",
+        "the kid of the key",
+        "2026-01",
+        "kid of the key in JWT_PUBLIC_KEY_FILE. Default: its RFC 7638 thumbprint.",
+    ),
+    file(
+        "JWT_JWKS_FILE",
+        "/etc/messenger/jwks.json",
+        "RSA public keys as JWKS, read again when the file changes.",
+    ),
+    plain(
+        "JWT_ISSUER",
+        "https://api.secure-messenger.local",
+        "the iss of the tokens",
+        "https://api.secure-messenger.local",
+        "Issuer that access tokens must name.",
+    ),
+    plain(
+        "JWT_AUDIENCE",
+        "https://secure-messenger.local",
+        "the aud of the tokens",
+        "https://secure-messenger.local",
+        "Audience that access tokens must name.",
+    ),
+    plain("JWT_LEEWAY", "5", "whole seconds", "5", "Tolerance for clocks that differ."),
+    plain(
+        "JWT_ISSUERS_FILE",
+        "",
+        "the path of a JSON list of {issuer, audience, public_key_file, public_key_kid, jwks_file}",
+        "/etc/messenger/issuers.json",
+        "Further issuers.",
+    ),
+    secret(
+        "JWT_LEGACY_HS256_SECRET",
+        "32 random bytes or more",
+        "(output of: openssl rand -hex 32)",
+        "Shared secret of old HS256 tokens; needs the two variables below.",
+    ),
+    plain("JWT_LEGACY_HS256_KID", "", "the kid of the old tokens", "2025", "kid of the old HS256 tokens."),
+    plain(
+        "JWT_LEGACY_HS256_UNTIL",
+        "",
+        "a day as YYYY-MM-DD",
+        "2027-01-31",
+        "Day (UTC) from whose first second on HS256 tokens are refused.",
+    ),
+    secret(
+        "JWT_SECRET",
+        "32 random bytes or more",
+        "(output of: openssl rand -hex 32)",
+        "Former name of JWT_LEGACY_HS256_SECRET.",
+    ),
+    number("RATE_LIMIT_MAX", "100", "Requests of one client within RATE_LIMIT_TTL."),
+    seconds("RATE_LIMIT_TTL", "60", "Window of RATE_LIMIT_MAX."),
+    plain(
+        "MESSAGE_LIMIT_MAX",
+        "",
+        "a whole number",
+        "100",
+        "Messages of one user within MESSAGE_LIMIT_TTL. Default: RATE_LIMIT_MAX.",
+    ),
+    plain(
+        "MESSAGE_LIMIT_TTL",
+        "",
+        "whole seconds",
+        "60",
+        "Window of MESSAGE_LIMIT_MAX. Default: RATE_LIMIT_TTL.",
+    ),
+    number("RELAY_BODY_BYTES_MAX", "65536", "Largest body of a message, in bytes."),
+    number("MAX_FILE_SIZE", "52428800", "Largest media file, in bytes."),
+    plain(
+        "ALLOWED_ORIGINS",
+        "",
+        "origins such as https://app.example, separated by commas, without a path",
+        "https://app.example",
+        "Web origins that may open a WebSocket. Default: every origin.",
+    ),
+    plain(
+        "PROXY_NETWORKS",
+        "",
+        "networks such as 10.0.0.0/8, separated by commas",
+        "10.0.0.0/8",
+        "Networks of proxies that must send PROXY protocol v2. Default: none.",
+    ),
+    seconds("RELAY_PING_INTERVAL", "30", "Silence after which a WebSocket client is pinged."),
+    seconds("RELAY_IDLE_TIMEOUT", "90", "Silence after which a session is closed."),
+    seconds("RELAY_HANDSHAKE_DEADLINE", "10", "Time for TLS, upgrade and Hello together."),
+    seconds("RELAY_DRAIN_DEADLINE", "30", "Time for sessions to leave after SIGTERM."),
+    secret(
+        "DATABASE_URL",
+        "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME",
+        "sqlite:data/messenger.db",
+        "The store. Default: sqlite:messenger.db in RELAY_DATA.",
+    ),
+    number("DATABASE_POOL_SIZE", "20", "Connections to PostgreSQL."),
+    secret(
+        "REDIS_URL",
+        "redis://HOST:PORT or rediss://HOST:PORT",
+        "redis://127.0.0.1:6379",
+        "Redis that connects the nodes. Default: none, the node runs alone.",
+    ),
+    seconds("REDIS_TTL", "3600", "Life of what is cached in Redis."),
+];
