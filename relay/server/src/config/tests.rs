@@ -213,6 +213,7 @@ fn misspelt_names_are_found_and_explained() {
         "REDIS_PORT_6379_TCP",
         "REDIS_PORT",
         "RELAY_COLOUR",
+        "RELAY_PORT",
         "WEBSOCKETS_PORT",
         "JWT_ISSUER",
     ];
@@ -223,6 +224,7 @@ fn misspelt_names_are_found_and_explained() {
         [
             ("RATE_LIMIT_MAXX", Some("RATE_LIMIT_MAX")),
             ("RELAY_COLOUR", None),
+            ("RELAY_PORT", None),
             ("WEBSOCKETS_PORT", Some("WEBSOCKET_PORT"))
         ]
     );

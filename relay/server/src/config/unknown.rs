@@ -39,7 +39,8 @@ impl Unknown {
 /// is the union of the names of all tables of the programs that run together; each secret's `_FILE` variant
 /// is a name of its own.
 pub fn unknown<'a>(names: impl IntoIterator<Item = &'a str>, declared: &[&str]) -> Vec<Unknown> {
-    let undeclared = names.into_iter().filter(|name| !declared.contains(name) && !is_service_link(name));
+    let names: Vec<&str> = names.into_iter().collect();
+    let undeclared = names.iter().filter(|name| !declared.contains(name) && !is_service_link(name, &names));
     undeclared
         .filter_map(|name| {
             let nearest = nearest(name, declared);
@@ -47,19 +48,19 @@ pub fn unknown<'a>(names: impl IntoIterator<Item = &'a str>, declared: &[&str]) 
             let is_meant = |limit| nearest.filter(|(distance, _)| *distance <= limit);
             let suggestion = is_meant(if is_ours { SUGGESTION_DISTANCE_MAX } else { 1 });
             let suggestion = suggestion.map(|(_, known)| known.to_owned());
-            (is_ours || suggestion.is_some()).then(|| Unknown { name: name.into(), suggestion })
+            (is_ours || suggestion.is_some()).then(|| Unknown { name: (*name).into(), suggestion })
         })
         .collect()
 }
 
-/// Kubernetes and Docker links describe services to each container: `REDIS_SERVICE_HOST`,
-/// `REDIS_PORT_6379_TCP_ADDR`. They are nobody's typing error.
-fn is_service_link(name: &str) -> bool {
-    let is_bare_port = name.ends_with("_PORT") && !name.starts_with("WEBSOCKET_");
-    name.contains("_SERVICE_HOST")
-        || name.contains("_SERVICE_PORT")
-        || name.contains("_PORT_")
-        || is_bare_port
+/// Kubernetes describes services to each container: `REDIS_SERVICE_HOST`, `REDIS_PORT_6379_TCP_ADDR` and,
+/// only together with these, `REDIS_PORT`. They are nobody's typing error.
+fn is_service_link(name: &str, names: &[&str]) -> bool {
+    let is_link = |name: &str| {
+        name.contains("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.contains("_PORT_")
+    };
+    let has_host = |service: &str| names.contains(&format!("{service}_SERVICE_HOST").as_str());
+    is_link(name) || name.strip_suffix("_PORT").is_some_and(has_host)
 }
 
 fn nearest<'a>(name: &str, declared: &[&'a str]) -> Option<(usize, &'a str)> {
