@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -28,6 +28,8 @@ pub struct Echo {
     pub udp: SocketAddr,
     pub waker: Waker,
     pub inbox: mpsc::Sender<Ping>,
+    /// How often the shard stopped receiving from someone.
+    pub pauses: Arc<AtomicUsize>,
     order: Arc<AtomicU8>,
     shard: JoinHandle<Report>,
 }
@@ -35,7 +37,6 @@ pub struct Echo {
 #[derive(Debug, Default)]
 pub struct Report {
     pub accepted: usize,
-    pub pauses: usize,
     pub coalesced_datagrams: usize,
     pub ecn_seen: Vec<u8>,
     pub starved: u64,
@@ -52,16 +53,26 @@ impl Echo {
         let order = Arc::new(AtomicU8::new(RUNNING));
         let (wakers, waker) = mpsc::channel();
         let ordered = order.clone();
+        let pauses = Arc::new(AtomicUsize::new(0));
+        let counted = pauses.clone();
         let shard = LocalExecutorBuilder::new(Placement::Fixed(0))
             .name("echo")
             .spawn(move || async move {
                 let ring = Ring::new(&config).unwrap();
                 wakers.send(ring.waker()).unwrap();
-                Shard::new(ring, pings, ordered).run(listener, datagrams).await
+                Shard::new(ring, pings, ordered, counted).run(listener, datagrams).await
             })
             .unwrap();
         let waker = waker.recv().unwrap();
-        Self { tcp, udp, waker, inbox, order, shard: std::thread::spawn(move || shard.join().unwrap()) }
+        Self {
+            tcp,
+            udp,
+            waker,
+            inbox,
+            pauses,
+            order,
+            shard: std::thread::spawn(move || shard.join().unwrap()),
+        }
     }
 
     pub fn stop(self) -> Report {
@@ -98,16 +109,17 @@ struct Shard {
     slabs: SlabPool,
     pings: mpsc::Receiver<Ping>,
     order: Arc<AtomicU8>,
+    pauses: Arc<AtomicUsize>,
     sessions: HashMap<StreamKey, Session>,
     waiting: Vec<Due>,
     report: Report,
 }
 
 impl Shard {
-    fn new(ring: Ring, pings: mpsc::Receiver<Ping>, order: Arc<AtomicU8>) -> Self {
+    fn new(ring: Ring, pings: mpsc::Receiver<Ping>, order: Arc<AtomicU8>, pauses: Arc<AtomicUsize>) -> Self {
         let slabs = ring.slabs().clone();
         let (sessions, waiting, report) = Default::default();
-        Self { ring, slabs, pings, order, sessions, waiting, report }
+        Self { ring, slabs, pings, order, pauses, sessions, waiting, report }
     }
 
     async fn run(mut self, listener: OwnedFd, datagrams: OwnedFd) -> Report {
@@ -230,7 +242,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(&stream) else { return };
         if session.unsent.len() > UNSENT_MAX && !session.paused {
             session.paused = true;
-            self.report.pauses += 1;
+            self.pauses.fetch_add(1, Ordering::SeqCst);
             self.ring.pause_recv(stream);
         }
         if !self.ring.can_send(stream) {
