@@ -5,4 +5,5 @@ pub mod networks;
 pub mod proxy;
 pub mod quic;
 pub mod steer;
+pub mod tls;
 pub mod websocket;
