@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use parse::{ConfigError, Redacted};
 pub use unknown::{PREFIXES, Unknown, unknown};
-pub use variables::{VARIABLES, Variable};
+pub use variables::{VARIABLES, Variable, names};
 
 use crate::access::AccessConfig;
 use crate::transport::networks::Networks;
@@ -23,6 +23,9 @@ use parse::Reader;
 
 /// Most shards of one node.
 pub const SHARDS_MAX: usize = 256;
+
+/// Largest body that may be configured, in bytes: what a frame of `schema-wire` has room for.
+pub const BODY_BYTES_MAX: usize = 64 * 1_024;
 
 /// Port of WSS and QUIC unless configured.
 pub const PORT_DEFAULT: u16 = 8_443;
@@ -132,7 +135,7 @@ impl RelayConfig {
                 max: env.number_or("MESSAGE_LIMIT_MAX", 1..=1_000_000, max)?,
                 window_s: env.number_or("MESSAGE_LIMIT_TTL", 1..=86_400, window_s)?,
             },
-            body_bytes_max: env.number("RELAY_BODY_BYTES_MAX", 1_024..=1_048_576)?,
+            body_bytes_max: env.number("RELAY_BODY_BYTES_MAX", 1_024..=BODY_BYTES_MAX)?,
             file_bytes_max: env.number("MAX_FILE_SIZE", 1..=5_368_709_120)?,
             ping_interval: env.seconds("RELAY_PING_INTERVAL", 1..=3_600)?,
             idle_timeout: env.seconds("RELAY_IDLE_TIMEOUT", 2..=86_400)?,

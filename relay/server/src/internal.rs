@@ -67,13 +67,19 @@ pub enum Inbound {
 }
 
 /// One connection of the internal listener.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Exchange {
     head: HeadBuffer,
     requests: u32,
+    metrics_enabled: bool,
 }
 
 impl Exchange {
+    /// A new connection; without metrics, `/metrics` and `/hdr` are not found.
+    pub fn new(metrics_enabled: bool) -> Self {
+        Self { head: HeadBuffer::default(), requests: 0, metrics_enabled }
+    }
+
     /// Takes the next bytes. After answering a request, call again, with no bytes if none came, as the next
     /// request may be here already.
     pub fn push(&mut self, input: &[u8]) -> Inbound {
@@ -84,13 +90,15 @@ impl Exchange {
         };
         self.requests += 1;
         let may_stay = self.requests < REQUESTS_PER_CONNECTION_MAX;
-        let judged = http::parse(&self.head.bytes()[..length], |request| judge(request, may_stay));
+        let metrics_enabled = self.metrics_enabled;
+        let judged =
+            http::parse(&self.head.bytes()[..length], |request| judge(request, may_stay, metrics_enabled));
         self.head.next(length);
         judged.unwrap_or_else(|status| refuse(status, "", false, false))
     }
 }
 
-fn judge(request: &http::Request<'_, '_>, may_stay: bool) -> Inbound {
+fn judge(request: &http::Request<'_, '_>, may_stay: bool, metrics_enabled: bool) -> Inbound {
     let is_head = request.method == Some("HEAD");
     let has_host = matches!(http::single(request, "Host"), Ok(Some(_)));
     let is_chunked = http::values(request, "Transfer-Encoding").next().is_some();
@@ -99,7 +107,8 @@ fn judge(request: &http::Request<'_, '_>, may_stay: bool) -> Inbound {
         return refuse(Status::BAD_REQUEST, "", is_head, false);
     }
     let keeps_open = may_stay && !http::lists(request, "Connection", "close");
-    match Route::from_path(http::path(request)) {
+    let served = |route: &Route| metrics_enabled || !route.needs_snapshots();
+    match Route::from_path(http::path(request)).filter(served) {
         None => refuse(Status::NOT_FOUND, "", is_head, keeps_open),
         Some(_) if !is_head && request.method != Some("GET") => {
             refuse(Status::METHOD_NOT_ALLOWED, "Allow: GET, HEAD\r\n", false, keeps_open)

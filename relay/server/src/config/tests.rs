@@ -127,6 +127,7 @@ fn malformed_values_name_the_line_to_write() {
         ("JWT_LEEWAY", "31"),
         ("JWT_LEGACY_HS256_UNTIL", "soon"),
         ("RELAY_PING_INTERVAL", "0"),
+        ("RELAY_BODY_BYTES_MAX", "65537"),
         ("REDIS_TTL", ""),
     ] {
         if value.is_empty() {
@@ -177,16 +178,9 @@ fn secrets_and_issuers_come_from_files() {
     assert!(message.contains("DATABASE_URL_FILE: cannot read /nonexistent/url"), "{message}");
 }
 
-/// The names of the table and the `_FILE` variants of its secrets.
-fn declared() -> Vec<String> {
-    let names = VARIABLES.iter().map(|variable| variable.name.to_owned());
-    let files = VARIABLES.iter().filter(|variable| variable.is_secret);
-    names.chain(files.map(|variable| format!("{}_FILE", variable.name))).collect()
-}
-
 #[test]
 fn the_table_is_complete_and_every_example_works() {
-    let mut names = declared();
+    let mut names = names();
     names.sort();
     assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "each name comes once");
     for variable in VARIABLES {
@@ -201,7 +195,7 @@ fn the_table_is_complete_and_every_example_works() {
 
 #[test]
 fn misspelt_names_are_found_and_explained() {
-    let declared = declared();
+    let declared = names();
     let mut union: Vec<&str> = declared.iter().map(String::as_str).collect();
     union.push("JWT_EXPIRATION");
     let names = [

@@ -19,6 +19,13 @@ pub struct Variable {
     pub is_secret: bool,
 }
 
+/// The names of the table, and the `_FILE` variants of its secrets: what [`super::unknown`] takes.
+pub fn names() -> Vec<String> {
+    let files = VARIABLES.iter().filter(|variable| variable.is_secret);
+    let files = files.map(|variable| format!("{}_FILE", variable.name));
+    VARIABLES.iter().map(|variable| variable.name.to_owned()).chain(files).collect()
+}
+
 const fn plain(
     name: &'static str,
     default: &'static str,

@@ -11,7 +11,7 @@ fn state() -> NodeState {
 }
 
 fn push(request: &str) -> Inbound {
-    Exchange::default().push(request.as_bytes())
+    Exchange::new(true).push(request.as_bytes())
 }
 
 fn get(path: &str, state: &NodeState) -> (u16, String) {
@@ -95,7 +95,7 @@ fn wrong_requests_and_their_status() {
 
 #[test]
 fn requests_follow_each_other_on_one_connection() {
-    let mut exchange = Exchange::default();
+    let mut exchange = Exchange::new(true);
     let two = "GET /ready HTTP/1.1\r\nHost: a\r\n\r\nGET /hdr HTTP/1.1\r\nHost: a\r\n\r\nGET /he";
     let route = |inbound| match inbound {
         Inbound::Request(request) => Some(request.route),
@@ -109,7 +109,7 @@ fn requests_follow_each_other_on_one_connection() {
 
 #[test]
 fn no_connection_lives_forever() {
-    let mut exchange = Exchange::default();
+    let mut exchange = Exchange::new(true);
     let kept = (1..=REQUESTS_PER_CONNECTION_MAX).map(|_| {
         match exchange.push(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n") {
             Inbound::Request(request) => request.keeps_open,
@@ -117,4 +117,12 @@ fn no_connection_lives_forever() {
         }
     });
     assert_eq!(kept.filter(|kept| *kept).count(), REQUESTS_PER_CONNECTION_MAX as usize - 1);
+}
+
+#[test]
+fn metrics_can_be_switched_off() {
+    for (path, is_served) in [("/metrics", false), ("/hdr", false), ("/health", true), ("/ready", true)] {
+        let answer = Exchange::new(false).push(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        assert_eq!(matches!(answer, Inbound::Request(_)), is_served, "{path}");
+    }
 }
