@@ -93,7 +93,7 @@ impl Exchange {
         let metrics_enabled = self.metrics_enabled;
         let judged =
             http::parse(&self.head.bytes()[..length], |request| judge(request, may_stay, metrics_enabled));
-        self.head.next(length);
+        self.head.drop_head(length);
         judged.unwrap_or_else(|status| refuse(status, "", false, false))
     }
 }

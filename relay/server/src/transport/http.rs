@@ -90,7 +90,7 @@ impl HeadBuffer {
     }
 
     /// Drops the head's `length` bytes and keeps what followed as the beginning of the next head.
-    pub fn next(&mut self, length: usize) {
+    pub fn drop_head(&mut self, length: usize) {
         let bytes = self.take_rest(length);
         self.bytes = bytes;
     }

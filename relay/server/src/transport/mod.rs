@@ -4,6 +4,8 @@ pub mod http;
 pub mod networks;
 pub mod proxy;
 pub mod quic;
+#[cfg(test)]
+pub mod seeded;
 pub mod steer;
 pub mod tls;
 pub mod websocket;

@@ -191,4 +191,17 @@ mod tests {
         assert_eq!(read(&header(0x21, 0x11, &[0; 11])), Err(ProxyError::Malformed));
         assert_eq!(read(&header(0x21, 0x21, &[0; 35])), Err(ProxyError::Malformed));
     }
+
+    #[test]
+    fn mutated_headers_never_panic_and_hold_little() {
+        use crate::transport::seeded::Random;
+        let mut refused = 0;
+        for seed in 0..3_000 {
+            let mut random = Random(seed);
+            let mut bytes = header(0x21, 0x11, &v4_block(b"\x02\x00\x05relay\x04\x00\x00"));
+            random.mutate(&mut bytes);
+            refused += usize::from(read(&bytes).is_err());
+        }
+        assert!(refused > 1_000, "mutations reach the refusals: {refused}");
+    }
 }

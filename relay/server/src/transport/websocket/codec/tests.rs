@@ -1,6 +1,7 @@
 //! The categories of the Autobahn suite as unit tests, then seeded chunking and mutation.
 
 use super::*;
+use crate::transport::seeded::Random;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const LIMIT: usize = 100_000;
@@ -274,23 +275,6 @@ fn server_control_frames() {
     assert_eq!(close_reply(&Close { code: None, reason: "".into() }).as_bytes(), b"\x88\x00");
 }
 
-/// splitmix64: small, seeded, good enough to choose cuts and mutations.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-}
-
 /// A stream of mostly valid frames.
 fn stream(random: &mut Random, kind: DataKind) -> Vec<u8> {
     let first = if kind == DataKind::Text { 0x01 } else { 0x02 };
@@ -312,17 +296,6 @@ fn stream(random: &mut Random, kind: DataKind) -> Vec<u8> {
     bytes
 }
 
-fn cut_up<'a>(random: &mut Random, mut bytes: &'a [u8]) -> Vec<&'a [u8]> {
-    let step = 1 + random.below(40);
-    let mut chunks = Vec::new();
-    while !bytes.is_empty() {
-        let (chunk, rest) = bytes.split_at((random.below(step) + 1).min(bytes.len()));
-        chunks.push(chunk);
-        bytes = rest;
-    }
-    chunks
-}
-
 #[test]
 fn chunking_and_mutation_never_change_the_outcome() {
     let mut refusals = 0;
@@ -331,13 +304,10 @@ fn chunking_and_mutation_never_change_the_outcome() {
         let kind = if seed % 2 == 0 { DataKind::Text } else { DataKind::Binary };
         let mut bytes = stream(&mut random, kind);
         if seed >= 500 {
-            for _ in 0..1 + random.below(4) {
-                let at = random.below(bytes.len());
-                bytes[at] ^= 1 << random.below(8);
-            }
+            random.mutate(&mut bytes);
         }
         let whole = decode(kind, &bytes);
-        let chunked = decode_chunks(kind, cut_up(&mut random, &bytes));
+        let chunked = decode_chunks(kind, random.cut_up(&bytes));
         assert_eq!(whole, chunked, "seed {seed}");
         assert!(seed >= 500 || whole.1.is_none(), "seed {seed} is valid");
         refusals += usize::from(whole.1.is_some());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::transport::http::{HEAD_BYTES_MAX, REQUEST_LINE_BYTES_MAX};
+use crate::transport::seeded::Random;
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -243,4 +244,33 @@ fn oversized_heads_are_cut_at_the_limit() {
 #[test]
 fn the_deadline_answers_408() {
     assert_eq!(Upgrader::timed_out().status, Status::REQUEST_TIMEOUT);
+}
+
+#[test]
+fn chunking_never_changes_the_answer_to_mutated_requests() {
+    let mut statuses = std::collections::BTreeSet::new();
+    for seed in 0..3_000 {
+        let mut random = Random(seed);
+        let mut bytes = request(GET, &["Origin: https://app.example", "Authorization: Bearer a.b.c"]);
+        random.mutate(&mut bytes);
+        let mut upgrader = Upgrader::default();
+        let mut chunked = Upgrade::NeedMore;
+        for chunk in random.cut_up(&bytes) {
+            if matches!(chunked, Upgrade::NeedMore) {
+                chunked = upgrader.push(chunk, &rules());
+            }
+        }
+        match (push_all(&bytes), chunked) {
+            (Upgrade::NeedMore, Upgrade::NeedMore) => {}
+            (Upgrade::Accept(whole), Upgrade::Accept(chunked)) => {
+                assert_eq!((whole.response, whole.bearer), (chunked.response, chunked.bearer), "seed {seed}");
+            }
+            (Upgrade::Reject(whole), Upgrade::Reject(chunked)) => {
+                assert_eq!(whole.response, chunked.response, "seed {seed}");
+                statuses.insert(whole.status.code);
+            }
+            (whole, chunked) => panic!("seed {seed}: {whole:?} {chunked:?}"),
+        }
+    }
+    assert!([400, 403, 404, 405, 426, 505].iter().all(|status| statuses.contains(status)), "{statuses:?}");
 }
