@@ -1,0 +1,410 @@
+//! What an operator can set: one table of variables, and one struct they end up in. Malformed values name their line.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::access::address::Network;
+use crate::access::limit::RateLimits;
+use crate::access::secret::Secret;
+use crate::access::signing::{PUBLISHED_KEYS, SigningConfig, SigningSource, secret_kid};
+use crate::mail::{MailConfig, SmtpConfig, SmtpTls};
+
+/// One environment variable.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    pub name: &'static str,
+    pub default: &'static str,
+    pub meaning: &'static str,
+}
+
+macro_rules! variables {
+    ($($name:literal, $default:literal, $meaning:literal;)*) => {
+        /// Every variable the account API reads.
+        pub const VARIABLES: &[Variable] = &[$(Variable { name: $name, default: $default, meaning: $meaning },)*];
+    };
+}
+
+variables! {
+    "API_ADDRESS", "127.0.0.1:3001", "Where the account API listens.";
+    "DATA_DIR", "data", "Folder for the embedded database, keys and mail.";
+    "DATABASE_URL", "", "`sqlite:FILE`; empty: DATA_DIR/messenger.db. PostgreSQL comes with a later version.";
+    "PUBLIC_URL", "http://API_ADDRESS", "How people reach the API; letters link to it.";
+    "JWT_ISSUER", "secure-messenger", "`iss` of access tokens; the relay must expect the same.";
+    "JWT_AUDIENCE", "secure-messenger", "`aud` of access tokens; the relay must expect the same.";
+    "JWT_EXPIRATION", "15m", "Life of an access token: 1m to 7d; s, m, h, d, or plain seconds.";
+    "JWT_REFRESH_EXPIRATION", "7d", "Life of a refresh token: 1h to 90d.";
+    "JWT_ALGORITHM", "RS256", "RS256, or HS256 to go back to the shared secret.";
+    "JWT_PRIVATE_KEY_FILE", "DATA_DIR/keys/signing.pem", "RSA private key in PEM (openssl genrsa 4096). Made at the first start when not set.";
+    "JWT_PUBLIC_KEY_FILES", "", "Comma-separated public keys in PEM that still verify, such as the one before a rotation.";
+    "JWT_JWKS_FILE", "DATA_DIR/keys/jwks.json", "Where the public keys are written for the relay.";
+    "JWT_SECRET", "", "HS256 secret, 32 bytes or more; verifies while it is set.";
+    "JWT_SECRET_FILE", "", "The same, read from a file.";
+    "JWT_SECRET_KID", "derived", "`kid` of tokens signed with the secret.";
+    "RATE_LIMIT_TTL", "60", "Seconds of the limit window: 1 to 3600.";
+    "RATE_LIMIT_MAX", "100", "Requests per window, user and address.";
+    "RATE_LIMIT_AUTH_MAX", "10", "The same for registering, logging in and resetting.";
+    "TRUSTED_PROXIES", "", "Comma-separated networks whose X-Forwarded-For is believed, such as 10.0.0.0/8.";
+    "CORS_ORIGINS", "", "Comma-separated origins of web clients, such as https://chat.example.org.";
+    "REGISTRATION", "closed", "closed, invite, approval, or open.";
+    "REGISTRATION_VERIFY", "mail", "For open: mail, or none (demo only).";
+    "MAIL_FOLDER", "DATA_DIR/mail", "Letters become files here while SMTP_HOST is not set.";
+    "SMTP_HOST", "", "Server that takes letters.";
+    "SMTP_PORT", "by SMTP_TLS", "Port of the server.";
+    "SMTP_TLS", "starttls", "starttls, tls, or none (only to a server on this machine).";
+    "SMTP_USER", "", "Account on the server.";
+    "SMTP_PASSWORD", "", "Its password.";
+    "SMTP_PASSWORD_FILE", "", "The same, read from a file.";
+    "SMTP_FROM", "messenger@localhost", "Sender of letters.";
+}
+
+/// Why the configuration is refused: the line to fix.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{name}: {problem}")]
+pub struct ConfigFault {
+    pub name: &'static str,
+    pub problem: String,
+}
+
+/// Who may register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Registration {
+    Closed,
+    Invite,
+    Approval,
+    /// `verify`: with a link mailed to the address.
+    Open {
+        verify: bool,
+    },
+}
+
+/// Which faces a process shows on its port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Surfaces {
+    /// `/api/v1`, its documentation and the pages behind links in letters.
+    pub accounts: bool,
+}
+
+/// All settings of the account API.
+#[derive(Clone, Debug)]
+pub struct ConsoleConfig {
+    pub address: SocketAddr,
+    pub surfaces: Surfaces,
+    /// Without a slash at the end; `None`: derived from the address bound.
+    pub public_url: Option<String>,
+    pub database: PathBuf,
+    pub signing: SigningConfig,
+    /// Seconds.
+    pub refresh_ttl_s: u64,
+    pub rate: RateLimits,
+    pub trusted_proxies: Vec<Network>,
+    pub cors_origins: Vec<String>,
+    pub registration: Registration,
+    pub mail: MailConfig,
+}
+
+impl ConsoleConfig {
+    /// The defaults, with everything kept under `data`.
+    pub fn embedded(data: &Path) -> Self {
+        let data = data.display().to_string();
+        Self::from_env(false, |name| (name == "DATA_DIR").then(|| data.clone())).expect("the defaults are well formed")
+    }
+
+    /// From the process environment.
+    pub fn from_process_env(demo: bool) -> Result<Self, ConfigFault> {
+        Self::from_env(demo, |name| std::env::var(name).ok())
+    }
+
+    /// From wherever `lookup` looks. `demo` allows what must not face a network.
+    pub fn from_env(demo: bool, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFault> {
+        let values = Values::read(lookup);
+        let data = PathBuf::from(values.text("DATA_DIR").unwrap_or("data"));
+        let registration = registration(&values, demo)?;
+        let mail = mail(&values, &data)?;
+        if registration == (Registration::Open { verify: true }) && mail == MailConfig::None {
+            return Err(fault("REGISTRATION", "open needs SMTP_HOST or MAIL_FOLDER to verify addresses"));
+        }
+        Ok(Self {
+            address: values.parse("API_ADDRESS", "ADDRESS:PORT")?.unwrap_or(([127, 0, 0, 1], 3001).into()),
+            surfaces: Surfaces { accounts: true },
+            public_url: public_url(&values)?,
+            database: database(&values, &data)?,
+            signing: signing(&values, &data)?,
+            refresh_ttl_s: values.duration("JWT_REFRESH_EXPIRATION", 7 * DAY_S, HOUR_S..=90 * DAY_S)?,
+            rate: RateLimits {
+                window_s: values.number("RATE_LIMIT_TTL", 60, 1..=3600)?,
+                general: values.number("RATE_LIMIT_MAX", 100, 1..=1_000_000)? as u32,
+                auth: values.number("RATE_LIMIT_AUTH_MAX", 10, 1..=1_000_000)? as u32,
+            },
+            trusted_proxies: proxies(&values)?,
+            cors_origins: origins(&values)?,
+            registration,
+            mail,
+        })
+    }
+}
+
+const HOUR_S: u64 = 3600;
+const DAY_S: u64 = 24 * HOUR_S;
+
+fn fault(name: &'static str, problem: impl Into<String>) -> ConfigFault {
+    ConfigFault { name, problem: problem.into() }
+}
+
+fn registration(values: &Values, demo: bool) -> Result<Registration, ConfigFault> {
+    let verify = match values.text("REGISTRATION_VERIFY").unwrap_or("mail") {
+        "mail" => true,
+        "none" => false,
+        other => return Err(fault("REGISTRATION_VERIFY", format!("{other:?} is none of: mail, none"))),
+    };
+    match values.text("REGISTRATION").unwrap_or("closed") {
+        "closed" => Ok(Registration::Closed),
+        "invite" => Ok(Registration::Invite),
+        "approval" => Ok(Registration::Approval),
+        "open" if verify || demo => Ok(Registration::Open { verify }),
+        "open" => Err(fault("REGISTRATION_VERIFY", "none is for --demo only; set it to mail")),
+        other => Err(fault("REGISTRATION", format!("{other:?} is none of: closed, invite, approval, open"))),
+    }
+}
+
+fn database(values: &Values, data: &Path) -> Result<PathBuf, ConfigFault> {
+    let Some(url) = values.text("DATABASE_URL") else { return Ok(data.join("messenger.db")) };
+    match url.strip_prefix("sqlite:") {
+        Some(path) if !path.trim_start_matches("//").is_empty() => {
+            Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
+        }
+        _ => Err(fault("DATABASE_URL", "only sqlite:FILE is understood by this version")),
+    }
+}
+
+fn public_url(values: &Values) -> Result<Option<String>, ConfigFault> {
+    let Some(url) = values.text("PUBLIC_URL") else { return Ok(None) };
+    if !(url.starts_with("https://") || url.starts_with("http://")) || url.contains(['?', '#', ' ']) {
+        return Err(fault("PUBLIC_URL", "must begin with https:// (or http://) and hold no query"));
+    }
+    Ok(Some(url.trim_end_matches('/').to_owned()))
+}
+
+fn signing(values: &Values, data: &Path) -> Result<SigningConfig, ConfigFault> {
+    let keys = data.join("keys");
+    let secret = values
+        .secret("JWT_SECRET", "JWT_SECRET_FILE")?
+        .map(|text| Secret::new(&text).map_err(|problem| fault("JWT_SECRET", problem)))
+        .transpose()?;
+    let source = match (values.text("JWT_ALGORITHM").unwrap_or("RS256"), values.text("JWT_PRIVATE_KEY_FILE")) {
+        ("RS256", Some(path)) => SigningSource::File(path.into()),
+        ("RS256", None) => SigningSource::Folder(keys.clone()),
+        ("HS256", _) if secret.is_some() => SigningSource::Secret,
+        ("HS256", _) => return Err(fault("JWT_ALGORITHM", "HS256 needs JWT_SECRET or JWT_SECRET_FILE")),
+        (other, _) => return Err(fault("JWT_ALGORITHM", format!("{other:?} is none of: RS256, HS256"))),
+    };
+    let derived = secret.as_ref().map(secret_kid).unwrap_or_default();
+    Ok(SigningConfig {
+        source,
+        verify_files: values.list("JWT_PUBLIC_KEY_FILES").map(PathBuf::from).collect(),
+        secret,
+        secret_kid: values.text("JWT_SECRET_KID").map_or(derived, str::to_owned),
+        published: Some(values.text("JWT_JWKS_FILE").map_or_else(|| keys.join(PUBLISHED_KEYS), PathBuf::from)),
+        issuer: values.text("JWT_ISSUER").unwrap_or("secure-messenger").to_owned(),
+        audience: values.text("JWT_AUDIENCE").unwrap_or("secure-messenger").to_owned(),
+        access_ttl_s: values.duration("JWT_EXPIRATION", 15 * 60, 60..=7 * DAY_S)?,
+    })
+}
+
+fn mail(values: &Values, data: &Path) -> Result<MailConfig, ConfigFault> {
+    let from = values.text("SMTP_FROM").unwrap_or("messenger@localhost").to_owned();
+    if from.parse::<lettre::message::Mailbox>().is_err() {
+        return Err(fault("SMTP_FROM", "must be a mail address"));
+    }
+    let Some(host) = values.text("SMTP_HOST") else {
+        let folder = values.text("MAIL_FOLDER").map_or_else(|| data.join("mail"), PathBuf::from);
+        return Ok(MailConfig::Folder { folder, from });
+    };
+    let tls = match values.text("SMTP_TLS").unwrap_or("starttls") {
+        "starttls" => SmtpTls::StartTls,
+        "tls" => SmtpTls::Wrapped,
+        "none" if matches!(host, "localhost" | "127.0.0.1" | "::1") => SmtpTls::None,
+        "none" => return Err(fault("SMTP_TLS", "none is allowed to a server on this machine only")),
+        other => return Err(fault("SMTP_TLS", format!("{other:?} is none of: starttls, tls, none"))),
+    };
+    let password = values.secret("SMTP_PASSWORD", "SMTP_PASSWORD_FILE")?;
+    let credentials = match (values.text("SMTP_USER"), password) {
+        (Some(user), Some(password)) => Some((user.to_owned(), password.into())),
+        (None, None) => None,
+        _ => return Err(fault("SMTP_USER", "set SMTP_USER and SMTP_PASSWORD together")),
+    };
+    let port = values.parse("SMTP_PORT", "a port number")?;
+    Ok(MailConfig::Smtp(SmtpConfig { host: host.to_owned(), port, tls, credentials, from }))
+}
+
+fn proxies(values: &Values) -> Result<Vec<Network>, ConfigFault> {
+    values
+        .list("TRUSTED_PROXIES")
+        .map(|text| {
+            Network::parse(text)
+                .ok_or_else(|| fault("TRUSTED_PROXIES", format!("{text:?} is not a network such as 10.0.0.0/8")))
+        })
+        .collect()
+}
+
+fn origins(values: &Values) -> Result<Vec<String>, ConfigFault> {
+    values
+        .list("CORS_ORIGINS")
+        .map(|text| {
+            let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+            match rest {
+                Some(host) if !host.is_empty() && !host.contains(['/', '*', ' ']) => Ok(text.to_owned()),
+                _ => Err(fault("CORS_ORIGINS", format!("{text:?} is not an origin such as https://chat.example.org"))),
+            }
+        })
+        .collect()
+}
+
+/// The variables that are set and not empty.
+struct Values(HashMap<&'static str, String>);
+
+impl Values {
+    fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let set = VARIABLES.iter().filter_map(|variable| {
+            let value = lookup(variable.name)?.trim().to_owned();
+            (!value.is_empty()).then_some((variable.name, value))
+        });
+        Self(set.collect())
+    }
+
+    fn text(&self, name: &'static str) -> Option<&str> {
+        debug_assert!(VARIABLES.iter().any(|variable| variable.name == name), "{name} is in the table");
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn list(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        self.text(name).unwrap_or("").split(',').map(str::trim).filter(|item| !item.is_empty())
+    }
+
+    fn parse<T: FromStr>(&self, name: &'static str, what: &str) -> Result<Option<T>, ConfigFault> {
+        self.text(name).map(|text| text.parse().map_err(|_| fault(name, format!("{text:?} is not {what}")))).transpose()
+    }
+
+    fn number(
+        &self,
+        name: &'static str,
+        default: u64,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<u64, ConfigFault> {
+        let number = self.parse(name, "a whole number")?.unwrap_or(default);
+        if !range.contains(&number) {
+            return Err(fault(name, format!("{number} is not within {} and {}", range.start(), range.end())));
+        }
+        Ok(number)
+    }
+
+    fn duration(
+        &self,
+        name: &'static str,
+        default_s: u64,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<u64, ConfigFault> {
+        let Some(text) = self.text(name) else { return Ok(default_s) };
+        let seconds = duration_s(text).ok_or_else(|| fault(name, format!("{text:?} is not a time such as 15m or 7d")))?;
+        if !range.contains(&seconds) {
+            let problem = format!("{text:?} is not within {} s and {} s", range.start(), range.end());
+            return Err(fault(name, problem));
+        }
+        Ok(seconds)
+    }
+
+    fn secret(&self, name: &'static str, file: &'static str) -> Result<Option<String>, ConfigFault> {
+        match (self.text(name), self.text(file)) {
+            (Some(_), Some(_)) => Err(fault(file, format!("set either {name} or {file}"))),
+            (Some(text), None) => Ok(Some(text.to_owned())),
+            (None, Some(path)) => std::fs::read_to_string(path)
+                .map(|text| Some(text.trim_end().to_owned()))
+                .map_err(|error| fault(file, format!("{path}: {error}"))),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+fn duration_s(text: &str) -> Option<u64> {
+    let (digits, unit_s) = match text.strip_suffix(['s', 'm', 'h', 'd']) {
+        None => (text, 1),
+        Some(digits) if text.ends_with('s') => (digits, 1),
+        Some(digits) if text.ends_with('m') => (digits, 60),
+        Some(digits) if text.ends_with('h') => (digits, HOUR_S),
+        Some(digits) => (digits, DAY_S),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit_s)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(set: &[(&str, &str)], demo: bool) -> Result<ConsoleConfig, ConfigFault> {
+        ConsoleConfig::from_env(demo, |name| {
+            set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_table() {
+        let config = with(&[], false).unwrap();
+        assert_eq!(config.address, ([127, 0, 0, 1], 3001).into());
+        assert_eq!((config.signing.access_ttl_s, config.refresh_ttl_s), (900, 604_800));
+        assert_eq!(config.rate, RateLimits { window_s: 60, general: 100, auth: 10 });
+        assert_eq!(config.registration, Registration::Closed);
+        assert_eq!(config.database, PathBuf::from("data/messenger.db"));
+    }
+
+    #[test]
+    fn malformed_values_name_their_variable() {
+        for (name, value) in [
+            ("API_ADDRESS", "here"),
+            ("DATABASE_URL", "mysql://x"),
+            ("PUBLIC_URL", "ftp://x"),
+            ("JWT_EXPIRATION", "soon"),
+            ("JWT_EXPIRATION", "1s"),
+            ("JWT_REFRESH_EXPIRATION", "91d"),
+            ("JWT_ALGORITHM", "none"),
+            ("JWT_ALGORITHM", "HS256"),
+            ("JWT_SECRET", "your-256-bit-secret-key"),
+            ("JWT_SECRET_FILE", "/nonexistent/secret"),
+            ("RATE_LIMIT_TTL", "0"),
+            ("RATE_LIMIT_MAX", "many"),
+            ("TRUSTED_PROXIES", "10.0.0.0/40"),
+            ("CORS_ORIGINS", "*"),
+            ("REGISTRATION", "yes"),
+            ("REGISTRATION_VERIFY", "no"),
+            ("SMTP_FROM", "nobody"),
+        ] {
+            let refused = with(&[(name, value)], false).expect_err(name);
+            assert_eq!(refused.name, name, "{value}: {refused}");
+        }
+    }
+
+    #[test]
+    fn open_registration_needs_verification_outside_the_demo() {
+        let open = [("REGISTRATION", "open"), ("REGISTRATION_VERIFY", "none")];
+        assert!(with(&open, false).is_err());
+        assert_eq!(with(&open, true).unwrap().registration, Registration::Open { verify: false });
+        assert_eq!(with(&open[..1], false).unwrap().registration, Registration::Open { verify: true });
+    }
+
+    #[test]
+    fn times_come_with_units_or_plain() {
+        for (text, seconds) in [("15m", 900), ("7d", 604_800), ("90s", 90), ("2h", 7200), ("3600", 3600)] {
+            assert_eq!(duration_s(text), Some(seconds));
+        }
+        for text in ["", "m", "-1m", "1.5h", "1w", "99999999999999999d"] {
+            assert_eq!(duration_s(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn smtp_without_encryption_stays_on_this_machine() {
+        assert!(with(&[("SMTP_HOST", "mail.example.org"), ("SMTP_TLS", "none")], false).is_err());
+        assert!(with(&[("SMTP_HOST", "localhost"), ("SMTP_TLS", "none")], false).is_ok());
+        assert!(with(&[("SMTP_HOST", "mail.example.org"), ("SMTP_USER", "x")], false).is_err());
+    }
+}

@@ -1,0 +1,131 @@
+//! The guard before every route: address, limits, token, account state, deadline. What it lets through carries
+//! the caller and the origin for the audit trail.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use schema_store::AccountError;
+use schema_store::rows::account::Origin;
+use schema_store::rows::role::AccountRole;
+use schema_wire::{DeviceId, UserId};
+
+use super::problem::{Code, Problem};
+use super::rule::{Access, Rule};
+use crate::access::address::{client_address, limit_subject};
+use crate::access::limit::{Budget, Subject};
+use crate::access::token::TokenFault;
+use crate::app::{App, Backing};
+
+/// How long a request may take, its body included.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The other end of the connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// Who is asking. Only the guard makes one.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Caller {
+    pub user: UserId,
+    pub device: DeviceId,
+    pub role: AccountRole,
+    pub name: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Code::TokenMissing.into())
+    }
+}
+
+/// Who does something and from where, for the audit trail only.
+#[derive(Clone, Debug, Default)]
+pub struct By(pub Origin);
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+/// Lets a request through to its route, or not.
+pub async fn guard<S: Backing>(
+    State((app, rule)): State<(App<S>, Arc<Rule>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match admit(&app, &rule, &mut request).await {
+        Err(problem) => problem.into_response(),
+        Ok(()) => match tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Problem::from(Code::TimedOut).into_response(),
+        },
+    }
+}
+
+async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> Result<(), Problem> {
+    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let address = client_address(peer, request.headers(), &app.config.trusted_proxies);
+    count(app, rule.budget, Subject::Address(limit_subject(address)))?;
+    let mut origin = Origin { actor: None, address: Some(address), user_agent: user_agent(request.headers()) };
+    if rule.access == Access::User {
+        let caller = authenticate(app, request.headers()).await?;
+        count(app, rule.budget, Subject::User(caller.user))?;
+        origin.actor = Some(caller.user);
+        request.extensions_mut().insert(caller);
+    }
+    request.extensions_mut().insert(By(origin));
+    Ok(())
+}
+
+/// Counts one request of the subject against the budget.
+pub fn count<S>(app: &App<S>, budget: Option<Budget>, subject: Subject) -> Result<(), Problem> {
+    let Some(budget) = budget else { return Ok(()) };
+    app.limiter
+        .admit(budget, &[subject], app.clock.now_ms())
+        .map_err(|seconds| Problem::after(Code::RateLimited, seconds))
+}
+
+async fn authenticate<S: Backing>(app: &App<S>, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let token = bearer(headers)?;
+    let bearer = app.tokens.verify(token, app.clock.now_s()).map_err(|fault| match fault {
+        TokenFault::Invalid => Problem::from(Code::TokenInvalid),
+        TokenFault::Expired => Problem::from(Code::TokenExpired),
+    })?;
+    let grant = app.store.authorise(bearer.user, bearer.device, bearer.issued_at).await;
+    let grant = grant.map_err(|error| match error {
+        AccountError::NotFound | AccountError::TokenInvalid => Problem::from(Code::TokenInvalid),
+        other => other.into(),
+    })?;
+    Ok(Caller { user: grant.user, device: grant.device, role: grant.role, name: grant.name })
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
+    let line = lines.next().ok_or(Code::TokenMissing)?;
+    if lines.next().is_some() {
+        return Err(Code::TokenInvalid.into());
+    }
+    let text = line.to_str().map_err(|_| Code::TokenInvalid)?;
+    let (scheme, token) = text.split_once(' ').ok_or(Code::TokenInvalid)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Code::TokenInvalid.into());
+    }
+    Ok(token.trim())
+}
+
+fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(256).collect())
+}

@@ -1,0 +1,53 @@
+//! What letters say. Plain text, one link, no tracking.
+
+use lettre::Message;
+use lettre::message::header::ContentType;
+use lettre::message::{Mailbox, MessageBuilder};
+
+use super::MailFault;
+
+/// A letter ready to be sealed with a sender.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Letter {
+    pub to: String,
+    pub subject: &'static str,
+    pub text: String,
+}
+
+impl Letter {
+    /// "Is this your address?"
+    pub fn verification(to: String, public_url: &str, secret: &str) -> Self {
+        let text = format!(
+            "Somebody registered this address with Secure Messenger.\n\n\
+             If it was you, confirm it within 24 hours:\n\n  {public_url}/verify-mail?token={secret}\n\n\
+             If it was not you, ignore this letter: without the link the account stays closed.\n"
+        );
+        Self { to, subject: "Confirm your address", text }
+    }
+
+    /// For somebody who registers again.
+    pub fn already_registered(to: String) -> Self {
+        let text = "Somebody tried to register this address with Secure Messenger, but it has an account already.\n\n\
+                    If it was you, log in, or ask for a new password.\n\
+                    If it was not you, nothing has changed and nothing needs to be done.\n";
+        Self { to, subject: "You have an account already", text: text.to_owned() }
+    }
+
+    /// A way back in.
+    pub fn password_reset(to: String, public_url: &str, secret: &str) -> Self {
+        let text = format!(
+            "Somebody asked for a new password for this Secure Messenger account.\n\n\
+             If it was you, choose one within 1 hour; the link works once:\n\n  \
+             {public_url}/reset-password?token={secret}\n\n\
+             If it was not you, ignore this letter: the old password keeps working.\n"
+        );
+        Self { to, subject: "Choose a new password", text }
+    }
+
+    /// The letter in the form that travels (RFC 5322).
+    pub(super) fn seal(self, from: &Mailbox) -> Result<Message, MailFault> {
+        let to: Mailbox = self.to.parse().map_err(|_| MailFault::Address)?;
+        let builder: MessageBuilder = Message::builder().from(from.clone()).to(to).subject(self.subject);
+        builder.header(ContentType::TEXT_PLAIN).body(self.text).map_err(|_| MailFault::Address)
+    }
+}

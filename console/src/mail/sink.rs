@@ -1,0 +1,141 @@
+//! Where letters end: a folder of files for one machine, an SMTP server for everybody else.
+
+use std::fs::{self, DirBuilder};
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lettre::message::Mailbox;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+
+use super::letter::Letter;
+use super::{SmtpConfig, SmtpTls};
+use crate::access::rsa_key::write_private;
+
+/// How long a server may take for one letter.
+const SMTP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a letter was not sent. Never carries an address.
+#[derive(Debug, thiserror::Error)]
+pub enum MailFault {
+    #[error("the address does not work in a letter")]
+    Address,
+    #[error("the mail folder can't be written: {0}")]
+    Folder(#[from] io::Error),
+    #[error("the SMTP server did not take the letter (permanent: {permanent})")]
+    Server { permanent: bool },
+    #[error("the SMTP settings do not work")]
+    Settings,
+}
+
+/// A letter on its way.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<(), MailFault>> + Send + 'a>>;
+
+/// Takes letters.
+pub trait MailSink: Send + Sync {
+    /// Sends one letter; on return it is the sink's responsibility.
+    fn send(&self, letter: Letter) -> Sending<'_>;
+}
+
+/// Letters as files, one each, readable by the operator only.
+pub struct FolderSink {
+    folder: PathBuf,
+    from: Mailbox,
+    serial: AtomicU64,
+}
+
+impl FolderSink {
+    /// Makes the folder (mode 0700) if it is not there.
+    pub fn open(folder: &Path, from: &str) -> Result<Self, MailFault> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let from = from.parse().map_err(|_| MailFault::Settings)?;
+        let serial = fs::read_dir(folder)?.count() as u64;
+        Ok(Self { folder: folder.to_owned(), from, serial: AtomicU64::new(serial) })
+    }
+
+    fn free_name(&self) -> PathBuf {
+        loop {
+            let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
+            let path = self.folder.join(format!("{serial:06}.eml"));
+            if !path.exists() {
+                return path;
+            }
+        }
+    }
+}
+
+impl MailSink for FolderSink {
+    fn send(&self, letter: Letter) -> Sending<'_> {
+        Box::pin(async move {
+            let message = letter.seal(&self.from)?.formatted();
+            let path = self.free_name();
+            let written = tokio::task::spawn_blocking(move || write_private(&path, &message)).await;
+            Ok(written.map_err(io::Error::other)??)
+        })
+    }
+}
+
+/// Letters through a server.
+pub struct SmtpSink {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+}
+
+impl SmtpSink {
+    /// Connects with the first letter, not now.
+    pub fn open(config: &SmtpConfig) -> Result<Self, MailFault> {
+        let builder = match config.tls {
+            SmtpTls::StartTls => AsyncSmtpTransport::<Tokio1Executor>::starttls_relay(&config.host),
+            SmtpTls::Wrapped => AsyncSmtpTransport::<Tokio1Executor>::relay(&config.host),
+            SmtpTls::None => Ok(AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.host)),
+        };
+        let mut builder = builder.map_err(|_| MailFault::Settings)?.timeout(Some(SMTP_TIMEOUT));
+        if let Some(port) = config.port {
+            builder = builder.port(port);
+        }
+        if let Some((user, password)) = &config.credentials {
+            builder = builder.credentials(Credentials::new(user.clone(), password.0.clone()));
+        }
+        let from = config.from.parse().map_err(|_| MailFault::Settings)?;
+        Ok(Self { transport: builder.build(), from })
+    }
+}
+
+impl MailSink for SmtpSink {
+    fn send(&self, letter: Letter) -> Sending<'_> {
+        Box::pin(async move {
+            let message = letter.seal(&self.from)?;
+            let sent = self.transport.send(message).await;
+            sent.map(drop).map_err(|error| MailFault::Server { permanent: error.is_permanent() })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_letter_is_a_file_for_the_operator_only() {
+        let folder = std::env::temp_dir().join(format!("console-mail-{}", std::process::id()));
+        let sink = FolderSink::open(&folder, "Messenger <messenger@localhost>").unwrap();
+        for _ in 0..2 {
+            let letter = Letter::password_reset("alice@home.example".into(), "http://api", "SECRET");
+            sink.send(letter).await.unwrap();
+        }
+        let text = fs::read_to_string(folder.join("000001.eml")).unwrap();
+        assert!(text.contains("To: alice@home.example") && text.contains("SECRET"), "{text}");
+        let mode = fs::metadata(folder.join("000002.eml")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let bad = Letter::already_registered("no address\r\nBcc: x@y.example".into());
+        assert!(matches!(sink.send(bad).await, Err(MailFault::Address)));
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,3 @@
+//! The account API in a process of its own.
+
+fn main() {}

@@ -1,0 +1,196 @@
+//! Starting and stopping: binds the port, accepts connections with deadlines and a bound, drains on shutdown.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Request;
+use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinHandle;
+use tower_service::Service;
+
+use crate::access::limit::Limiter;
+use crate::access::password::{self, Hasher};
+use crate::access::rsa_key::KeyFault;
+use crate::access::signing;
+use crate::api;
+use crate::app::{App, Backing, Shared};
+use crate::clock::Clock;
+use crate::config::ConsoleConfig;
+use crate::front::guard::Peer;
+use crate::front::metrics::Metrics;
+use crate::mail::{self, MailFault, Postman};
+
+/// Connections served at once; more wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 4096;
+/// How long a client may take for a request's head, and stay silent between requests.
+const HEAD_DEADLINE: Duration = Duration::from_secs(15);
+/// Largest request head, in bytes.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// How long requests under way may take once shutdown began.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// Pause after a failed accept, such as when file descriptors ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the API did not start. Each says what to do in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeFault {
+    #[error("API port {address} can't be opened: {source}")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("signing key: {0}")]
+    Key(#[from] KeyFault),
+    #[error("mail: {0}")]
+    Mail(#[from] MailFault),
+}
+
+/// What a start needs besides configuration and store.
+pub struct Starting {
+    pub clock: Clock,
+}
+
+impl Default for Starting {
+    fn default() -> Self {
+        Self { clock: Clock::system() }
+    }
+}
+
+/// A running API.
+pub struct Served {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The published public keys, as `/.well-known/jwks.json` shows them.
+    pub jwks: String,
+    /// For the internal listener: `metrics.render()`.
+    pub metrics: Arc<Metrics>,
+    /// Ends once the shutdown future did and requests under way were answered.
+    pub finished: JoinHandle<()>,
+}
+
+/// Serves the account API until `shutdown` completes.
+pub async fn serve<S: Backing>(
+    config: ConsoleConfig,
+    store: S,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Served, ServeFault> {
+    start(config, store, Starting::default(), shutdown).await
+}
+
+/// The same, with a clock of one's own.
+pub async fn start<S: Backing>(
+    config: ConsoleConfig,
+    store: S,
+    starting: Starting,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Served, ServeFault> {
+    let address = config.address;
+    let bind = |source| ServeFault::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+    let signing = config.signing.clone();
+    // Making a key takes a second of computing; the dummy hash some tens of milliseconds.
+    let loaded = tokio::task::spawn_blocking(move || {
+        password::warm_up();
+        signing::load(&signing)
+    });
+    let (tokens, jwks) = loaded.await.expect("loading keys does not panic")?;
+    let sink = mail::open(&config.mail)?;
+    let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let clock = starting.clock;
+    let post = Postman { store: store.clone(), clock: clock.clone(), public_url }.start(sink);
+    let metrics = Arc::new(Metrics::default());
+    let limiter = Limiter::new(config.rate);
+    let app = App::new(Shared {
+        store,
+        config,
+        clock,
+        tokens,
+        jwks: jwks.clone(),
+        hasher: Hasher::new(),
+        limiter,
+        metrics: metrics.clone(),
+        post,
+    });
+    let finished = tokio::spawn(accept(listener, api::router(app), shutdown));
+    Ok(Served { address, jwks, metrics, finished })
+}
+
+/// For an internal listener of a process of its own: `/metrics` and `/health`.
+pub fn internal_router(metrics: Arc<Metrics>) -> Router {
+    Router::new()
+        .route("/metrics", get(|State(metrics): State<Arc<Metrics>>| async move { metrics.render() }))
+        .route("/health", get(|| async { "ok" }))
+        .with_state(metrics)
+}
+
+async fn accept(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()> + Send) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (drain, draining) = watch::channel(false);
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let place = places.clone().acquire_owned();
+        let arrival = async {
+            let place = place.await.expect("the semaphore is never closed");
+            (listener.accept().await, place)
+        };
+        tokio::select! {
+            () = &mut shutdown => break,
+            (Ok((stream, peer)), place) = arrival => {
+                tokio::spawn(connection(stream, peer, router.clone(), draining.clone(), place));
+            }
+            else => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    drop(listener);
+    let _ = drain.send(true);
+    let all = places.acquire_many(CONNECTIONS_MAX as u32);
+    if tokio::time::timeout(DRAIN_DEADLINE, all).await.is_err() {
+        tracing::warn!("requests were still under way when the API stopped");
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    mut draining: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        let answer = router.clone().call(request);
+        async move { answer.await.map_err(|never: Infallible| never) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        ended = serving.as_mut() => ended_quietly(ended),
+        _ = draining.changed() => {
+            serving.as_mut().graceful_shutdown();
+            ended_quietly(serving.await);
+        }
+    }
+}
+
+fn ended_quietly(ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
