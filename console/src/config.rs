@@ -108,7 +108,8 @@ impl ConsoleConfig {
     /// The defaults, with everything kept under `data`.
     pub fn embedded(data: &Path) -> Self {
         let data = data.display().to_string();
-        Self::from_env(false, |name| (name == "DATA_DIR").then(|| data.clone())).expect("the defaults are well formed")
+        Self::from_env(false, |name| (name == "DATA_DIR").then(|| data.clone()))
+            .expect("the defaults are well formed")
     }
 
     /// From the process environment.
@@ -192,7 +193,8 @@ fn signing(values: &Values, data: &Path) -> Result<SigningConfig, ConfigFault> {
         .secret("JWT_SECRET", "JWT_SECRET_FILE")?
         .map(|text| Secret::new(&text).map_err(|problem| fault("JWT_SECRET", problem)))
         .transpose()?;
-    let source = match (values.text("JWT_ALGORITHM").unwrap_or("RS256"), values.text("JWT_PRIVATE_KEY_FILE")) {
+    let source = match (values.text("JWT_ALGORITHM").unwrap_or("RS256"), values.text("JWT_PRIVATE_KEY_FILE"))
+    {
         ("RS256", Some(path)) => SigningSource::File(path.into()),
         ("RS256", None) => SigningSource::Folder(keys.clone()),
         ("HS256", _) if secret.is_some() => SigningSource::Secret,
@@ -205,7 +207,9 @@ fn signing(values: &Values, data: &Path) -> Result<SigningConfig, ConfigFault> {
         verify_files: values.list("JWT_PUBLIC_KEY_FILES").map(PathBuf::from).collect(),
         secret,
         secret_kid: values.text("JWT_SECRET_KID").map_or(derived, str::to_owned),
-        published: Some(values.text("JWT_JWKS_FILE").map_or_else(|| keys.join(PUBLISHED_KEYS), PathBuf::from)),
+        published: Some(
+            values.text("JWT_JWKS_FILE").map_or_else(|| keys.join(PUBLISHED_KEYS), PathBuf::from),
+        ),
         issuer: values.text("JWT_ISSUER").unwrap_or("secure-messenger").to_owned(),
         audience: values.text("JWT_AUDIENCE").unwrap_or("secure-messenger").to_owned(),
         access_ttl_s: values.duration("JWT_EXPIRATION", 15 * 60, 60..=7 * DAY_S)?,
@@ -242,8 +246,9 @@ fn proxies(values: &Values) -> Result<Vec<Network>, ConfigFault> {
     values
         .list("TRUSTED_PROXIES")
         .map(|text| {
-            Network::parse(text)
-                .ok_or_else(|| fault("TRUSTED_PROXIES", format!("{text:?} is not a network such as 10.0.0.0/8")))
+            Network::parse(text).ok_or_else(|| {
+                fault("TRUSTED_PROXIES", format!("{text:?} is not a network such as 10.0.0.0/8"))
+            })
         })
         .collect()
 }
@@ -255,7 +260,10 @@ fn origins(values: &Values) -> Result<Vec<String>, ConfigFault> {
             let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
             match rest {
                 Some(host) if !host.is_empty() && !host.contains(['/', '*', ' ']) => Ok(text.to_owned()),
-                _ => Err(fault("CORS_ORIGINS", format!("{text:?} is not an origin such as https://chat.example.org"))),
+                _ => Err(fault(
+                    "CORS_ORIGINS",
+                    format!("{text:?} is not an origin such as https://chat.example.org"),
+                )),
             }
         })
         .collect()
@@ -283,7 +291,9 @@ impl Values {
     }
 
     fn parse<T: FromStr>(&self, name: &'static str, what: &str) -> Result<Option<T>, ConfigFault> {
-        self.text(name).map(|text| text.parse().map_err(|_| fault(name, format!("{text:?} is not {what}")))).transpose()
+        self.text(name)
+            .map(|text| text.parse().map_err(|_| fault(name, format!("{text:?} is not {what}"))))
+            .transpose()
     }
 
     fn number(
@@ -306,7 +316,8 @@ impl Values {
         range: std::ops::RangeInclusive<u64>,
     ) -> Result<u64, ConfigFault> {
         let Some(text) = self.text(name) else { return Ok(default_s) };
-        let seconds = duration_s(text).ok_or_else(|| fault(name, format!("{text:?} is not a time such as 15m or 7d")))?;
+        let seconds = duration_s(text)
+            .ok_or_else(|| fault(name, format!("{text:?} is not a time such as 15m or 7d")))?;
         if !range.contains(&seconds) {
             let problem = format!("{text:?} is not within {} s and {} s", range.start(), range.end());
             return Err(fault(name, problem));

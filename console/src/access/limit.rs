@@ -167,8 +167,15 @@ mod tests {
         for _ in 0..3 {
             limiter.admit(Budget::General, &[user(1)], 659_000).unwrap();
         }
-        assert!(limiter.admit(Budget::General, &[user(1)], 660_000).is_err(), "a new window is not a clean slate");
-        assert_eq!(limiter.admit(Budget::General, &[user(1)], 690_000), Ok(()), "half of the old ones are forgotten");
+        assert!(
+            limiter.admit(Budget::General, &[user(1)], 660_000).is_err(),
+            "a new window is not a clean slate"
+        );
+        assert_eq!(
+            limiter.admit(Budget::General, &[user(1)], 690_000),
+            Ok(()),
+            "half of the old ones are forgotten"
+        );
         assert_eq!(limiter.admit(Budget::General, &[user(1)], 900_000), Ok(()));
     }
 
@@ -191,6 +198,9 @@ mod tests {
             }
         }
         assert_eq!(limiter.windows.lock().unwrap().now.each.len(), 2);
-        assert!(limiter.admit(Budget::General, &[user(77)], 0).is_err(), "25,600 newcomers filled every shared slot");
+        assert!(
+            limiter.admit(Budget::General, &[user(77)], 0).is_err(),
+            "25,600 newcomers filled every shared slot"
+        );
     }
 }

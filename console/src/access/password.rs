@@ -97,7 +97,8 @@ pub fn check_password(password: &str, email: &str) -> Result<(), Problem> {
 }
 
 fn argon2id() -> Argon2<'static> {
-    let params = Params::new(MEMORY_KIB, PASSES, 1, None).expect("the constants above are within argon2's limits");
+    let params =
+        Params::new(MEMORY_KIB, PASSES, 1, None).expect("the constants above are within argon2's limits");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 

@@ -59,10 +59,13 @@ pub fn read_private(path: &Path) -> Result<PrivateKey, KeyFault> {
         Ok(PrivateKeyDer::Pkcs8(der)) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
         Ok(PrivateKeyDer::Pkcs1(der)) => KeyPair::from_der(der.secret_pkcs1_der()),
         Ok(_) => return Err(unusable("not an RSA key; make one with: openssl genrsa -out KEY.pem 4096")),
-        Err(_) => return Err(unusable("not a private key in PEM; make one with: openssl genrsa -out KEY.pem 4096")),
+        Err(_) => {
+            return Err(unusable("not a private key in PEM; make one with: openssl genrsa -out KEY.pem 4096"));
+        }
     }
     .map_err(|_| unusable("not an RSA private key of 2048 to 8192 bits"))?;
-    let public = public_from_pkcs1(pair.public_key().as_ref()).ok_or_else(|| unusable("its public half can't be read"))?;
+    let public = public_from_pkcs1(pair.public_key().as_ref())
+        .ok_or_else(|| unusable("its public half can't be read"))?;
     if public.bits < MODULUS_BITS_MIN {
         return Err(unusable("too short: at least 2048 bits are needed, 4096 are recommended"));
     }

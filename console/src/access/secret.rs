@@ -8,8 +8,18 @@ pub const SECRET_BYTES_MIN: usize = 32;
 const DISTINCT_BYTES_MIN: usize = 8;
 /// Words of sample secrets, without separators and in lower case.
 const SAMPLES: [&str; 12] = [
-    "256bitsecret", "changeme", "changethis", "changein", "example", "jwtsecret", "newsecret", "oldsecret", "password",
-    "placeholder", "secretkey", "yoursecret",
+    "256bitsecret",
+    "changeme",
+    "changethis",
+    "changein",
+    "example",
+    "jwtsecret",
+    "newsecret",
+    "oldsecret",
+    "password",
+    "placeholder",
+    "secretkey",
+    "yoursecret",
 ];
 
 /// A secret that passed the checks.

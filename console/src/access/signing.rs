@@ -104,12 +104,17 @@ pub fn load(config: &SigningConfig) -> Result<(Tokens, String), KeyFault> {
 }
 
 fn no_secret() -> KeyFault {
-    KeyFault::Unusable { path: "JWT_SECRET_FILE".into(), problem: "HS256 signing needs a secret of 32 bytes or more" }
+    KeyFault::Unusable {
+        path: "JWT_SECRET_FILE".into(),
+        problem: "HS256 signing needs a secret of 32 bytes or more",
+    }
 }
 
 fn rsa_signing_key(pem: &[u8]) -> Result<EncodingKey, KeyFault> {
-    EncodingKey::from_rsa_pem(pem)
-        .map_err(|_| KeyFault::Unusable { path: "the signing key".into(), problem: "not an RSA private key in PEM" })
+    EncodingKey::from_rsa_pem(pem).map_err(|_| KeyFault::Unusable {
+        path: "the signing key".into(),
+        problem: "not an RSA private key in PEM",
+    })
 }
 
 fn verify_keys(config: &SigningConfig, public: &[PublicKey]) -> Result<Vec<VerifyKey>, KeyFault> {
@@ -161,6 +166,8 @@ fn jwks(keys: &[PublicKey]) -> String {
 
 /// A name for a secret that says nothing about it beyond being the same one: half of a hash with its own prefix.
 pub fn secret_kid(secret: &Secret) -> String {
-    let digest = Sha256::new_with_prefix(b"secure-messenger jwt secret kid\0").chain_update(secret.expose()).finalize();
+    let digest = Sha256::new_with_prefix(b"secure-messenger jwt secret kid\0")
+        .chain_update(secret.expose())
+        .finalize();
     format!("hs256-{}", digest[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }

@@ -64,7 +64,12 @@ pub struct Tokens {
 
 impl Tokens {
     /// A fresh access token.
-    pub fn issue(&self, user: UserId, device: DeviceId, now_s: u64) -> Result<String, jsonwebtoken::errors::Error> {
+    pub fn issue(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        now_s: u64,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),

@@ -30,11 +30,15 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
             .gives::<SessionBody>()
             .refuses(&[Code::LoginFailed, Code::AccountPending, Code::AccountSuspended, Code::AccountBanned])
             .to(login::<S>),
-        public(Method::POST, "/api/v1/auth/refresh", "Exchange a refresh token for fresh tokens; each works once.")
-            .takes::<RefreshBody>()
-            .gives::<SessionBody>()
-            .refuses(&[Code::RefreshInvalid, Code::RefreshReused])
-            .to(refresh::<S>),
+        public(
+            Method::POST,
+            "/api/v1/auth/refresh",
+            "Exchange a refresh token for fresh tokens; each works once.",
+        )
+        .takes::<RefreshBody>()
+        .gives::<SessionBody>()
+        .refuses(&[Code::RefreshInvalid, Code::RefreshReused])
+        .to(refresh::<S>),
         user(Method::POST, "/api/v1/auth/logout", "Log this device out: its tokens end within a second.")
             .gives::<DoneBody>()
             .to(logout::<S>),
@@ -135,9 +139,15 @@ async fn logout<S: Backing>(
     Ok(done())
 }
 
-fn session<S>(app: &App<S>, grant: SessionGrant, refresh_token: String) -> Result<Json<SessionBody>, Problem> {
-    let access_token =
-        app.tokens.issue(grant.user, grant.device, app.clock.now_s()).map_err(|_| Problem::from(Code::Internal))?;
+fn session<S>(
+    app: &App<S>,
+    grant: SessionGrant,
+    refresh_token: String,
+) -> Result<Json<SessionBody>, Problem> {
+    let access_token = app
+        .tokens
+        .issue(grant.user, grant.device, app.clock.now_s())
+        .map_err(|_| Problem::from(Code::Internal))?;
     Ok(Json(SessionBody {
         access_token,
         refresh_token,

@@ -207,7 +207,12 @@ fn draft(
     if members.len() >= GROUP_MEMBERS_MAX {
         return Err(Problem::field("members", "a group has at most 10,000 members"));
     }
-    Ok(GroupDraft { name: name.trim().to_owned(), members: user_ids("members", members)?, history: history.into(), ttl })
+    Ok(GroupDraft {
+        name: name.trim().to_owned(),
+        members: user_ids("members", members)?,
+        history: history.into(),
+        ttl,
+    })
 }
 
 async fn list<S: Backing>(

@@ -20,10 +20,14 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
         user(Method::GET, "/api/v1/devices", "The caller's devices, oldest first.")
             .gives::<DevicesBody>()
             .to(list::<S>),
-        user(Method::DELETE, "/api/v1/devices/{device}", "Log a device out; its live sessions end within a second.")
-            .gives::<DoneBody>()
-            .refuses(&[Code::NotFound])
-            .to(revoke::<S>),
+        user(
+            Method::DELETE,
+            "/api/v1/devices/{device}",
+            "Log a device out; its live sessions end within a second.",
+        )
+        .gives::<DoneBody>()
+        .refuses(&[Code::NotFound])
+        .to(revoke::<S>),
         user(Method::DELETE, "/api/v1/devices", "Log every other device out.")
             .gives::<DoneBody>()
             .to(revoke_others::<S>),

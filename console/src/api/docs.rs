@@ -73,7 +73,11 @@ pub fn head(title: &str) -> String {
 
 /// Text that can't become markup.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 fn html(rules: &[Rule]) -> String {
@@ -135,7 +139,8 @@ fn shapes(out: &mut String, document: &Value) {
     let none = serde_json::Map::new();
     for (name, schema) in document["components"]["schemas"].as_object().unwrap_or(&none) {
         let text = serde_json::to_string_pretty(schema).unwrap_or_default();
-        let _ = write!(out, "<h3 id=\"{0}\"><code>{0}</code></h3><pre>{1}</pre>", escape(name), escape(&text));
+        let _ =
+            write!(out, "<h3 id=\"{0}\"><code>{0}</code></h3><pre>{1}</pre>", escape(name), escape(&text));
     }
 }
 

@@ -165,5 +165,9 @@ fn key(field: &str, text: &str) -> Result<Bytes, Problem> {
 }
 
 fn left_body(left: KeysLeft) -> KeysLeftBody {
-    KeysLeftBody { packages: left.packages, has_identity: left.has_identity, has_last_resort: left.has_last_resort }
+    KeysLeftBody {
+        packages: left.packages,
+        has_identity: left.has_identity,
+        has_last_resort: left.has_last_resort,
+    }
 }

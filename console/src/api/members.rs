@@ -22,11 +22,15 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
     const REFUSES: &[Code] = &[Code::NotFound, Code::NotAllowed, Code::Invalid];
     const LEAVING: &[Code] = &[Code::NotFound, Code::NotAllowed, Code::LastOwner];
     vec![
-        user(Method::GET, "/api/v1/conversations/{conversation}/members", "Members by id, 200 at a time. For members.")
-            .asks(&[("after", "Last id of the page before."), ("limit", "At most 200.")])
-            .gives::<MembersBody>()
-            .refuses(&[Code::NotFound])
-            .to(list::<S>),
+        user(
+            Method::GET,
+            "/api/v1/conversations/{conversation}/members",
+            "Members by id, 200 at a time. For members.",
+        )
+        .asks(&[("after", "Last id of the page before."), ("limit", "At most 200.")])
+        .gives::<MembersBody>()
+        .refuses(&[Code::NotFound])
+        .to(list::<S>),
         user(
             Method::POST,
             "/api/v1/conversations/{conversation}/members",
@@ -45,10 +49,14 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
         .gives::<DoneBody>()
         .refuses(LEAVING)
         .to(remove::<S>),
-        user(Method::POST, "/api/v1/conversations/{conversation}/leave", "Leave. The last owner hands over first.")
-            .gives::<DoneBody>()
-            .refuses(LEAVING)
-            .to(leave::<S>),
+        user(
+            Method::POST,
+            "/api/v1/conversations/{conversation}/leave",
+            "Leave. The last owner hands over first.",
+        )
+        .gives::<DoneBody>()
+        .refuses(LEAVING)
+        .to(leave::<S>),
         user(
             Method::PUT,
             "/api/v1/conversations/{conversation}/members/{user}/role",
@@ -154,13 +162,14 @@ async fn list<S: Backing>(
     let id = ConversationId::from_text("conversation", &conversation)?;
     let after = page.after.as_deref().map(|text| UserId::from_text("after", text)).transpose()?;
     let limit = page.limit.unwrap_or(PAGE_ROWS_MAX).clamp(1, PAGE_ROWS_MAX);
-    let members = app.store.members(caller.user, id, after, limit).await?.into_iter().map(|member| MemberBody {
-        user: member.user.to_string(),
-        name: member.name,
-        role: role_name(member.role),
-        joined_at: member.joined_at,
-        muted_until: member.muted_until,
-    });
+    let members =
+        app.store.members(caller.user, id, after, limit).await?.into_iter().map(|member| MemberBody {
+            user: member.user.to_string(),
+            name: member.name,
+            role: role_name(member.role),
+            joined_at: member.joined_at,
+            muted_until: member.muted_until,
+        });
     Ok(Json(MembersBody { members: members.collect() }))
 }
 

@@ -73,8 +73,9 @@ pub fn router<S: Backing>(app: App<S>) -> Router {
         for Route { rule, handler } in routes::<S>() {
             let path = rule.path;
             let body_limit = DefaultBodyLimit::max(rule.body_bytes_max);
-            let guarded =
-                handler.layer(body_limit).layer(from_fn_with_state((app.clone(), Arc::new(rule)), guard::<S>));
+            let guarded = handler
+                .layer(body_limit)
+                .layer(from_fn_with_state((app.clone(), Arc::new(rule)), guard::<S>));
             router = router.route(path, guarded);
         }
     }

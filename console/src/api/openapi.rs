@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::access::limit::Budget;
 use crate::front::problem::{Code, ErrorBody};
 use crate::front::rule::{Access, Rule, Schemas, Shape};
-use crate::access::limit::Budget;
 use utoipa::{PartialSchema, ToSchema};
 
 /// The document.
@@ -88,9 +88,9 @@ fn responses(rule: &Rule) -> Map<String, Value> {
     responses.insert(rule.status.to_string(), success);
     for code in refusals(rule) {
         let error = json!({"$ref": "#/components/schemas/ErrorBody"});
-        let response = responses
-            .entry(code.status().to_string())
-            .or_insert_with(|| json!({"description": "", "content": {"application/json": {"schema": error}}}));
+        let response = responses.entry(code.status().to_string()).or_insert_with(
+            || json!({"description": "", "content": {"application/json": {"schema": error}}}),
+        );
         let known = response["description"].as_str().unwrap_or("").to_owned();
         let line = format!("{}: {}", code.name(), code.advice());
         response["description"] = if known.is_empty() { line } else { format!("{known} {line}") }.into();
@@ -103,9 +103,8 @@ fn content(shape: &Shape) -> Value {
 }
 
 fn parameters(rule: &Rule) -> Vec<Value> {
-    let in_path = path_parameters(rule.path).map(|name| {
-        json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
-    });
+    let in_path = path_parameters(rule.path)
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     let in_query = rule.query.iter().map(|(name, meaning)| {
         json!({"name": name, "in": "query", "required": false, "description": meaning, "schema": {"type": "string"}})
     });

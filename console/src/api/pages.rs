@@ -21,7 +21,9 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
         public(Method::GET, "/verify-mail", "Page behind the link of a verification letter.").to(verify_form),
         public(Method::POST, "/verify-mail", "What its button does (form data).").guessing().to(verify::<S>),
         public(Method::GET, "/reset-password", "Page behind the link of a reset letter.").to(reset_form),
-        public(Method::POST, "/reset-password", "What its button does (form data).").guessing().to(reset::<S>),
+        public(Method::POST, "/reset-password", "What its button does (form data).")
+            .guessing()
+            .to(reset::<S>),
     ]
 }
 

@@ -22,19 +22,23 @@ use crate::mail::{Errand, VERIFICATION_TTL_MS};
 /// The routes of this file.
 pub fn routes<S: Backing>() -> Vec<Route<S>> {
     vec![
-        public(Method::POST, "/api/v1/auth/register", "Register an account, as far as the operator allows it.")
-            .guessing()
-            .takes::<RegisterBody>()
-            .gives::<RegisteredBody>()
-            .status(202)
-            .refuses(&[
-                Code::RegistrationClosed,
-                Code::InviteInvalid,
-                Code::EmailTaken,
-                Code::Invalid,
-                Code::WeakPassword,
-            ])
-            .to(register::<S>),
+        public(
+            Method::POST,
+            "/api/v1/auth/register",
+            "Register an account, as far as the operator allows it.",
+        )
+        .guessing()
+        .takes::<RegisterBody>()
+        .gives::<RegisteredBody>()
+        .status(202)
+        .refuses(&[
+            Code::RegistrationClosed,
+            Code::InviteInvalid,
+            Code::EmailTaken,
+            Code::Invalid,
+            Code::WeakPassword,
+        ])
+        .to(register::<S>),
     ]
 }
 

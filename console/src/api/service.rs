@@ -17,8 +17,12 @@ const JWKS_AGE: &str = "public, max-age=300";
 /// The routes of this file.
 pub fn routes<S: Backing>() -> Vec<Route<S>> {
     vec![
-        public(Method::GET, "/.well-known/jwks.json", "The public keys that verify access tokens (RFC 7517).")
-            .to(jwks::<S>),
+        public(
+            Method::GET,
+            "/.well-known/jwks.json",
+            "The public keys that verify access tokens (RFC 7517).",
+        )
+        .to(jwks::<S>),
         public(Method::GET, "/health", "The process lives.").uncounted().gives::<HealthBody>().to(health),
         public(Method::GET, "/ready", "The process can work: its store answers.")
             .uncounted()

@@ -24,7 +24,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 let text = error.body_text();
                 Err(Problem::with(Code::Malformed, text.rsplit("target type: ").next().unwrap_or(&text)))
             }
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Code::TooLarge.into()),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Code::TooLarge.into())
+            }
             Err(_) => Err(Code::Malformed.into()),
         }
     }

@@ -75,10 +75,12 @@ pub async fn guard<S: Backing>(
 }
 
 async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> Result<(), Problem> {
-    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let peer =
+        request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let address = client_address(peer, request.headers(), &app.config.trusted_proxies);
     count(app, rule.budget, Subject::Address(limit_subject(address)))?;
-    let mut origin = Origin { actor: None, address: Some(address), user_agent: user_agent(request.headers()) };
+    let mut origin =
+        Origin { actor: None, address: Some(address), user_agent: user_agent(request.headers()) };
     if rule.access == Access::User {
         let caller = authenticate(app, request.headers()).await?;
         count(app, rule.budget, Subject::User(caller.user))?;

@@ -29,8 +29,10 @@ pub fn share(headers: &mut HeaderMap, origin: Option<&HeaderValue>, allowed: &[S
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = allowed_origin(origin, allowed) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers
-            .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after, x-request-id"));
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("retry-after, x-request-id"),
+        );
     }
 }
 

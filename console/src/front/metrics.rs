@@ -7,8 +7,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 /// Upper bounds of the duration buckets, in microseconds.
-const BUCKETS_US: [u64; 12] =
-    [1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000];
+const BUCKETS_US: [u64; 12] = [
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000,
+];
 /// Methods with a name of their own in labels.
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
@@ -90,7 +91,10 @@ mod tests {
         metrics.record("GET", "/a/{id}", 200, Duration::from_secs(60));
         metrics.record("BREW", "unmatched", 404, Duration::ZERO);
         let text = metrics.render();
-        assert!(text.contains(r#"http_requests_total{method="GET",route="/a/{id}",status="200"} 2"#), "{text}");
+        assert!(
+            text.contains(r#"http_requests_total{method="GET",route="/a/{id}",status="200"} 2"#),
+            "{text}"
+        );
         assert!(text.contains(r#"method="OTHER",route="unmatched",status="404"} 1"#));
         assert!(text.contains(r#"_bucket{method="GET",route="/a/{id}",le="0.0025"} 0"#));
         assert!(text.contains(r#"_bucket{method="GET",route="/a/{id}",le="0.005"} 1"#));

@@ -170,7 +170,9 @@ impl From<AccountError> for Problem {
             AccountError::NotAllowed => Code::NotAllowed.into(),
             AccountError::LastOwner => Code::LastOwner.into(),
             AccountError::Blocked => Code::Blocked.into(),
-            AccountError::TooMany { limit } => Self::with(Code::TooMany, format!("At most {limit} are allowed.")),
+            AccountError::TooMany { limit } => {
+                Self::with(Code::TooMany, format!("At most {limit} are allowed."))
+            }
         }
     }
 }

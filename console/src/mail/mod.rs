@@ -5,7 +5,7 @@ mod post;
 mod sink;
 
 pub use letter::Letter;
-pub use post::{Errand, Post, Postman};
+pub use post::{Errand, Post, Postman, RESET_TTL_MS, VERIFICATION_TTL_MS};
 pub use sink::{FolderSink, MailFault, MailSink, Sending, SmtpSink};
 
 use std::fmt;
