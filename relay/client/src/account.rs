@@ -1,0 +1,1 @@
+//! The account API over HTTP: log in, refresh, list conversations. Runs in client programs.
