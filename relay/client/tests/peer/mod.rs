@@ -1,6 +1,6 @@
 //! A relay that does what a test says: takes connections over TLS WebSocket and QUIC on one loopback port and lets
 //! the test read and write frames. Runs inside the test process.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::result_large_err)]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
