@@ -1,6 +1,7 @@
 //! Everything a shard can ask for: a closed list. Payload is no effect: `deliver` fills outboxes, the caller drains
 //! them with `Shard::poll_transmit`.
 
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -25,7 +26,7 @@ pub enum Effect {
     /// The session's outbox is no longer empty: drain it with `poll_transmit` when the transport has room.
     Transmit { session: SessionId },
     /// Send what the outbox holds if the peer takes it at once, then close with this code. The session is over:
-    /// no further event about it is expected, and ones that still come are ignored.
+    /// events that still come about it are ignored. `Disconnected` afterwards frees what its outbox still holds.
     Close { session: SessionId, with: Disconnect },
     /// A step finished; `since_us` is `Now::mono_us` when its event began.
     Measured { step: Step, since_us: u64 },
@@ -37,3 +38,32 @@ pub enum Effect {
 
 /// The effects of one event, in order.
 pub type Effects = Vec<Effect>;
+
+/// Where a step puts what it asks for. Frames to the own shard stay inside.
+pub(crate) struct Out<'a> {
+    pub(crate) effects: &'a mut Effects,
+    pub(crate) own: ShardId,
+    /// Frames the shard said to itself; the front door handles them before the event ends.
+    pub(crate) inbox: &'a mut VecDeque<PeerFrame>,
+}
+
+impl Out<'_> {
+    /// Asks for one thing.
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Says something to a shard of this node, which may be the own one.
+    pub(crate) fn peer(&mut self, to: ShardId, frame: PeerFrame) {
+        if to == self.own {
+            self.inbox.push_back(frame);
+        } else {
+            self.effects.push(Effect::Peer { to, frame });
+        }
+    }
+
+    /// A step of a message's life is over.
+    pub(crate) fn measured(&mut self, step: Step, since_us: u64) {
+        self.effects.push(Effect::Measured { step, since_us });
+    }
+}

@@ -5,10 +5,23 @@
 
 extern crate alloc;
 
+mod control;
 pub mod effect;
 pub mod event;
 pub mod limits;
+mod message;
+mod node;
+mod outward;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
+mod session;
+mod shard;
+mod state;
 
 pub use effect::{Effect, Effects};
 pub use event::{Event, Now};
 pub use limits::Limits;
+pub use shard::{Counts, Shard};
+pub use state::ShardConfig;

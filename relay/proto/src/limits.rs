@@ -21,6 +21,12 @@ pub struct Limits {
     pub watched_conversations: usize,
     /// Watched users of one session. Beyond: refusal `TOO_MANY`.
     pub watched_users: usize,
+    /// Publishes of one session that wait for their ack. Beyond: refusal `BUSY`.
+    pub publishes: usize,
+    /// Pages under way for what one session is behind with. Beyond: they wait.
+    pub pages: usize,
+    /// Standings one shard remembers. Beyond: the oldest is asked for again.
+    pub standings: usize,
     /// Appends under way on one home shard. Beyond: refusal `BUSY`.
     pub appends: usize,
     /// Appends under way of one conversation. Beyond: refusal `BUSY`.
@@ -59,6 +65,14 @@ pub struct Limits {
     pub coalesce_ms: u64,
     /// A presence lease, in milliseconds.
     pub lease_ms: u64,
+    /// How long the relay waits before it repeats a failed request of its own, in milliseconds.
+    pub retry_ms: u64,
+    /// Whether typing is passed on at all.
+    pub typing: bool,
+    /// Whether presence is passed on at all.
+    pub presence: bool,
+    /// Whether read receipts (shared cursors) are passed on at all.
+    pub receipts: bool,
 }
 
 impl Default for Limits {
@@ -73,6 +87,9 @@ impl Default for Limits {
             resume: 256,
             watched_conversations: 64,
             watched_users: 256,
+            publishes: 1_024,
+            pages: 4,
+            standings: 65_536,
             appends: 16_384,
             conversation_appends: 4_096,
             tail_publications: 128,
@@ -92,6 +109,10 @@ impl Default for Limits {
             individual_members: 100,
             coalesce_ms: 250,
             lease_ms: 30_000,
+            retry_ms: 250,
+            typing: true,
+            presence: true,
+            receipts: true,
         }
     }
 }

@@ -1,0 +1,124 @@
+//! Admit: is this a publish at all, of a size and at a rate this user may send? Runs on the session's shard.
+
+use schema_wire::publication::kind;
+use schema_wire::record::Append;
+use schema_wire::v1::{Notify, Publish, Ring};
+use schema_wire::{ConversationId, Offset, PublishKey, Refused, SessionId, Step};
+
+use crate::effect::Out;
+use crate::message::authorise;
+use crate::outward::{No, refuse};
+use crate::planted::Fault;
+use crate::state::State;
+use crate::state::session::Publishing;
+
+/// Longest life a publisher may give a message, in seconds.
+const EXPIRES_IN_MAX: u32 = 366 * 24 * 3_600;
+/// How long a call invitation is kept, in seconds.
+const RING_EXPIRES_IN: u32 = 60;
+/// When a client should try again after a queue was full, in milliseconds.
+pub(crate) const BUSY_RETRY_MS: u32 = 200;
+
+/// A client wants to append a message.
+pub(crate) fn publish(state: &mut State, out: &mut Out<'_>, id: SessionId, request: u64, publish: Publish) {
+    let append = match shape(state, id, publish) {
+        Ok(append) => append,
+        Err(no) => return refuse(state, out, id, request, no),
+    };
+    if let Err(no) = admit(state, id, &append) {
+        let no = no.conversation(append.conversation).publish_key(append.publish_key);
+        return refuse(state, out, id, request, no);
+    }
+    out.measured(Step::Admit, state.now.mono_us);
+    authorise::publish(state, out, id, request, append);
+}
+
+/// A client calls the others: a message of its own kind that is kept for a minute.
+pub(crate) fn ring(state: &mut State, out: &mut Out<'_>, id: SessionId, request: u64, ring: Ring) {
+    let as_publish = Publish {
+        conversation: ring.conversation,
+        publish_key: ring.publish_key,
+        kind: kind::RING,
+        expires_in: Some(RING_EXPIRES_IN),
+        notify: Notify::Urgent.into(),
+        body: ring.body,
+        ..Default::default()
+    };
+    publish(state, out, id, request, as_publish);
+}
+
+fn shape(state: &State, id: SessionId, publish: Publish) -> Result<Append, No> {
+    let malformed = |advice: &str| No::from(Refused::Malformed).because(advice);
+    let conversation = ConversationId::from_slice(&publish.conversation)
+        .ok_or_else(|| malformed("`conversation` must be 16 bytes."))?;
+    let publish_key = PublishKey::from_slice(&publish.publish_key)
+        .filter(|key| *key != PublishKey::default())
+        .ok_or_else(|| malformed("`publish_key` must be 16 random bytes.").conversation(conversation))?;
+    let about = |no: No| no.conversation(conversation).publish_key(publish_key);
+    if publish.body.len() > state.limits().body_bytes {
+        return Err(about(Refused::TooLarge.into()));
+    }
+    if (kind::RING + 1..kind::CLIENT_MIN).contains(&publish.kind) {
+        return Err(about(
+            No::from(Refused::Unsupported).because("Kinds 3 to 15 are reserved; use 16 and up."),
+        ));
+    }
+    if !publish.targets.is_empty() || publish.commitment.is_some() {
+        let advice = "`targets` and `commitment` need a capability this relay does not offer.";
+        return Err(about(No::from(Refused::Unsupported).because(advice)));
+    }
+    if publish.kind == kind::DELETE && publish.relates_to.is_none_or(|offset| offset == 0) {
+        return Err(about(malformed("A delete needs `relates_to`.")));
+    }
+    if publish.expires_in.is_some_and(|s| s == 0 || s > EXPIRES_IN_MAX) {
+        return Err(about(malformed("`expires_in` must be between one second and one year.")));
+    }
+    let session = state.sessions.get(&id).expect("the front door found the session");
+    Ok(Append {
+        conversation,
+        publish_key,
+        sender: session.user,
+        device: session.device,
+        kind: publish.kind,
+        relates_to: publish.relates_to.map(Offset),
+        expires_in: publish.expires_in,
+        expected_epoch: publish.expected_epoch,
+        notify: publish.notify.to_i32(),
+        body: publish.body,
+        commitment: None,
+    })
+}
+
+fn admit(state: &mut State, id: SessionId, append: &Append) -> Result<(), No> {
+    if state.drain.is_some() && !state.planted(Fault::PublishWhileDraining) {
+        return Err(No::from(Refused::Draining).retry_after_ms(BUSY_RETRY_MS));
+    }
+    let now_us = state.now.mono_us;
+    let session = state.sessions.get(&id).expect("the front door found the session");
+    if session.publishing.len() >= state.limits().publishes {
+        return Err(No::from(Refused::Busy).retry_after_ms(BUSY_RETRY_MS));
+    }
+    within_limit(state, append)?;
+    let session = state.sessions.get_mut(&id).expect("the front door found the session");
+    let publishing = Publishing { accepted_us: now_us };
+    session.publishing.insert(append.publish_key, publishing);
+    Ok(())
+}
+
+/// The message limit of the user, or this shard's share of it. Retries count too.
+fn within_limit(state: &mut State, append: &Append) -> Result<(), No> {
+    if state.planted(Fault::RateLimitIgnored) {
+        return Ok(());
+    }
+    let (now_us, limits) = (state.now.mono_us, &state.config.limits);
+    let window_us = u64::from(limits.publish_window_s) * 1_000_000;
+    let allowance = state.allowances.entry(append.sender).or_default();
+    if allowance.frozen {
+        return Err(No::from(Refused::RateLimited).retry_after_ms(1));
+    }
+    let limit = allowance.share.unwrap_or(limits.publish_limit).min(limits.publish_limit);
+    allowance.accept(now_us, window_us, limit).map_err(|wait_us| {
+        let wait_ms = u32::try_from(wait_us.div_ceil(1_000)).unwrap_or(u32::MAX);
+        No::from(Refused::RateLimited).retry_after_ms(wait_ms)
+    })
+}

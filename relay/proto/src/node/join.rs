@@ -1,0 +1,154 @@
+//! Join: a home learns the head of a conversation when the first shard follows it, again in each life of the store,
+//! and compares heads from time to time when other nodes append too.
+
+use alloc::vec::Vec;
+
+use schema_wire::peer::PeerFrame;
+use schema_wire::record::{StoreFault, StoreRequest};
+use schema_wire::{ConversationId, Generation, Offset, ShardId};
+
+use crate::effect::Out;
+use crate::message::fan_out;
+use crate::outward::ask;
+use crate::planted::Fault;
+use crate::session::stream;
+use crate::state::State;
+use crate::state::conversation::Home;
+use crate::state::ticket::Pending;
+use crate::state::timer::Timer;
+
+/// Conversations of one question about heads.
+const HEADS_MAX: usize = 256;
+
+/// A shard has subscribers now.
+pub(crate) fn follow(state: &mut State, out: &mut Out<'_>, from: ShardId, conversation: ConversationId) {
+    let late = state.planted(Fault::FollowStartsLate);
+    let generation = state.generation;
+    let home = state.homes.entry(conversation).or_insert_with(|| Home { generation, ..Home::default() });
+    home.followers.insert(from);
+    match home.due {
+        Some(next) => {
+            let next = if late { next.next() } else { next };
+            out.peer(from, PeerFrame::Following { conversation, generation: home.generation, next });
+        }
+        None => ask_head(state, out, conversation),
+    }
+    plan_heads(state);
+}
+
+/// A shard's last subscriber left.
+pub(crate) fn unfollow(state: &mut State, from: ShardId, conversation: ConversationId) {
+    let Some(home) = state.homes.get_mut(&conversation) else { return };
+    home.followers.remove(&from);
+    if home.followers.is_empty() {
+        state.homes.remove(&conversation);
+    }
+}
+
+/// Asks where the conversation stands.
+pub(crate) fn ask_head(state: &mut State, out: &mut Out<'_>, conversation: ConversationId) {
+    let Some(home) = state.homes.get_mut(&conversation) else { return };
+    if home.reading {
+        return;
+    }
+    home.reading = true;
+    let request = StoreRequest::Heads { conversations: [conversation].into() };
+    ask(state, out, Pending::Head { conversation }, request);
+}
+
+/// The store said where the conversation stands: from there on everything is fanned out.
+pub(crate) fn head(
+    state: &mut State,
+    out: &mut Out<'_>,
+    conversation: ConversationId,
+    answer: Result<(Generation, Vec<Offset>), StoreFault>,
+) {
+    let Some(home) = state.homes.get_mut(&conversation) else { return };
+    home.reading = false;
+    let Ok((generation, heads)) = answer else { return fan_out::wait(state, conversation) };
+    let Some(head) = heads.first().copied() else { return fan_out::wait(state, conversation) };
+    generation_seen(state, out, generation);
+    let current = state.generation;
+    let Some(home) = state.homes.get_mut(&conversation) else { return };
+    if generation < current {
+        return ask_head(state, out, conversation);
+    }
+    if home.due.is_none() {
+        home.generation = generation;
+        home.due = Some(head.next());
+        fan_out::tell_following(home, out, conversation);
+    }
+    fan_out::release(state, out, conversation);
+}
+
+/// A newer life of the store was heard of: nothing remembered of the older one is trusted.
+pub(crate) fn generation_seen(state: &mut State, out: &mut Out<'_>, generation: Generation) {
+    if generation <= state.generation {
+        return;
+    }
+    let first = state.generation == Generation::default();
+    state.generation = generation;
+    if first || state.planted(Fault::GenerationIgnored) {
+        return;
+    }
+    state.standings.drop_all();
+    let mut homes: Vec<ConversationId> = state.homes.keys().copied().collect();
+    homes.sort_unstable();
+    for conversation in homes {
+        if let Some(home) = state.homes.get_mut(&conversation) {
+            home.reset();
+        }
+        ask_head(state, out, conversation);
+    }
+    let mut sessions: Vec<_> = state.sessions.keys().copied().collect();
+    sessions.sort_unstable();
+    for id in sessions {
+        if let Some(session) = state.sessions.get_mut(&id) {
+            session.stream.unsure = true;
+        }
+        stream::queue(state, out, id);
+    }
+}
+
+/// With other nodes, a silent bus is found out by comparing heads.
+fn plan_heads(state: &mut State) {
+    let limits = state.limits();
+    if !state.config.peers || limits.heads_ms == 0 || state.heads_planned {
+        return;
+    }
+    state.heads_planned = true;
+    let at = state.after_ms(state.limits().heads_ms);
+    state.timers.set(at, Timer::Heads);
+}
+
+/// It is time to compare heads.
+pub(crate) fn compare(state: &mut State, out: &mut Out<'_>) {
+    state.heads_planned = false;
+    let mut all: Vec<ConversationId> = state.homes.keys().copied().collect();
+    all.sort_unstable();
+    for some in all.chunks(HEADS_MAX) {
+        let conversations: Vec<ConversationId> = some.into();
+        let pending = Pending::Heads { conversations: conversations.clone() };
+        ask(state, out, pending, StoreRequest::Heads { conversations });
+    }
+    if !all.is_empty() {
+        plan_heads(state);
+    }
+}
+
+/// The store's heads: whatever is behind them is repaired.
+pub(crate) fn compared(
+    state: &mut State,
+    out: &mut Out<'_>,
+    conversations: &[ConversationId],
+    answer: Result<(Generation, Vec<Offset>), StoreFault>,
+) {
+    let Ok((generation, heads)) = answer else { return };
+    generation_seen(state, out, generation);
+    for (conversation, head) in conversations.iter().zip(heads) {
+        let behind = state.homes.get(conversation).and_then(|h| h.due).is_some_and(|due| due <= head);
+        if behind && generation == state.generation {
+            fan_out::repair(state, out, *conversation);
+        }
+    }
+}

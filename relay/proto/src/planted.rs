@@ -1,0 +1,90 @@
+//! Named mutations of the logic that the simulator must find. Without the feature `planted` every question answers
+//! "no" at compile time and nothing of this is left in the product.
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $variant:ident,)*) => {
+        /// A wrong turn the logic can be told to take. Each breaks a promise that an observer from outside can see.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Fault { $($(#[$doc])* $variant,)* }
+
+        #[cfg(feature = "planted")]
+        impl Fault {
+            /// Every fault.
+            pub const ALL: &'static [Fault] = &[$(Fault::$variant,)*];
+        }
+    };
+}
+
+faults! {
+    /// A publish is acknowledged when it reaches its home, before the store answered.
+    AckBeforeDurable,
+    /// A publish is acknowledged although the store failed.
+    AckOnFault,
+    /// A duplicate is acknowledged with the head in place of its first offset.
+    DuplicateGetsNewOffset,
+    /// A duplicate is fanned out again.
+    DuplicateFannedOut,
+    /// The publishing session gets its own message.
+    DeliverToOrigin,
+    /// A home delivers past a missing offset.
+    GapIgnored,
+    /// A gap is never repaired from the store.
+    GapNeverRepaired,
+    /// Publications held back are delivered newest first.
+    HeldOrderSwapped,
+    /// Going on from the tail repeats its last publication.
+    TailOffByOne,
+    /// Going on from the tail leaves its first publication out.
+    TailSkipsOne,
+    /// A newer membership version does not make anybody look.
+    MembersVersionIgnored,
+    /// A member who left keeps the subscription.
+    LeftMemberServed,
+    /// A cursor that did not move is shown all the same, at the older place.
+    CursorShownBack,
+    /// An outbox never overflows.
+    OutboxUnbounded,
+    /// A drained shard never says so.
+    DrainNeverEnds,
+    /// A draining shard takes publishes.
+    PublishWhileDraining,
+    /// A subscriber beyond the head is not told.
+    RewoundNotTold,
+    /// A new generation does not make live subscriptions look at their position.
+    GenerationIgnored,
+    /// A recovered page loses its last entry.
+    RecoverSkipsEntry,
+    /// A deleted message stays in the tail.
+    DeletedStaysInTail,
+    /// An expired message is delivered from the tail.
+    ExpiredServed,
+    /// A home answers Follow with an offset one too far.
+    FollowStartsLate,
+    /// Leaving one subscription unfollows the conversation for all.
+    UnfollowTooEarly,
+    /// A session outlives its token.
+    TokenExpiryIgnored,
+    /// A suspension does not close live sessions.
+    SuspendedNotCut,
+    /// A revoked device keeps its session.
+    RevokedDeviceServed,
+    /// The message limit of a user is not applied.
+    RateLimitIgnored,
+    /// Typing goes to everybody who follows.
+    TypingToEverybody,
+    /// The older session of a device is not closed.
+    OlderSessionKept,
+    /// The user's stream skips an event when it goes on.
+    UserEventSkipped,
+    /// User events are read again from the start of each page.
+    UserEventRepeated,
+    /// A silent session is never closed.
+    IdleIgnored,
+}
+
+/// Whether the fault lets publications arrive out of their turn, so that `deliver` has to let them pass.
+#[inline]
+pub(crate) fn shuffles(planted: Option<Fault>) -> bool {
+    cfg!(feature = "planted")
+        && matches!(planted, Some(Fault::DuplicateFannedOut | Fault::GapIgnored | Fault::HeldOrderSwapped))
+}

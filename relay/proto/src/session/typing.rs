@@ -1,0 +1,189 @@
+//! Typing and shared cursors: ephemeral, from members, through the home, to the shards that follow, to the sessions
+//! that watch. Gathered before they go out; in large conversations only counts do.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use schema_wire::frame::Lane;
+use schema_wire::peer::{Ephemeral, PeerFrame};
+use schema_wire::v1::{CursorEvent, ServerFrame, Typing, TypingEvent, server_frame::Body};
+use schema_wire::{ConversationId, Frame, Offset, SessionId, UserId};
+
+use crate::effect::Out;
+use crate::message::authorise;
+use crate::outward::put_ephemeral;
+use crate::planted::Fault;
+use crate::state::State;
+use crate::state::conversation::Gathered;
+use crate::state::standing::{Right, Waiter};
+use crate::state::timer::Timer;
+
+const SECOND_US: u64 = 1_000_000;
+/// Ephemeral events gathered per conversation; beyond, new ones are dropped.
+const GATHERED_MAX: usize = 1_024;
+
+/// Somebody types, or stopped. Never answered.
+pub(crate) fn typing(state: &mut State, out: &mut Out<'_>, id: SessionId, frame: &Typing) {
+    let Some(conversation) = ConversationId::from_slice(&frame.conversation) else { return };
+    if !state.limits().typing || !may_send(state, id) {
+        return;
+    }
+    let Some(session) = state.sessions.get(&id) else { return };
+    let user = session.user;
+    let waiter = Waiter::Typing { session: id, conversation, active: frame.active };
+    authorise::look(state, out, conversation, user, waiter);
+}
+
+/// Whether the session may send another ephemeral event this second.
+pub(crate) fn may_send(state: &mut State, id: SessionId) -> bool {
+    let (now_us, most) = (state.now.mono_us, state.limits().ephemeral_per_s);
+    state.sessions.get_mut(&id).is_some_and(|s| s.ephemerals.count(now_us, SECOND_US, most))
+}
+
+/// The user is a member.
+pub(crate) fn allowed(
+    state: &mut State,
+    out: &mut Out<'_>,
+    id: SessionId,
+    conversation: ConversationId,
+    active: bool,
+    right: Right,
+) {
+    let muted = right.muted_until.is_some_and(|until| until > state.now.unix_ms);
+    let Some(session) = state.sessions.get(&id) else { return };
+    if muted {
+        return;
+    }
+    let event = Ephemeral::Typing { active };
+    let frame = PeerFrame::Ephemeral { conversation, from: id, user: session.user, event };
+    out.peer(state.home(conversation), frame);
+}
+
+/// On the home, from a session's shard: to all that follow. On a following shard, from the home: gathered.
+pub(crate) fn ephemeral(
+    state: &mut State,
+    out: &mut Out<'_>,
+    from_shard: schema_wire::ShardId,
+    conversation: ConversationId,
+    gathered: Gathered,
+) {
+    let own = state.config.shard;
+    let is_home = state.home(conversation) == own;
+    if is_home {
+        if let Some(home) = state.homes.get(&conversation) {
+            for to in home.followers.iter().filter(|to| **to != own) {
+                let Gathered { from, user, event } = gathered;
+                out.peer(*to, PeerFrame::Ephemeral { conversation, from, user, event });
+            }
+        }
+    }
+    if is_home || from_shard == state.home(conversation) {
+        gather(state, conversation, gathered);
+    }
+}
+
+fn gather(state: &mut State, conversation: ConversationId, new: Gathered) {
+    let everybody = state.planted(Fault::TypingToEverybody);
+    let at = state.after_ms(state.limits().coalesce_ms);
+    let Some(feed) = state.feeds.get_mut(&conversation) else { return };
+    if feed.watchers.is_empty() && !everybody {
+        return;
+    }
+    let same = |old: &&mut Gathered| {
+        old.user == new.user && core::mem::discriminant(&old.event) == core::mem::discriminant(&new.event)
+    };
+    if let Some(old) = feed.gathered.iter_mut().find(same) {
+        *old = newer(*old, new);
+        return;
+    }
+    if feed.gathered.len() >= GATHERED_MAX {
+        return;
+    }
+    if feed.gathered.is_empty() {
+        state.timers.set(at, Timer::Coalesce(conversation));
+    }
+    feed.gathered.push(new);
+}
+
+/// Cursors never go back, typing is what was said last.
+fn newer(old: Gathered, new: Gathered) -> Gathered {
+    match (old.event, new.event) {
+        (Ephemeral::Cursor { offset: a }, Ephemeral::Cursor { offset: b }) if a > b => old,
+        _ => new,
+    }
+}
+
+/// What was gathered goes out to those who watch.
+pub(crate) fn flush(state: &mut State, out: &mut Out<'_>, conversation: ConversationId) {
+    let everybody = state.planted(Fault::TypingToEverybody);
+    let individual = state.limits().individual_members;
+    let Some(feed) = state.feeds.get_mut(&conversation) else { return };
+    let gathered = core::mem::take(&mut feed.gathered);
+    let counts = feed.member_count > individual;
+    let mut to: Vec<SessionId> = feed.watchers.keys().copied().collect();
+    if everybody {
+        to = state.sessions.keys().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    }
+    let frames = if counts { counted(conversation, &gathered) } else { single(conversation, &gathered) };
+    for (from, frame) in &frames {
+        for id in to.iter().filter(|id| *from != Some(**id)) {
+            put_ephemeral(state, out, *id, frame.clone());
+        }
+    }
+}
+
+fn single(conversation: ConversationId, gathered: &[Gathered]) -> Vec<(Option<SessionId>, Frame)> {
+    let one = |g: &Gathered| {
+        let body = match g.event {
+            Ephemeral::Typing { active } => typing_body(conversation, Some(g.user), active, 0),
+            Ephemeral::Cursor { offset } => cursor_body(conversation, Some(g.user), offset, 0),
+        };
+        (Some(g.from), frame(body))
+    };
+    gathered.iter().map(one).collect()
+}
+
+/// One frame for all who type and one for all who read, with numbers in place of names.
+fn counted(conversation: ConversationId, gathered: &[Gathered]) -> Vec<(Option<SessionId>, Frame)> {
+    let typing = gathered.iter().filter(|g| g.event == Ephemeral::Typing { active: true }).count();
+    let heard = gathered.iter().any(|g| matches!(g.event, Ephemeral::Typing { .. }));
+    let moved: Vec<Offset> = gathered
+        .iter()
+        .filter_map(|g| match g.event {
+            Ephemeral::Cursor { offset } => Some(offset),
+            Ephemeral::Typing { .. } => None,
+        })
+        .collect();
+    let mut frames = Vec::new();
+    if heard {
+        let count = u32::try_from(typing).unwrap_or(u32::MAX);
+        frames.push((None, frame(typing_body(conversation, None, typing > 0, count))));
+    }
+    if let Some(offset) = moved.iter().max() {
+        let count = u32::try_from(moved.len()).unwrap_or(u32::MAX);
+        frames.push((None, frame(cursor_body(conversation, None, *offset, count))));
+    }
+    frames
+}
+
+fn typing_body(conversation: ConversationId, user: Option<UserId>, active: bool, count: u32) -> Body {
+    let user = user.map_or_else(Bytes::new, UserId::to_bytes);
+    Body::TypingEvent(TypingEvent {
+        conversation: conversation.to_bytes(),
+        user,
+        active,
+        count,
+        ..Default::default()
+    })
+}
+
+fn cursor_body(conversation: ConversationId, user: Option<UserId>, offset: Offset, count: u32) -> Body {
+    let user = user.map_or_else(Bytes::new, UserId::to_bytes);
+    let conversation = conversation.to_bytes();
+    Body::CursorEvent(CursorEvent { conversation, user, offset: offset.0, count, ..Default::default() })
+}
+
+fn frame(body: Body) -> Frame {
+    Frame::new(&ServerFrame { body: Some(body), ..Default::default() }, Lane::Ephemeral)
+}

@@ -1,0 +1,322 @@
+//! The front door of one shard: every event enters here and goes to the step that handles it.
+
+use alloc::collections::VecDeque;
+
+use schema_wire::peer::PeerFrame;
+use schema_wire::record::{StoreFault, StoreReply};
+use schema_wire::v1::{ClientFrame, client_frame::Body};
+use schema_wire::{Disconnect, Frame, Refused, SessionId, ShardId};
+
+use crate::control;
+use crate::effect::{Effects, Out};
+use crate::event::{Event, Now, Ticket};
+use crate::message::{ack, admit, append, authorise, deliver, fan_out, forward};
+use crate::node::join;
+use crate::outward::refuse;
+use crate::session::{
+    attach, cursor, detach, heartbeat, history, membership, presence, recover, refresh, share, stream,
+    subscribe, typing, watch,
+};
+use crate::state::conversation::Gathered;
+use crate::state::ticket::Pending;
+use crate::state::timer::Timer;
+use crate::state::{ShardConfig, State};
+
+/// A wall clock that jumped by more than this moves the deadlines that hang on it, in milliseconds.
+const SKEW_MS: i64 = 500;
+
+/// The mind of one shard.
+pub struct Shard {
+    state: State,
+    inbox: VecDeque<PeerFrame>,
+}
+
+/// How much a shard holds, for metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    pub sessions: usize,
+    pub attached: usize,
+    pub subscriptions: usize,
+    pub feeds: usize,
+    pub homes: usize,
+    pub held: usize,
+    pub appends: usize,
+    pub outbox_frames: usize,
+    pub outbox_bytes: usize,
+    pub standings: usize,
+}
+
+impl Shard {
+    /// An empty shard.
+    pub fn new(config: ShardConfig) -> Self {
+        Self { state: State::new(config), inbox: VecDeque::new() }
+    }
+
+    /// Makes the shard wrong in one way, for tests of the simulator.
+    #[cfg(feature = "planted")]
+    pub fn plant(&mut self, fault: crate::planted::Fault) {
+        self.state.planted = Some(fault);
+    }
+
+    /// Handles one event whole. All effects have to be performed, in order, before the next event.
+    pub fn handle(&mut self, now: Now, event: Event, effects: &mut Effects) {
+        assert!(now.mono_us >= self.state.now.mono_us, "the monotonic clock never goes back");
+        self.state.now = now;
+        let mut out = Out { effects, own: self.state.config.shard, inbox: &mut self.inbox };
+        follow_clock(&mut self.state);
+        dispatch(&mut self.state, &mut out, event);
+        settle(&mut self.state, &mut out);
+    }
+
+    /// The next frame for a session, if any waits. After `None` an `Effect::Transmit` announces the next one.
+    pub fn poll_transmit(&mut self, session: SessionId) -> Option<Frame> {
+        let Some(live) = self.state.sessions.get_mut(&session) else {
+            let frame = self.state.closing.get_mut(session).and_then(|outbox| outbox.pop());
+            if frame.is_none() {
+                self.state.closing.forget(session);
+            }
+            return frame;
+        };
+        let frame = live.outbox.pop();
+        if live.starved && live.outbox.has_room(&self.state.config.limits) {
+            live.starved = false;
+            self.state.ready.push_back(session);
+        }
+        frame
+    }
+
+    /// When `Event::Timeout` is due, in microseconds of the monotonic clock. Ask after each event and after draining
+    /// outboxes: a session that made room may have to go on at once.
+    pub fn next_timeout(&self) -> Option<u64> {
+        if self.state.ready.is_empty() { self.state.timers.next() } else { Some(self.state.now.mono_us) }
+    }
+
+    /// How much the shard holds. Walks over all sessions: ask once per scrape, not per event.
+    pub fn counts(&self) -> Counts {
+        let state = &self.state;
+        let mut counts = Counts {
+            sessions: state.sessions.len(),
+            feeds: state.feeds.len(),
+            homes: state.homes.len(),
+            appends: state.appends.total,
+            standings: state.standings.len(),
+            ..Counts::default()
+        };
+        for session in state.sessions.values() {
+            counts.attached += usize::from(session.attached());
+            counts.subscriptions += session.subscriptions.len();
+            counts.outbox_frames += session.outbox.len();
+            counts.outbox_bytes += session.outbox.bytes();
+        }
+        counts.held = state.homes.values().map(|h| h.held.len()).sum();
+        counts
+    }
+
+    /// Frames and bytes waiting for one session, for checks of the bounds.
+    pub fn waiting(&self, session: SessionId) -> Option<(usize, usize)> {
+        self.state.sessions.get(&session).map(|s| (s.outbox.len(), s.outbox.bytes()))
+    }
+}
+
+/// Deadlines that hang on the wall clock move with it.
+fn follow_clock(state: &mut State) {
+    let skew = state.now.unix_ms as i64 - (state.now.mono_us / 1_000) as i64;
+    let jumped = state.skew_ms.is_some_and(|old| (skew - old).abs() > SKEW_MS);
+    if state.skew_ms.is_none() || jumped {
+        state.skew_ms = Some(skew);
+    }
+    if jumped {
+        let mut all: alloc::vec::Vec<SessionId> = state.sessions.keys().copied().collect();
+        all.sort_unstable();
+        for id in all {
+            state.arm(id);
+        }
+    }
+}
+
+/// What the shard said to itself, and what has room again, belongs to the same event.
+fn settle(state: &mut State, out: &mut Out<'_>) {
+    loop {
+        if let Some(frame) = out.inbox.pop_front() {
+            let own = out.own;
+            peer(state, out, own, frame);
+        } else if let Some(id) = state.ready.pop_front() {
+            recover::pump(state, out, id);
+        } else {
+            return;
+        }
+    }
+}
+
+fn dispatch(state: &mut State, out: &mut Out<'_>, event: Event) {
+    match event {
+        Event::Connected { session, address, bearer, .. } => {
+            attach::connected(state, out, session, address, bearer)
+        }
+        Event::Received { session, frame, early } => received(state, out, session, frame, early),
+        Event::Undecodable { session } => undecodable(state, out, session),
+        Event::Disconnected { session } => detach::disconnected(state, out, session),
+        Event::Verified { session, verdict } => attach::verified(state, out, session, verdict),
+        Event::Stored { ticket, reply } => stored(state, out, ticket, reply),
+        Event::Peer { from, frame } => peer(state, out, from, frame),
+        Event::Forwarded { publication } => forward::received(state, out, publication),
+        Event::Changed { change } => control::changed(state, out, change),
+        Event::Control { control } => control::control(state, out, control),
+        Event::Timeout => timeout(state, out),
+    }
+}
+
+fn received(state: &mut State, out: &mut Out<'_>, id: SessionId, frame: ClientFrame, early: bool) {
+    let now_us = state.now.mono_us;
+    let Some(session) = state.sessions.get_mut(&id) else { return };
+    session.heard_us = now_us;
+    let attached = session.attached();
+    let request = frame.request;
+    let Some(body) = frame.body else { return undecodable(state, out, id) };
+    let greets = matches!(body, Body::Hello(_));
+    let harmless = greets || matches!(body, Body::Ping(_) | Body::Subscribe(_) | Body::Recover(_));
+    if state.sessions.get(&id).is_some_and(|s| heartbeat::token_expired(state, s)) {
+        return detach::close(state, out, id, Disconnect::TokenExpired);
+    }
+    if !attached && !greets {
+        return refuse(state, out, id, request, Refused::NotGreeted);
+    }
+    if early && !harmless {
+        return refuse(state, out, id, request, Refused::NotInEarlyData);
+    }
+    match body {
+        Body::Hello(hello) => attach::hello(state, out, id, request, hello),
+        Body::Publish(publish) => admit::publish(state, out, id, request, publish),
+        Body::Subscribe(frame) => subscribe::subscribe(state, out, id, request, frame),
+        Body::Unsubscribe(frame) => subscribe::unsubscribe(state, out, id, request, &frame),
+        Body::Recover(frame) => history::recover(state, out, id, request, &frame),
+        Body::Cursor(frame) => cursor::cursor(state, out, id, request, &frame),
+        Body::Typing(frame) => typing::typing(state, out, id, &frame),
+        Body::Presence(frame) => presence::presence(state, out, id, &frame),
+        Body::Watch(frame) => watch::watch(state, out, id, request, &frame),
+        Body::Ring(ring) => admit::ring(state, out, id, request, ring),
+        Body::Refresh(frame) => refresh::refresh(state, out, id, request, frame),
+        Body::Ping(ping) => heartbeat::ping(state, out, id, request, ping),
+    }
+}
+
+fn undecodable(state: &mut State, out: &mut Out<'_>, id: SessionId) {
+    refuse(state, out, id, 0, Refused::Malformed);
+}
+
+fn peer(state: &mut State, out: &mut Out<'_>, from: ShardId, frame: PeerFrame) {
+    match frame {
+        PeerFrame::Append { session, request, append } => append::take(state, out, session, request, append),
+        PeerFrame::Appended { session, request, conversation, publish_key, outcome } => {
+            ack::appended(state, out, ack::About { session, request, conversation, publish_key }, outcome);
+        }
+        PeerFrame::Follow { conversation } => join::follow(state, out, from, conversation),
+        PeerFrame::Unfollow { conversation } => join::unfollow(state, from, conversation),
+        PeerFrame::Following { conversation, generation, next } => {
+            deliver::following(state, out, conversation, generation, next);
+        }
+        PeerFrame::Publication(publication) => deliver::publication(state, out, publication),
+        PeerFrame::Ephemeral { conversation, from: session, user, event } => {
+            typing::ephemeral(state, out, from, conversation, Gathered { from: session, user, event });
+        }
+        PeerFrame::Present { user, device, session, state: shown } => {
+            presence::present(state, out, user, (session, device), shown);
+        }
+        PeerFrame::Close { session, with } => detach::close(state, out, session, with),
+        PeerFrame::WatchUser { user, watching } => presence::watch(state, out, from, user, watching),
+        PeerFrame::PresenceOf { user, state: shown, seen_at } => {
+            presence::shown(state, out, user, shown, seen_at)
+        }
+        PeerFrame::Share { user, allowance } => share::share(state, out, from, user, allowance),
+        PeerFrame::Spent { user, spent } => share::spent(state, out, from, user, spent),
+    }
+}
+
+/// The part of a reply that was asked for. Another kind of reply is the store's bug and counts as its failure.
+macro_rules! answer {
+    ($reply:expr, $pattern:pat => $value:expr) => {
+        match $reply {
+            $pattern => Ok($value),
+            StoreReply::Fault(fault) => Err(fault),
+            _ => Err(StoreFault::Unavailable),
+        }
+    };
+}
+
+fn stored(state: &mut State, out: &mut Out<'_>, ticket: Ticket, reply: StoreReply) {
+    use StoreReply as R;
+    let Some(pending) = state.tickets.close(ticket) else { return };
+    match pending {
+        Pending::Attach { session } => {
+            attach::attached(state, out, session, answer!(reply, R::Attach(a) => a))
+        }
+        Pending::Append(appending) => {
+            append::stored(state, out, *appending, answer!(reply, R::Append(a) => a))
+        }
+        Pending::Authorise { conversation, user } => {
+            authorise::stood(state, out, (conversation, user), answer!(reply, R::Standing(s) => s));
+        }
+        Pending::Subscribe(joining) => {
+            subscribe::stood(state, out, &joining, answer!(reply, R::Standing(s) => s))
+        }
+        Pending::Check { session, conversation, serial } => {
+            recover::checked(
+                state,
+                out,
+                (session, conversation, serial),
+                answer!(reply, R::Standing(s) => s),
+            );
+        }
+        Pending::Page { session, conversation, serial } => {
+            recover::page(state, out, (session, conversation, serial), answer!(reply, R::Recover(p) => p));
+        }
+        Pending::History { session, request, conversation } => {
+            history::page(state, out, (session, request, conversation), answer!(reply, R::Recover(p) => p));
+        }
+        Pending::UserEvents { session } => {
+            stream::page(state, out, session, answer!(reply, R::UserEvents(p) => p));
+        }
+        Pending::Head { conversation } => {
+            join::head(
+                state,
+                out,
+                conversation,
+                answer!(reply, R::Heads { generation, heads } => (generation, heads)),
+            );
+        }
+        Pending::Heads { conversations } => {
+            let answer = answer!(reply, R::Heads { generation, heads } => (generation, heads));
+            join::compared(state, out, &conversations, answer);
+        }
+        Pending::Repair { conversation } => {
+            fan_out::repaired(state, out, conversation, answer!(reply, R::Read(p) => p));
+        }
+        Pending::Members { conversation } => {
+            membership::looked(state, out, conversation, answer!(reply, R::Members(d) => d));
+        }
+        Pending::Cursor(moved) => {
+            let answer = answer!(reply, R::MoveCursor { moved, member } => (moved, member));
+            cursor::moved(state, out, &moved, answer);
+        }
+        Pending::WatchConversation { session, conversation, serial } => {
+            watch::stood(state, out, (session, conversation, serial), answer!(reply, R::Standing(s) => s));
+        }
+        Pending::WatchUsers { session, serial } => {
+            watch::acquainted(state, out, (session, serial), answer!(reply, R::Acquaintances(u) => u));
+        }
+    }
+}
+
+fn timeout(state: &mut State, out: &mut Out<'_>) {
+    while let Some(timer) = state.timers.pop_due(state.now.mono_us) {
+        match timer {
+            Timer::Session(id) => heartbeat::look(state, out, id),
+            Timer::Retry(id) => recover::retry(state, out, id),
+            Timer::Gap(conversation) => fan_out::gap(state, out, conversation),
+            Timer::Members(conversation) => membership::retry(state, out, conversation),
+            Timer::Coalesce(conversation) => typing::flush(state, out, conversation),
+            Timer::Heads => join::compare(state, out),
+            Timer::Share(user) => share::again(state, out, user),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What waits for one connection: references to shared frames, bounded in number and bytes. Ephemeral frames wait
+//! apart, go last and are dropped first.
+
+use alloc::collections::VecDeque;
+
+use schema_wire::Frame;
+
+use crate::limits::Limits;
+
+/// The outbox has no room for a frame that may not be dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Overflow;
+
+/// Frames of one session, oldest first.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    frames: VecDeque<Frame>,
+    ephemeral: VecDeque<Frame>,
+    bytes: usize,
+}
+
+impl Outbox {
+    /// Queues a frame that may not be dropped; `true` when the outbox was empty before.
+    pub(crate) fn push(&mut self, frame: Frame, limits: &Limits) -> Result<bool, Overflow> {
+        let bytes = self.bytes + frame.body_len();
+        if self.frames.len() >= limits.outbox_frames
+            || (bytes > limits.outbox_bytes && !self.frames.is_empty())
+        {
+            return Err(Overflow);
+        }
+        let was_empty = self.is_empty();
+        self.bytes = bytes;
+        self.frames.push_back(frame);
+        Ok(was_empty)
+    }
+
+    /// Queues a frame past every bound, for a planted fault.
+    pub(crate) fn push_unbounded(&mut self, frame: Frame) -> bool {
+        let was_empty = self.is_empty();
+        self.bytes += frame.body_len();
+        self.frames.push_back(frame);
+        was_empty
+    }
+
+    /// Queues a frame that may be dropped; `true` when the outbox was empty before.
+    pub(crate) fn push_ephemeral(&mut self, frame: Frame, limits: &Limits) -> bool {
+        if self.ephemeral.len() >= limits.outbox_ephemeral || self.frames.len() >= limits.outbox_frames / 2 {
+            return false;
+        }
+        let was_empty = self.is_empty();
+        self.bytes += frame.body_len();
+        self.ephemeral.push_back(frame);
+        was_empty
+    }
+
+    /// The next frame to send.
+    pub(crate) fn pop(&mut self) -> Option<Frame> {
+        let frame = self.frames.pop_front().or_else(|| self.ephemeral.pop_front())?;
+        self.bytes -= frame.body_len();
+        Some(frame)
+    }
+
+    /// Whether catching up may add to it: the upper half is kept for what is live.
+    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
+        self.frames.is_empty()
+            || (self.frames.len() < limits.outbox_frames / 2 && self.bytes < limits.outbox_bytes / 2)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.ephemeral.is_empty()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.frames.len() + self.ephemeral.len()
+    }
+}
