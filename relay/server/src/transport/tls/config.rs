@@ -35,6 +35,7 @@ pub fn websocket_config(certificates: Arc<Certificates>) -> Result<Arc<ServerCon
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![ALPN_WEBSOCKET.to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.enable_secret_extraction = true;
     config.send_tls13_tickets = TICKETS;
     Ok(Arc::new(config))
 }

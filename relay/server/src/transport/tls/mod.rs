@@ -5,6 +5,7 @@ mod certificates;
 mod config;
 mod fault;
 mod local_ca;
+mod record;
 mod session;
 
 #[cfg(test)]
@@ -14,4 +15,4 @@ pub use self::certificates::{CertificateError, CertificatePaths, Certificates};
 pub use self::config::{ALPN_QUIC, ALPN_WEBSOCKET, quic_config, websocket_config};
 pub use self::fault::TlsFault;
 pub use self::local_ca::{LocalCaError, LocalCertificate, ensure_local_certificate};
-pub use self::session::{TlsProgress, TlsSession};
+pub use self::session::{TlsNegotiated, TlsProgress, TlsSession};

@@ -1,24 +1,18 @@
-//! Decides one connection's TLS without a socket: ciphertext in, plaintext and answers out, frames sealed straight
-//! into the connection's send slab. Holds no buffer while idle.
+//! Decides one connection's TLS without a socket: ciphertext in, plaintext and answers out, frames sealed
+//! in the connection's send slab. rustls makes the handshake, `record` carries the session. Holds no buffer while idle.
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, WriteTraffic};
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData};
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use super::fault::TlsFault;
+use super::record::Established;
 
 /// Ciphertext that may wait for the rest of its record or handshake message: the largest handshake message that
 /// rustls accepts (64 KiB), in records that each carry some overhead.
 const PARTIAL_BYTES_MAX: usize = 96 * 1024;
-
-/// Application bytes per record (RFC 8446 section 5.1).
-const RECORD_BYTES_MAX: usize = 16 * 1024;
-/// At least what a record adds: header, explicit nonce (TLS 1.2), content type (TLS 1.3) and tag.
-const RECORD_OVERHEAD_MAX: usize = 40;
-
-type Traffic<'a> = WriteTraffic<'a, ServerConnectionData>;
 
 /// Where a session stands after [`TlsSession::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,28 +23,39 @@ pub struct TlsProgress {
     pub peer_closed: bool,
 }
 
+/// What the handshake agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsNegotiated {
+    pub version: ProtocolVersion,
+    pub suite: CipherSuite,
+    /// Whether a ticket of an earlier session saved the full handshake.
+    pub resumed: bool,
+}
+
+enum Stage {
+    Handshake(Box<UnbufferedServerConnection>),
+    Established(Box<Established>),
+    /// After a fault nothing is read or sealed any more.
+    Failed,
+}
+
 /// The server's end of one TLS connection.
 pub struct TlsSession {
-    connection: Box<UnbufferedServerConnection>,
+    stage: Stage,
+    negotiated: Option<TlsNegotiated>,
     /// The beginning of a record whose rest has not arrived; empty without allocation otherwise.
     partial: Vec<u8>,
-    open: bool,
     peer_closed: bool,
     closed: bool,
-    failed: bool,
 }
 
 impl TlsSession {
+    /// `config` comes from [`super::websocket_config`]; the session needs it to let secrets be extracted.
     pub fn new(config: Arc<ServerConfig>) -> Result<Self, TlsFault> {
+        assert!(config.enable_secret_extraction, "records are protected here, not by rustls");
         let connection = Box::new(UnbufferedServerConnection::new(config)?);
-        Ok(Self {
-            connection,
-            partial: Vec::new(),
-            open: false,
-            peer_closed: false,
-            closed: false,
-            failed: false,
-        })
+        let stage = Stage::Handshake(connection);
+        Ok(Self { stage, negotiated: None, partial: Vec::new(), peer_closed: false, closed: false })
     }
 
     /// Takes what arrived. Decrypted bytes go to `plaintext`, handshake answers and alerts are appended to
@@ -61,9 +66,21 @@ impl TlsSession {
         plaintext: &mut impl FnMut(&[u8]),
         outgoing: &mut Vec<u8>,
     ) -> Result<TlsProgress, TlsFault> {
-        if self.failed {
-            return Err(TlsFault::NotOpen);
+        let read = self.read_joined(incoming, plaintext, outgoing);
+        if read.is_err() {
+            self.stage = Stage::Failed;
+            self.partial = Vec::new();
         }
+        read.map(|()| TlsProgress { open: self.is_open(), peer_closed: self.peer_closed })
+    }
+
+    /// Puts what is left of earlier bytes before these.
+    fn read_joined(
+        &mut self,
+        incoming: &mut [u8],
+        plaintext: &mut impl FnMut(&[u8]),
+        outgoing: &mut Vec<u8>,
+    ) -> Result<(), TlsFault> {
         if self.partial.is_empty() {
             let taken = self.process(incoming, plaintext, outgoing)?;
             self.partial.extend_from_slice(&incoming[taken..]);
@@ -77,12 +94,9 @@ impl TlsSession {
             }
         }
         if self.partial.len() > PARTIAL_BYTES_MAX {
-            self.open = false;
-            self.failed = true;
-            self.partial = Vec::new();
             return Err(TlsFault::Oversized(PARTIAL_BYTES_MAX));
         }
-        Ok(TlsProgress { open: self.open, peer_closed: self.peer_closed })
+        Ok(())
     }
 
     /// Works through all complete records and returns how many bytes they were.
@@ -92,125 +106,137 @@ impl TlsSession {
         plaintext: &mut impl FnMut(&[u8]),
         outgoing: &mut Vec<u8>,
     ) -> Result<usize, TlsFault> {
+        if self.peer_closed {
+            // Whatever follows a close_notify is not part of the session (RFC 8446 section 6.1).
+            return Ok(incoming.len());
+        }
         let mut taken = 0;
-        loop {
-            let status = self.connection.process_tls_records(&mut incoming[taken..]);
-            taken += status.discard;
-            match status.state {
-                Ok(ConnectionState::ReadTraffic(mut records)) => {
-                    while let Some(record) = records.next_record() {
-                        plaintext(record?.payload);
-                    }
-                }
-                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing),
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
-                Ok(ConnectionState::WriteTraffic(_)) => {
-                    self.open = true;
-                    break;
-                }
-                Ok(ConnectionState::Closed) => {
-                    // Whatever follows a close_notify is not part of the session.
-                    taken = incoming.len();
-                    break;
-                }
-                // Early data is not offered, and a state that rustls adds later can't be answered here.
-                Ok(_) => break,
-                Err(error) => {
-                    self.fail(&mut incoming[taken..], outgoing);
-                    return Err(error.into());
-                }
+        if let Stage::Handshake(connection) = &mut self.stage {
+            let shaken = shake(connection, incoming, plaintext, outgoing)?;
+            taken = shaken.taken;
+            self.peer_closed = shaken.peer_closed;
+            if shaken.done {
+                self.establish()?;
             }
         }
-        if self.peer_closed {
-            taken = incoming.len();
+        match &mut self.stage {
+            Stage::Handshake(_) => {}
+            Stage::Failed => return Err(TlsFault::NotOpen),
+            Stage::Established(established) if !self.peer_closed => {
+                let rest = &mut incoming[taken..];
+                let (more, peer_closed) = match established.read(rest, plaintext, outgoing) {
+                    Ok(progress) => progress,
+                    Err(breach) => {
+                        established.alert(&breach, outgoing);
+                        return Err(breach.error.into());
+                    }
+                };
+                taken += more;
+                self.peer_closed = peer_closed;
+            }
+            Stage::Established(_) => {}
         }
-        Ok(taken)
+        Ok(if self.peer_closed { incoming.len() } else { taken })
     }
 
-    /// After an error rustls still has its alert to hand out, and nothing else may be asked of it: it would go on
-    /// reading at a place that is no longer there.
-    fn fail(&mut self, rest: &mut [u8], outgoing: &mut Vec<u8>) {
-        self.open = false;
-        self.failed = true;
-        while self.connection.wants_write() {
-            match self.connection.process_tls_records(rest).state {
-                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing),
-                _ => return,
-            }
+    fn establish(&mut self) -> Result<(), TlsFault> {
+        let Stage::Handshake(connection) = std::mem::replace(&mut self.stage, Stage::Failed) else {
+            return Err(TlsFault::NotOpen);
+        };
+        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        let (version, suite) = (connection.protocol_version(), connection.negotiated_cipher_suite());
+        if let (Some(version), Some(suite)) = (version, suite) {
+            self.negotiated = Some(TlsNegotiated { version, suite: suite.suite(), resumed });
         }
+        self.stage = Stage::Established(Box::new(Established::take_over(*connection)?));
+        Ok(())
     }
 
     /// Seals the parts, one after the other, into as few records as they need and appends these to `out`.
-    /// One part goes straight from its frame into `out`; several are joined at the end of `out` first, since a
-    /// record costs more than a copy.
     pub fn seal<'a>(
         &mut self,
-        parts: impl Iterator<Item = &'a [u8]> + Clone,
+        parts: impl Iterator<Item = &'a [u8]>,
         out: &mut Vec<u8>,
     ) -> Result<(), TlsFault> {
-        if !self.open || self.closed {
-            return Err(TlsFault::NotOpen);
+        match &mut self.stage {
+            Stage::Established(established) if !self.closed => established.seal(parts, out),
+            _ => Err(TlsFault::NotOpen),
         }
-        let len: usize = parts.clone().map(<[u8]>::len).sum();
-        let room = len + len.div_ceil(RECORD_BYTES_MAX) * RECORD_OVERHEAD_MAX;
-        self.with_traffic(out, |traffic, out| {
-            let mut first_two = parts.clone();
-            match (first_two.next(), first_two.next()) {
-                (None, _) => Ok(()),
-                (Some(part), None) => encrypt(out, room, |target| traffic.encrypt(part, target)),
-                _ => seal_joined(traffic, parts, room, out),
-            }
-        })
     }
 
     /// Says that nothing follows. Sealing is refused from here on; reading goes on.
     pub fn close_notify(&mut self, out: &mut Vec<u8>) -> Result<(), TlsFault> {
-        if !self.open || self.closed {
-            return Ok(());
+        match &mut self.stage {
+            Stage::Established(established) if !self.closed => {
+                self.closed = true;
+                established.close_notify(out)
+            }
+            _ => Ok(()),
         }
-        self.with_traffic(out, |traffic, out| {
-            encrypt(out, RECORD_OVERHEAD_MAX, |target| traffic.queue_close_notify(target))
-        })?;
-        self.closed = true;
-        Ok(())
     }
 
-    /// Whether the handshake is done.
+    /// Whether application bytes can be sealed.
     pub fn is_open(&self) -> bool {
-        self.open && !self.closed
+        matches!(self.stage, Stage::Established(_)) && !self.closed
     }
 
-    /// The negotiated connection: version, cipher suite, ALPN, whether it was resumed.
-    pub fn negotiated(&self) -> &rustls::CommonState {
-        &self.connection
+    /// What the handshake agreed on, once it is done.
+    pub fn negotiated(&self) -> Option<TlsNegotiated> {
+        self.negotiated
     }
 
     /// Bytes held for a record that is not complete.
     pub fn partial_bytes(&self) -> usize {
         self.partial.capacity()
     }
+}
 
-    /// Reaches the state in which application bytes can be written; key updates that are due go first. rustls is shown
-    /// what waits of an incomplete message, since it remembers how far it has read into it.
-    fn with_traffic(
-        &mut self,
-        out: &mut Vec<u8>,
-        write: impl FnOnce(&mut Traffic<'_>, &mut Vec<u8>) -> Result<(), TlsFault>,
-    ) -> Result<(), TlsFault> {
-        loop {
-            let status = self.connection.process_tls_records(&mut self.partial);
-            if status.discard != 0 {
-                // Complete records are taken when they arrive; anything else would leave rustls and us apart.
-                return Err(TlsFault::NotOpen);
+struct Shaken {
+    taken: usize,
+    done: bool,
+    peer_closed: bool,
+}
+
+/// Lets rustls work through the handshake, and through application bytes that follow it in the same flight.
+fn shake(
+    connection: &mut UnbufferedServerConnection,
+    incoming: &mut [u8],
+    plaintext: &mut impl FnMut(&[u8]),
+    outgoing: &mut Vec<u8>,
+) -> Result<Shaken, TlsFault> {
+    let mut shaken = Shaken { taken: 0, done: false, peer_closed: false };
+    loop {
+        let status = connection.process_tls_records(&mut incoming[shaken.taken..]);
+        shaken.taken += status.discard;
+        match status.state {
+            Ok(ConnectionState::ReadTraffic(mut records)) => {
+                while let Some(record) = records.next_record() {
+                    plaintext(record?.payload);
+                }
             }
-            match status.state? {
-                ConnectionState::WriteTraffic(mut traffic) => return write(&mut traffic, out),
-                ConnectionState::EncodeTlsData(data) => encode(data, out),
-                ConnectionState::TransmitTlsData(data) => data.done(),
-                ConnectionState::PeerClosed => self.peer_closed = true,
-                _ => return Err(TlsFault::NotOpen),
+            Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing),
+            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+            Ok(ConnectionState::PeerClosed) => shaken.peer_closed = true,
+            Ok(ConnectionState::WriteTraffic(_)) => break,
+            // Blocked or closed; early data is not offered, and a state that rustls adds later can't be answered here.
+            Ok(_) => break,
+            Err(error) => {
+                hand_out_alert(connection, &mut incoming[shaken.taken..], outgoing);
+                return Err(error.into());
             }
+        }
+    }
+    shaken.done = !connection.is_handshaking();
+    Ok(shaken)
+}
+
+/// After an error rustls still has its alert to hand out, and nothing else may be asked of it: it would go on reading
+/// at a place that is no longer there.
+fn hand_out_alert(connection: &mut UnbufferedServerConnection, rest: &mut [u8], outgoing: &mut Vec<u8>) {
+    while connection.wants_write() {
+        match connection.process_tls_records(rest).state {
+            Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing),
+            _ => return,
         }
     }
 }
@@ -222,49 +248,4 @@ fn encode<Data>(mut data: EncodeTlsData<'_, Data>, out: &mut Vec<u8>) {
     out.resize(start + need.required_size, 0);
     let written = data.encode(&mut out[start..]);
     out.truncate(start + written.expect("the buffer has the size that was asked for"));
-}
-
-/// Lets rustls append to `out`. If `room` does not suffice, because older messages wait, it says how much does.
-fn encrypt(
-    out: &mut Vec<u8>,
-    room: usize,
-    mut write: impl FnMut(&mut [u8]) -> Result<usize, EncryptError>,
-) -> Result<(), TlsFault> {
-    let start = out.len();
-    out.resize(start + room, 0);
-    let mut written = write(&mut out[start..]);
-    if let Err(EncryptError::InsufficientSize(need)) = written {
-        out.resize(start + need.required_size, 0);
-        written = write(&mut out[start..]);
-    }
-    out.truncate(start + written.as_ref().map_or(0, |written| *written));
-    written.map(drop).map_err(|_| TlsFault::KeysExhausted)
-}
-
-/// Joins the parts behind the room for their records, where the final length cuts them off again.
-fn seal_joined<'a>(
-    traffic: &mut Traffic<'_>,
-    parts: impl Iterator<Item = &'a [u8]>,
-    room: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), TlsFault> {
-    let start = out.len();
-    out.resize(start + room, 0);
-    parts.for_each(|part| out.extend_from_slice(part));
-    let (target, joined) = out[start..].split_at_mut(room);
-    match traffic.encrypt(joined, target) {
-        Ok(written) => {
-            out.truncate(start + written);
-            Ok(())
-        }
-        Err(EncryptError::InsufficientSize(need)) => {
-            let joined = out.split_off(start + room);
-            out.truncate(start);
-            encrypt(out, need.required_size, |target| traffic.encrypt(&joined, target))
-        }
-        Err(EncryptError::EncryptExhausted) => {
-            out.truncate(start);
-            Err(TlsFault::KeysExhausted)
-        }
-    }
 }

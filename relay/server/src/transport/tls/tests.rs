@@ -170,8 +170,8 @@ fn both_versions_carry_bytes_both_ways() {
     let site = Site::new();
     for (version, name) in VERSIONS.into_iter().zip([ProtocolVersion::TLSv1_3, ProtocolVersion::TLSv1_2]) {
         let mut pair = site.open_pair(version);
-        assert_eq!(pair.server.negotiated().protocol_version(), Some(name));
-        assert_eq!(pair.server.negotiated().alpn_protocol(), Some(ALPN_WEBSOCKET));
+        assert_eq!(pair.server.negotiated().unwrap().version, name);
+        assert_eq!(pair.client.alpn_protocol(), Some(ALPN_WEBSOCKET));
         pair.say(b"hello");
         pair.say(&vec![7; 100_000]);
         assert_eq!(pair.answer(&[b"one part"]), 1);
@@ -205,6 +205,24 @@ fn a_handshake_in_tiny_records_is_put_together() {
             pair.cut = cut;
             pair.shake();
             pair.say(b"and so are bytes that follow, which take more than one record of this size");
+        }
+    }
+}
+
+#[test]
+fn bytes_in_the_flight_that_ends_the_handshake_arrive() {
+    let site = Site::new();
+    for version in VERSIONS {
+        for (cut, len) in [(usize::MAX, 5), (usize::MAX, 40_000), (1, 5), (100, 40_000)] {
+            let mut pair = site.pair(site.client_config(version, ALPN_WEBSOCKET));
+            pair.cut = cut;
+            let early = vec![3; len];
+            pair.client.set_buffer_limit(None);
+            pair.client.writer().write_all(&early).unwrap();
+            pair.shake();
+            assert!(std::mem::take(&mut pair.received) == early);
+            pair.say(b"on");
+            assert_eq!(pair.answer(&[b"and on"]), 1);
         }
     }
 }
@@ -261,7 +279,11 @@ fn a_second_connection_resumes() {
                 pair.shake();
                 pair.say(b"x");
                 pair.answer(&[b"y"]);
-                pair.server.negotiated().handshake_kind()
+                assert_eq!(
+                    pair.client.handshake_kind() == Some(HandshakeKind::Resumed),
+                    pair.server.negotiated().unwrap().resumed
+                );
+                pair.client.handshake_kind()
             })
             .collect();
         assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]);
