@@ -2,9 +2,21 @@
 
 pub mod accounts;
 pub mod audit_chain;
+mod email;
 pub mod rows;
+pub mod sqlite;
 pub mod store;
 pub mod token;
 
 pub use accounts::{AccountError, Accounts};
+pub use email::{EMAIL_BYTES_MAX, normalise_email};
+pub use sqlite::{OpenError, SqliteStore};
 pub use store::{ChangePosition, Store};
+pub use token::{NewToken, TokenHash};
+
+/// A fresh UUIDv7 for a row made at `unix_ms`.
+pub(crate) fn fresh_id(unix_ms: u64) -> [u8; 16] {
+    let mut random = [0u8; 10];
+    getrandom::fill(&mut random).expect("the operating system has randomness");
+    schema_wire::UserId::v7(unix_ms, random).0
+}

@@ -1,0 +1,105 @@
+//! Administration: the life of accounts, roles, banned addresses.
+
+use std::net::IpAddr;
+
+use rusqlite::{Transaction, params};
+use schema_wire::UserId;
+use schema_wire::record::UserStatus;
+
+use super::audit::record;
+use super::{cut, standing_of};
+use crate::accounts::{AccountError, Answer};
+use crate::rows::account::{Origin, StatusChange, audit_event};
+use crate::rows::role::AccountRole;
+use crate::sqlite::value::{address_text, int};
+
+/// Longest reason kept, in bytes.
+const REASON_BYTES_MAX: usize = 512;
+
+pub fn set_status(
+    tx: &Transaction<'_>,
+    user: UserId,
+    change: StatusChange,
+    reason: &str,
+    by: &Origin,
+    now: u64,
+) -> Answer<()> {
+    // An account that nobody let in yet is approved, not reactivated.
+    if standing_of(tx, user, now)? == UserStatus::Pending && change == StatusChange::Reactivate {
+        return Err(AccountError::NotActive(UserStatus::Pending));
+    }
+    let reason = cut(reason, REASON_BYTES_MAX);
+    let (event, action, until) = match change {
+        StatusChange::Suspend { until } => (audit_event::USER_SUSPENDED, "SUSPEND", until),
+        StatusChange::Ban => (audit_event::USER_BANNED, "BAN", None),
+        StatusChange::Reactivate => (audit_event::USER_REACTIVATED, "REACTIVATE", None),
+    };
+    if until.is_some_and(|until| until <= now) {
+        return Err(AccountError::Invalid { field: "until", problem: "must be in the future" });
+    }
+    let (status, suspended, banned) = match change {
+        StatusChange::Suspend { .. } => ("SUSPENDED", Some(reason), None),
+        StatusChange::Ban => ("BANNED", None, Some(reason)),
+        StatusChange::Reactivate => ("ACTIVE", None, None),
+    };
+    // The trigger writes the change log.
+    tx.execute(
+        "UPDATE users SET status = ?2, updated_at = ?3, suspended_until = ?4,
+           suspended_at = iif(?5 IS NULL, NULL, ?3), suspension_reason = ?5,
+           banned_at = iif(?6 IS NULL, NULL, ?3), ban_reason = ?6
+         WHERE id = ?1",
+        params![user.0, status, int(now), until.map(int), suspended, banned],
+    )?;
+    tx.execute(
+        "INSERT INTO moderation_actions (id, user_id, moderator_id, action, reason, until, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            crate::fresh_id(now),
+            user.0,
+            by.actor.map(|u| u.0),
+            action,
+            reason,
+            until.map(int),
+            int(now)
+        ],
+    )?;
+    record(tx, event, Some(user), reason, by, now)?;
+    Ok(())
+}
+
+pub fn set_role(tx: &Transaction<'_>, user: UserId, role: AccountRole, by: &Origin, now: u64) -> Answer<()> {
+    standing_of(tx, user, now)?;
+    tx.execute(
+        "UPDATE users SET role = ?2, updated_at = ?3 WHERE id = ?1",
+        params![user.0, role.name(), int(now)],
+    )?;
+    record(tx, audit_event::ROLE_CHANGED, Some(user), role.name(), by, now)?;
+    Ok(())
+}
+
+pub fn set_address_ban(
+    tx: &Transaction<'_>,
+    address: IpAddr,
+    banned: bool,
+    reason: &str,
+    by: &Origin,
+    now: u64,
+) -> Answer<()> {
+    let text = address_text(address);
+    let reason = cut(reason, REASON_BYTES_MAX);
+    let event = if banned {
+        tx.execute(
+            "INSERT INTO banned_ips (ip_address, reason, created_at, created_by) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (ip_address) DO UPDATE SET reason = excluded.reason, expires_at = NULL",
+            params![text, reason, int(now), by.actor.map(|u| u.0)],
+        )?;
+        audit_event::ADDRESS_BANNED
+    } else {
+        if tx.execute("DELETE FROM banned_ips WHERE ip_address = ?1", [&text])? == 0 {
+            return Err(AccountError::NotFound);
+        }
+        audit_event::ADDRESS_UNBANNED
+    };
+    record(tx, event, None, &format!("{text}: {reason}"), by, now)?;
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! Appending: the store's own checks, the offset, the row. Runs on the writer, inside the group's transaction.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+use schema_wire::publication::kind;
+use schema_wire::record::{Append, Appended, UserStatus};
+use schema_wire::v1::Role;
+use schema_wire::{ConversationId, Generation, Offset, Refused, UserId};
+
+use super::generation::current;
+use super::value::{GONE_DELETED, int, role, small, status, uint, uint_opt};
+
+/// How long an invitation to a call is kept.
+const RING_MS: u64 = 60_000;
+/// `last_active_at` is written at most this often.
+const ACTIVE_STEP_MS: u64 = 60_000;
+/// Longest life of a message that expires, in seconds.
+const EXPIRES_S_MAX: u64 = 366 * 24 * 3600;
+
+/// A conversation as the sender finds it.
+struct Place {
+    next_offset: u64,
+    last_at: u64,
+    ttl: Option<u64>,
+    epoch: u64,
+    members_version: u64,
+    direct_pair: Option<[u8; 32]>,
+    role: Role,
+    muted_until: Option<u64>,
+}
+
+/// All outcomes, in order. An error means the whole transaction is lost.
+pub fn append(tx: &Transaction<'_>, batch: &[Append], now: u64) -> rusqlite::Result<Vec<Appended>> {
+    let generation = current(tx)?;
+    batch.iter().map(|a| append_one(tx, a, generation, now)).collect()
+}
+
+fn append_one(
+    tx: &Transaction<'_>,
+    a: &Append,
+    generation: Generation,
+    now: u64,
+) -> rusqlite::Result<Appended> {
+    if let Some(known) = known_key(tx, a)? {
+        return Ok(known);
+    }
+    if let Err(refused) = sender_may_write(tx, a.sender, now)? {
+        return Ok(refuse(refused));
+    }
+    let Some(place) = place(tx, a.conversation, a.sender)? else { return Ok(refuse(Refused::NotMember)) };
+    if let Some(refused) = refusal(tx, a, &place, now)? {
+        return Ok(refused);
+    }
+    if a.kind == kind::DELETE
+        && let Err(refused) = delete_target(tx, a, place.role, now)?
+    {
+        return Ok(refuse(refused));
+    }
+    insert(tx, a, &place, generation, now)
+}
+
+fn refuse(refused: Refused) -> Appended {
+    Appended::Refused { refused, retry_after_ms: 0 }
+}
+
+fn known_key(tx: &Transaction<'_>, a: &Append) -> rusqlite::Result<Option<Appended>> {
+    let mut find = tx.prepare_cached(
+        "SELECT conversation_id, log_offset, generation, created_at FROM publish_keys
+         WHERE sender_id = ?1 AND publish_key = ?2",
+    )?;
+    find.query_row(params![a.sender.0, a.publish_key.0], |row| {
+        if row.get::<_, [u8; 16]>(0)? != a.conversation.0 {
+            return Ok(refuse(Refused::PublishKeyReused));
+        }
+        Ok(Appended::Duplicate {
+            offset: Offset(uint(row, 1)?),
+            generation: Generation(small(row, 2)?),
+            at: uint(row, 3)?,
+        })
+    })
+    .optional()
+}
+
+/// Status of the sender; also notes that they are active.
+fn sender_may_write(tx: &Transaction<'_>, sender: UserId, now: u64) -> rusqlite::Result<Result<(), Refused>> {
+    let mut find =
+        tx.prepare_cached("SELECT status, suspended_until, last_active_at FROM users WHERE id = ?1")?;
+    let found = find
+        .query_row([sender.0], |row| Ok((status(row, 0, now)?, uint_opt(row, 2)?.unwrap_or(0))))
+        .optional()?;
+    let last_active = match found {
+        Some((UserStatus::Active, last_active)) => last_active,
+        Some((UserStatus::Suspended { .. }, _)) => return Ok(Err(Refused::Suspended)),
+        Some((UserStatus::Banned, _)) => return Ok(Err(Refused::Banned)),
+        Some((UserStatus::Deleted, _)) | None => return Ok(Err(Refused::AccountGone)),
+        Some((UserStatus::Pending, _)) => return Ok(Err(Refused::NotAllowed)),
+    };
+    if now >= last_active.saturating_add(ACTIVE_STEP_MS) {
+        tx.prepare_cached("UPDATE users SET last_active_at = ?2 WHERE id = ?1")?
+            .execute(params![sender.0, int(now)])?;
+    }
+    Ok(Ok(()))
+}
+
+fn place(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    user: UserId,
+) -> rusqlite::Result<Option<Place>> {
+    let mut find = tx.prepare_cached(
+        "SELECT c.next_offset, c.last_at, c.ttl, c.epoch, c.members_version, c.direct_pair, m.role, m.muted_until
+         FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
+         WHERE m.conversation_id = ?1 AND m.user_id = ?2 AND m.left_offset IS NULL",
+    )?;
+    find.query_row(params![conversation.0, user.0], |row| {
+        Ok(Place {
+            next_offset: uint(row, 0)?,
+            last_at: uint(row, 1)?,
+            ttl: uint_opt(row, 2)?,
+            epoch: uint(row, 3)?,
+            members_version: uint(row, 4)?,
+            direct_pair: row.get(5)?,
+            role: role(row, 6)?,
+            muted_until: uint_opt(row, 7)?,
+        })
+    })
+    .optional()
+}
+
+fn refusal(tx: &Transaction<'_>, a: &Append, place: &Place, now: u64) -> rusqlite::Result<Option<Appended>> {
+    if let Some(until) = place.muted_until.filter(|until| *until > now) {
+        let retry_after_ms = u32::try_from(until - now).unwrap_or(u32::MAX);
+        return Ok(Some(Appended::Refused { refused: Refused::Muted, retry_after_ms }));
+    }
+    if a.expected_epoch.is_some_and(|epoch| epoch != place.epoch) {
+        return Ok(Some(refuse(Refused::EpochConflict)));
+    }
+    if let Some(pair) = place.direct_pair
+        && blocked_by_peer(tx, &pair, a.sender)?
+    {
+        return Ok(Some(refuse(Refused::Blocked)));
+    }
+    Ok(None)
+}
+
+fn blocked_by_peer(tx: &Transaction<'_>, pair: &[u8; 32], sender: UserId) -> rusqlite::Result<bool> {
+    let (low, high) = pair.split_at(16);
+    let peer = if low == sender.0 { high } else { low };
+    tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM blocks WHERE user_id = ?1 AND blocked_id = ?2)")?
+        .query_row(params![peer, sender.0], |row| row.get(0))
+}
+
+/// Empties the message a delete names, if the sender may.
+fn delete_target(
+    tx: &Transaction<'_>,
+    a: &Append,
+    role: Role,
+    now: u64,
+) -> rusqlite::Result<Result<(), Refused>> {
+    let Some(target) = a.relates_to else { return Ok(Err(Refused::NoSuchMessage)) };
+    let mut find = tx.prepare_cached(
+        "SELECT sender_id FROM messages WHERE conversation_id = ?1 AND log_offset = ?2
+         AND gone IS NULL AND (expires_at IS NULL OR expires_at > ?3) AND kind <> ?4",
+    )?;
+    let found = find.query_row(params![a.conversation.0, int(target.0), int(now), kind::DELETE], |row| {
+        row.get::<_, [u8; 16]>(0)
+    });
+    match found.optional()? {
+        None => return Ok(Err(Refused::NoSuchMessage)),
+        Some(author) if author == a.sender.0 || matches!(role, Role::Admin | Role::Owner) => {}
+        Some(_) => return Ok(Err(Refused::NotAllowed)),
+    }
+    tx.prepare_cached(
+        "UPDATE messages SET gone = ?3, deleted_at = ?4, body = x'', commitment = NULL
+         WHERE conversation_id = ?1 AND log_offset = ?2",
+    )?
+    .execute(params![a.conversation.0, int(target.0), GONE_DELETED, int(now)])?;
+    Ok(Ok(()))
+}
+
+fn expiry(a: &Append, place: &Place, at: u64) -> Option<u64> {
+    let asked = a.expires_in.map(u64::from);
+    let seconds = match (asked, place.ttl) {
+        (Some(asked), Some(ttl)) => Some(asked.min(ttl)),
+        (one, other) => one.or(other),
+    };
+    let until = seconds.map(|s| at + s.min(EXPIRES_S_MAX) * 1000);
+    if a.kind == kind::RING { Some(until.map_or(at + RING_MS, |u| u.min(at + RING_MS))) } else { until }
+}
+
+fn insert(
+    tx: &Transaction<'_>,
+    a: &Append,
+    place: &Place,
+    generation: Generation,
+    now: u64,
+) -> rusqlite::Result<Appended> {
+    // A clock set back must not put a message before the one it follows.
+    let at = now.max(place.last_at);
+    let offset = place.next_offset;
+    let expires_at = expiry(a, place, at);
+    tx.prepare_cached(
+        "INSERT INTO messages (id, conversation_id, log_offset, generation, kind, sender_id, device_id, created_at,
+           relates_to, expires_at, publish_key, members_version, notify, commitment, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?
+    .execute(params![
+        crate::fresh_id(at),
+        a.conversation.0,
+        int(offset),
+        generation.0,
+        a.kind,
+        a.sender.0,
+        a.device.0,
+        int(at),
+        a.relates_to.map(|o| int(o.0)),
+        expires_at.map(int),
+        a.publish_key.0,
+        int(place.members_version),
+        a.notify,
+        a.commitment.as_deref(),
+        a.body.as_ref(),
+    ])?;
+    tx.prepare_cached(
+        "INSERT INTO publish_keys (sender_id, publish_key, conversation_id, log_offset, generation, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![a.sender.0, a.publish_key.0, a.conversation.0, int(offset), generation.0, int(at)])?;
+    tx.prepare_cached("UPDATE conversations SET next_offset = ?2, last_at = ?3 WHERE id = ?1")?
+        .execute(params![a.conversation.0, int(offset + 1), int(at)])?;
+    let members_version = place.members_version;
+    Ok(Appended::Stored { generation, offset: Offset(offset), at, expires_at, members_version })
+}

@@ -1,0 +1,170 @@
+//! Opening the file: folder, lock, damage, schema version – each with one clear line when it is not as it should be.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+mod embedded {
+    refinery::embed_migrations!("migrations/sqlite");
+}
+
+/// How long a statement waits for another process that holds the lock (a backup, the operator CLI).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements kept per connection.
+const STATEMENTS_MAX: usize = 128;
+
+/// Unix milliseconds.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// What may differ from the usual.
+#[derive(Clone)]
+pub struct Options {
+    /// Reader threads.
+    pub readers: usize,
+    /// Requests waiting for the writer, and as many for the readers; more are refused as unavailable.
+    pub queue_max: usize,
+    /// Largest file in pages of 4 KiB; beyond it the store says `Full`. 0: only the disk bounds it.
+    pub pages_max: u32,
+    /// How long a statement waits for another process that holds the lock.
+    pub busy_timeout: Duration,
+    pub clock: Clock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let clock: Clock = Arc::new(|| {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| d.as_millis().try_into().unwrap_or(u64::MAX))
+        });
+        Self { readers: 2, queue_max: 4096, pages_max: 0, busy_timeout: BUSY_TIMEOUT, clock }
+    }
+}
+
+/// Why the store could not be opened. The text is one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{path}: cannot be read and written: {why}; check the folder and its permissions")]
+    NotWritable { path: PathBuf, why: String },
+    #[error("{path}: locked by another process; stop it, or choose another data folder")]
+    Locked { path: PathBuf },
+    #[error("{path}: damaged or not a database ({why}); restore it from a backup")]
+    Damaged { path: PathBuf, why: String },
+    #[error(
+        "{path}: written by a newer version (schema {found}, this program knows {known}); update this program"
+    )]
+    Newer { path: PathBuf, found: u32, known: u32 },
+    #[error(
+        "{path}: migration {version} was applied in another form than this program has it; use the program that made it"
+    )]
+    Altered { path: PathBuf, version: u32 },
+    #[error("{path}: the schema could not be brought up to date: {why}")]
+    Migration { path: PathBuf, why: String },
+    #[error("no thread could be started for the store: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Opens for writing, checks the file and applies what is missing of the schema.
+pub fn writer(path: &Path, options: &Options) -> Result<Connection, OpenError> {
+    let mut connection = connect(path, options)?;
+    migrate(path, &mut connection)?;
+    if options.pages_max > 0 {
+        let bounded: Result<i64, _> =
+            connection.query_row(&format!("PRAGMA max_page_count = {}", options.pages_max), [], |r| r.get(0));
+        bounded.map_err(|e| explain(path, &e))?;
+    }
+    Ok(connection)
+}
+
+/// Opens for reading beside a writer.
+pub fn reader(path: &Path, options: &Options) -> Result<Connection, OpenError> {
+    let connection = connect(path, options)?;
+    connection.pragma_update(None, "query_only", true).map_err(|e| explain(path, &e))?;
+    Ok(connection)
+}
+
+fn connect(path: &Path, options: &Options) -> Result<Connection, OpenError> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|e| explain(path, &e))?;
+    prepare(&connection, options).map_err(|e| explain(path, &e))?;
+    if connection.is_readonly(rusqlite::MAIN_DB).map_err(|e| explain(path, &e))? {
+        return Err(OpenError::NotWritable { path: path.to_owned(), why: "read-only".to_owned() });
+    }
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection, options: &Options) -> rusqlite::Result<()> {
+    connection.busy_timeout(options.busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // FULL: a commit returns after the log is on the disk, which is what "acked means durable" rests on.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // A deleted body must not linger in free pages.
+    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+    let report =
+        embedded::migrations::runner().set_abort_missing(true).set_abort_divergent(true).run(connection);
+    report.map(|_| ()).map_err(|error| {
+        use refinery::error::Kind;
+        let path = path.to_owned();
+        match error.kind() {
+            Kind::MissingVersion(found) => Newer::of(found).into_error(path),
+            Kind::DivergentVersion(applied, _) => OpenError::Altered { path, version: version_of(applied) },
+            Kind::Connection(what, source) => match source.downcast_ref::<rusqlite::Error>() {
+                Some(sqlite) if sqlite.sqlite_error().is_some() => explain(&path, sqlite),
+                _ => OpenError::Migration { path, why: format!("{what}: {source}") },
+            },
+            other => OpenError::Migration { path, why: other.to_string() },
+        }
+    })
+}
+
+/// Refinery numbers versions by 32 or 64 bits, signed; ours are small and positive.
+fn version_of(migration: &refinery::Migration) -> u32 {
+    migration.version().try_into().unwrap_or(u32::MAX)
+}
+
+struct Newer {
+    found: u32,
+}
+
+impl Newer {
+    fn of(migration: &refinery::Migration) -> Self {
+        Self { found: version_of(migration) }
+    }
+
+    fn into_error(self, path: PathBuf) -> OpenError {
+        let runner = embedded::migrations::runner();
+        let known = runner.get_migrations().iter().map(version_of).max().unwrap_or(0);
+        if self.found > known {
+            OpenError::Newer { path, found: self.found, known }
+        } else {
+            OpenError::Altered { path, version: self.found }
+        }
+    }
+}
+
+fn explain(path: &Path, error: &rusqlite::Error) -> OpenError {
+    let (path, why) = (path.to_owned(), error.to_string());
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, why },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
+            OpenError::Locked { path }
+        }
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::DiskFull,
+        ) => OpenError::NotWritable { path, why },
+        _ => OpenError::Migration { path, why },
+    }
+}
