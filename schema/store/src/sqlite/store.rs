@@ -7,7 +7,7 @@ use schema_wire::record::{Append, Appended, Change, StoreFault, StoreReply, Stor
 
 use super::stream::CursorMove;
 use super::value::int;
-use super::{SqliteStore, changes, fault_of, recover, standing, stream};
+use super::{SqliteStore, changes, fault_of, generation, recover, standing, stream};
 use crate::store::{ChangePosition, Store};
 
 impl Store for SqliteStore {
@@ -64,9 +64,12 @@ fn answer(tx: &Transaction<'_>, request: StoreRequest, now: u64) -> rusqlite::Re
         StoreRequest::Members { conversation, since } => {
             StoreReply::Members(standing::members(tx, conversation, since)?)
         }
-        StoreRequest::Heads { conversations } => StoreReply::Heads(standing::heads(tx, &conversations)?),
-        StoreRequest::UserEvents { user, from, limit } => {
-            StoreReply::UserEvents(stream::events(tx, user, from, limit)?)
+        StoreRequest::Heads { conversations } => StoreReply::Heads {
+            generation: generation::current(tx)?,
+            heads: standing::heads(tx, &conversations)?,
+        },
+        StoreRequest::UserEvents { user, after, limit } => {
+            StoreReply::UserEvents(stream::events(tx, user, after, limit)?)
         }
         StoreRequest::Acquaintances { user, others } => {
             StoreReply::Acquaintances(standing::acquaintances(tx, user, &others)?)
