@@ -1,7 +1,7 @@
 //! Generations: a restore or lossy failover begins a new one and writes down where every log stood.
 
 use rusqlite::{Transaction, params};
-use schema_wire::{ConversationId, Generation};
+use schema_wire::{ConversationId, Generation, UserId};
 
 use super::SqliteStore;
 use super::account::audit::record;
@@ -30,6 +30,16 @@ pub fn cut_after(
         "SELECT min(head) FROM generation_heads WHERE conversation_id = ?1 AND generation > ?2",
     )?
     .query_row(params![conversation.0, known.0], |row| uint_opt(row, 0))
+}
+
+/// The same for the user's own stream.
+pub fn user_cut_after(
+    tx: &Transaction<'_>,
+    user: UserId,
+    known: Generation,
+) -> rusqlite::Result<Option<u64>> {
+    tx.prepare_cached("SELECT min(head) FROM generation_user_heads WHERE user_id = ?1 AND generation > ?2")?
+        .query_row(params![user.0, known.0], |row| uint_opt(row, 0))
 }
 
 impl SqliteStore {

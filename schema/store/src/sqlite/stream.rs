@@ -4,10 +4,10 @@ use buffa::Message as _;
 use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::record::UserEventPage;
 use schema_wire::v1::{self, UserEvent, user_event::Event};
-use schema_wire::{ConversationId, Offset, UserId};
+use schema_wire::{ConversationId, Offset, Position, UserId};
 
 use super::changes::note_user_events;
-use super::generation::current;
+use super::generation::{current, user_cut_after};
 use super::value::{int, uint};
 
 /// Most events in one page.
@@ -50,11 +50,11 @@ pub fn push(tx: &Transaction<'_>, user: UserId, event: impl Into<Event>, now: u6
     note_user_events(tx, user, offset, now)
 }
 
-/// A page of a user's stream, from `from` (included) on.
+/// A page of a user's stream after a position; when that was cut off, after the cut.
 pub fn events(
     tx: &Transaction<'_>,
     user: UserId,
-    from: Offset,
+    after: Position,
     limit: u32,
 ) -> rusqlite::Result<UserEventPage> {
     let head = tx
@@ -62,16 +62,17 @@ pub fn events(
         .query_row([user.0], |row| uint(row, 0))
         .optional()?
         .unwrap_or(0);
+    let cut = user_cut_after(tx, user, after.generation)?.unwrap_or(u64::MAX).min(head);
+    let rewound = (after.offset.0 > cut).then_some(Offset(cut));
     let mut find = tx.prepare_cached(
-        "SELECT event FROM user_events WHERE user_id = ?1 AND log_offset >= ?2 ORDER BY log_offset LIMIT ?3",
+        "SELECT event FROM user_events WHERE user_id = ?1 AND log_offset > ?2 ORDER BY log_offset LIMIT ?3",
     )?;
-    let mut rows = find.query(params![user.0, int(from.0), limit.clamp(1, EVENTS_MAX)])?;
+    let mut rows = find.query(params![user.0, int(after.offset.0.min(cut)), limit.clamp(1, EVENTS_MAX)])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(0)?.as_blob()?;
         events.push(UserEvent::decode_from_slice(bytes).map_err(|_| super::value::unknown(0))?);
     }
-    let rewound = (from.0 > head + 1).then_some(Offset(head));
     Ok(UserEventPage { generation: current(tx)?, head: Offset(head), events, rewound })
 }
 
