@@ -122,3 +122,45 @@ fn is_passing(errno: i32) -> bool {
         libc::ECANCELED | libc::EINTR | libc::EAGAIN | libc::ECONNABORTED | libc::EPROTO | libc::ENETDOWN
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpStream;
+
+    use super::super::{RingConfig, socket};
+    use super::*;
+
+    fn listening(ring: &mut Ring) -> (ListenerKey, TcpStream) {
+        let listener = socket::open_tcp("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let address = socket::local_address(&listener).unwrap();
+        let key = ring.add_listener(listener).unwrap();
+        ring.turn(&mut |_| {}).unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        (key, client)
+    }
+
+    #[test]
+    fn connections_that_nobody_took_are_closed_with_the_ring() {
+        let mut ring = Ring::new(&RingConfig::default()).unwrap();
+        let (_, mut client) = listening(&mut ring);
+        drop(ring);
+        let end = client.read(&mut [0]).map_err(|error| error.kind());
+        assert!(matches!(end, Ok(0) | Err(std::io::ErrorKind::ConnectionReset)), "{end:?}");
+    }
+
+    #[test]
+    fn a_closed_listener_takes_nobody() {
+        let mut ring = Ring::new(&RingConfig::default()).unwrap();
+        let (key, mut client) = listening(&mut ring);
+        ring.close_listener(key);
+        ring.close_listener(key);
+        while ring.counters().listeners > 0 {
+            ring.turn(&mut |_| unreachable!("nothing is reported for it")).unwrap();
+        }
+        assert_eq!(ring.counters().operations_in_flight, 0);
+        let end = client.read(&mut [0]).map_err(|error| error.kind());
+        assert!(matches!(end, Ok(0) | Err(std::io::ErrorKind::ConnectionReset)), "{end:?}");
+    }
+}

@@ -109,7 +109,8 @@ impl Ring {
         self.uring.completion().enable_eventfd();
         self.submit_and_reap_always()?;
         let called = self.park.waker.0.called.load(Ordering::SeqCst);
-        let idle = !called && self.uring.completion().is_empty() && self.backlog.is_empty();
+        let submitted = self.backlog.is_empty() && self.uring.submission().is_empty();
+        let idle = !called && submitted && self.uring.completion().is_empty();
         if !idle {
             self.unpark();
         }

@@ -2,9 +2,10 @@
 //! unless the submission queue overflows.
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
-use io_uring::{opcode, squeue};
+use io_uring::{cqueue, opcode, squeue};
 
 use super::token::{self, Operation};
 use super::{Ring, RingError};
@@ -94,8 +95,7 @@ impl Ring {
             self.refill_from_backlog();
             let wait = SubmitArgs::new().timespec(&round);
             let waited = self.uring.submitter().submit_with_args(1, &wait);
-            let ended =
-                self.uring.completion().filter(|entry| !io_uring::cqueue::more(entry.flags())).count();
+            let ended = self.uring.completion().filter(discard).count();
             self.counters.operations_in_flight = self.counters.operations_in_flight.saturating_sub(ended);
             if self.counters.operations_in_flight == 0 {
                 return true;
@@ -107,6 +107,15 @@ impl Ring {
         }
         false
     }
+}
+
+/// Drops what a completion brought, at least a connection's descriptor. True: its operation has ended.
+fn discard(entry: &cqueue::Entry) -> bool {
+    if token::decode(entry.user_data()).0 == Operation::Accept && entry.result() >= 0 {
+        // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
+        drop(unsafe { OwnedFd::from_raw_fd(entry.result()) });
+    }
+    !cqueue::more(entry.flags())
 }
 
 /// The kernel wants completions reaped, or memory, before it takes more; the entries stay queued.

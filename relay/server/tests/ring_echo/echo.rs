@@ -36,7 +36,7 @@ pub struct Echo {
 
 #[derive(Debug, Default)]
 pub struct Report {
-    pub accepted: usize,
+    pub peers: Vec<SocketAddr>,
     pub coalesced_datagrams: usize,
     pub ecn_seen: Vec<u8>,
     pub starved: u64,
@@ -44,7 +44,11 @@ pub struct Report {
 
 impl Echo {
     pub fn start(config: RingConfig) -> Self {
-        let any: SocketAddr = (IpAddr::from([127, 0, 0, 1]), 0).into();
+        Self::start_on(IpAddr::from([127, 0, 0, 1]), config)
+    }
+
+    pub fn start_on(ip: IpAddr, config: RingConfig) -> Self {
+        let any = SocketAddr::from((ip, 0));
         let listener = socket::open_tcp(any, 1).unwrap().remove(0);
         let datagrams = socket::open_udp(any, 1).unwrap().remove(0);
         let tcp = socket::local_address(&listener).unwrap();
@@ -172,8 +176,8 @@ impl Shard {
         let mut due = std::mem::take(&mut self.waiting);
         let (sessions, report, slabs) = (&mut self.sessions, &mut self.report, &self.slabs);
         let done = self.ring.turn(&mut |completion| match completion {
-            Completion::Accepted { socket, .. } => {
-                report.accepted += 1;
+            Completion::Accepted { socket, peer, .. } => {
+                report.peers.push(peer);
                 due.push(Due::Add(socket));
             }
             Completion::Received { stream, bytes } => {

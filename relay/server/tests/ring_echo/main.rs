@@ -5,7 +5,7 @@
 mod echo;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -102,10 +102,15 @@ fn talk_datagrams(address: SocketAddr) {
     const SEGMENT: usize = 1200;
     const UDP_SEGMENT: i32 = 103;
     const ECT0: i32 = 0b10;
-    let socket = UdpSocket::bind((address.ip(), 0)).unwrap();
+    let own_ip: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    let socket = UdpSocket::bind((own_ip, 0)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     set_option(&socket, libc::SOL_UDP, UDP_SEGMENT, SEGMENT as i32);
-    set_option(&socket, libc::IPPROTO_IP, libc::IP_TOS, ECT0);
+    match address {
+        SocketAddr::V4(_) => set_option(&socket, libc::IPPROTO_IP, libc::IP_TOS, ECT0),
+        SocketAddr::V6(_) => set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, ECT0),
+    }
     socket.connect(address).unwrap();
     for round in 0..100 {
         let bytes = pattern(SEGMENT * 10 - 300, round);
@@ -136,10 +141,14 @@ fn descriptors_of_an_executor() -> usize {
 fn run(config: RingConfig, clients: impl FnOnce(&Echo)) -> Report {
     let before = descriptors() + 2 * descriptors_of_an_executor();
     let echo = Echo::start(config);
-    clients(&echo);
-    let report = echo.stop();
+    let report = serve(echo, clients);
     assert_eq!(descriptors(), before, "every descriptor is closed again");
     report
+}
+
+fn serve(echo: Echo, clients: impl FnOnce(&Echo)) -> Report {
+    clients(&echo);
+    echo.stop()
 }
 
 #[test]
@@ -154,7 +163,7 @@ fn every_byte_comes_back_and_nothing_is_left_behind() {
             assert!(echoed > 0);
         });
     });
-    assert_eq!(report.accepted, CONNECTIONS + 1);
+    assert_eq!(report.peers.len(), CONNECTIONS + 1);
     assert!(report.coalesced_datagrams > 0, "GRO hands several datagrams over at once");
     assert_eq!(report.ecn_seen, vec![0b10]);
 }
@@ -179,6 +188,22 @@ fn too_few_buffers_slow_down_but_lose_nothing() {
         });
     });
     assert!(report.starved > 0, "four buffers do not suffice for 200 connections");
+}
+
+#[test]
+fn a_dual_stack_socket_answers_both_families_from_the_address_they_used() {
+    let echo = Echo::start_on(Ipv6Addr::UNSPECIFIED.into(), RingConfig::default());
+    let report = serve(echo, |echo| {
+        for ip in [IpAddr::from(Ipv4Addr::new(127, 0, 0, 9)), Ipv6Addr::LOCALHOST.into()] {
+            talk_datagrams((ip, echo.udp.port()).into());
+            let mut stream = connect((ip, echo.tcp.port()).into());
+            stream.write_all(b"both").unwrap();
+            stream.read_exact(&mut [0; 4]).unwrap();
+        }
+    });
+    assert_eq!(report.ecn_seen, vec![0b10]);
+    let peers: Vec<_> = report.peers.iter().map(|peer| peer.is_ipv4()).collect();
+    assert_eq!(peers, [true, false], "an IPv4 peer is named by its IPv4 address");
 }
 
 #[test]
