@@ -2,7 +2,7 @@
 
 use crate::client::{frame, framed};
 use crate::world::{Rng, World, config, keys};
-use quinn_proto::ConnectionError;
+use quinn_proto::{ConnectionError, Dir};
 use relay_server::transport::quic::{CloseCause, QuicEndpoint, QuicEvent, QuicKeys, QuicLimits, Violation};
 use schema_wire::frame::Lane;
 use std::net::SocketAddr;
@@ -49,6 +49,26 @@ fn each_broken_rule_has_its_end() {
         world.clients[0].conn.recv_stream(id).stop(1u32.into()).unwrap();
     });
     assert_eq!(stopped, violation(Violation::StreamStopped));
+}
+
+/// QUIC lets a client open the next stream once the first is over on both sides; here that is while the
+/// relay still flushes a delivery stream.
+#[test]
+fn a_second_stream_ends_the_connection() {
+    let (mut world, handle) = World::opened(QuicLimits::default());
+    world.clients[0].send(b"last");
+    world.run_until("the frame", |world| !world.take_frames().is_empty());
+    world.write(handle, &[1; 200_000], Lane::Conversation(0));
+    world.clients[0].finish();
+    world.run_until("credit for another stream", |world| {
+        world.clients[0].control = world.clients[0].conn.streams().open(Dir::Bi);
+        world.clients[0].control.is_some()
+    });
+    world.clients[0].send(b"and another thing");
+    world.run_until("the close", |world| world.clients[0].lost.is_some());
+    let cause = CloseCause::Violation(Violation::SecondStream);
+    assert_eq!(world.events.last(), Some(&QuicEvent::Closed { handle, cause }));
+    assert_eq!(world.take_frames(), Vec::<Vec<u8>>::new());
 }
 
 #[test]
@@ -110,7 +130,7 @@ fn throw_garbage(world: &mut World, rounds: u32) -> usize {
         let bytes = garbage(&mut rng, &tape);
         let stranger = format!("198.51.100.{}:{}", rng.below(250), 1 + rng.below(60_000)).parse().unwrap();
         let from: SocketAddr = if rng.below(3) == 0 { world.clients[0].address } else { stranger };
-        let segment = if round % 50 == 0 { Some(round as u16 / 50 % 3) } else { None };
+        let segment = if round % 50 == 0 { round as usize / 50 % 3 } else { bytes.len() };
         let ecn = rng.next() as u8;
         world.server.handle_datagram(world.now, from, None, ecn, segment, &bytes, &mut world.events);
         assert!(world.server.connections() <= 40 && world.server.handshakes() <= 20);
@@ -149,15 +169,7 @@ fn coalesced_segments_are_taken_apart() {
     let (mut world, _) = World::opened(QuicLimits::default());
     let before = world.server.counters().datagrams_received;
     let joined = vec![0x40; 100 * 3 + 7];
-    world.server.handle_datagram(
-        world.now,
-        world.clients[0].address,
-        None,
-        0,
-        Some(100),
-        &joined,
-        &mut vec![],
-    );
+    world.server.handle_datagram(world.now, world.clients[0].address, None, 0, 100, &joined, &mut vec![]);
     assert_eq!(world.server.counters().datagrams_received - before, 4);
 }
 

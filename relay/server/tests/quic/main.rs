@@ -5,5 +5,7 @@ mod abuse;
 mod client;
 mod frames;
 mod life;
+mod real;
 mod resume;
+mod shard;
 mod world;

@@ -78,14 +78,14 @@ fn a_replayed_first_flight_delivers_nothing() {
     // The same process: the connection is known, its packets are duplicates.
     world.take_frames();
     for (from, bytes) in &flight {
-        world.server.handle_datagram(world.now, *from, None, 0, None, bytes, &mut world.events);
+        world.server.handle_datagram(world.now, *from, None, 0, bytes.len(), bytes, &mut world.events);
     }
     assert_eq!(world.take_frames(), Vec::<Vec<u8>>::new());
     // Another shard with the same session cache: the ticket was used up.
     let mut other = QuicEndpoint::new(&config(&world.tls, QuicLimits::default(), 3)).unwrap();
     let mut events = Vec::new();
     for (from, bytes) in &flight {
-        other.handle_datagram(world.now, *from, None, 0, None, bytes, &mut events);
+        other.handle_datagram(world.now, *from, None, 0, bytes.len(), bytes, &mut events);
     }
     assert_eq!(other.handshakes(), 1, "it begins a handshake, and learns nothing early");
     assert_eq!(events, []);

@@ -224,7 +224,7 @@ impl World {
                 packet.from,
                 to_ip,
                 packet.ecn,
-                None,
+                packet.bytes.len(),
                 &packet.bytes,
                 &mut self.events,
             );

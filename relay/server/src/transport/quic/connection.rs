@@ -131,7 +131,7 @@ impl Peer {
             Event::ConnectionLost { reason } => self.report_end(reason.into(), events),
             Event::DatagramReceived => self.read_datagrams(events),
             Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => {
-                self.accept_control(events);
+                self.accept_control(events)?;
                 self.read_control(now, events, flush_until)?;
             }
             Event::Stream(StreamEvent::Readable { .. }) => self.read_control(now, events, flush_until)?,
@@ -178,13 +178,17 @@ impl Peer {
         events.push(QuicEvent::Opened { handle: self.handle, peer: self.address, early });
     }
 
-    fn accept_control(&mut self, events: &mut Vec<QuicEvent>) {
-        let Some(id) = self.conn.streams().accept(Dir::Bi) else { return };
-        assert!(self.control.is_none(), "the limit of one bidirectional stream is enforced below");
+    /// QUIC's own limit of one stream allows the next when the first is over on both sides.
+    fn accept_control(&mut self, events: &mut Vec<QuicEvent>) -> Result<(), Violation> {
+        let Some(id) = self.conn.streams().accept(Dir::Bi) else { return Ok(()) };
+        if self.control.is_some() {
+            return Err(Violation::SecondStream);
+        }
         self.control = Some(id);
         if self.lanes.open_control(&mut self.conn, id) {
             events.push(QuicEvent::Writable { handle: self.handle });
         }
+        Ok(())
     }
 
     /// True when what is read now may be a replay: the handshake proves that the client is live.

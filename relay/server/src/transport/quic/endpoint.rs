@@ -72,8 +72,8 @@ impl QuicEndpoint {
         Ok(())
     }
 
-    /// Takes what one receive brought: one datagram, or several of `segment_size` bytes each (the last
-    /// may be shorter) from one sender. `ecn` is the two ECN bits of the IP header.
+    /// Takes what one receive brought: one datagram, or several of `segment` bytes each (the last may be
+    /// shorter) from one sender. `ecn` is the two ECN bits of the IP header.
     #[expect(clippy::too_many_arguments, reason = "they are the parts of one received message")]
     pub fn handle_datagram(
         &mut self,
@@ -81,15 +81,15 @@ impl QuicEndpoint {
         from: SocketAddr,
         to_ip: Option<IpAddr>,
         ecn: u8,
-        segment_size: Option<u16>,
+        segment: usize,
         bytes: &[u8],
         events: &mut Vec<QuicEvent>,
     ) {
-        let step = segment_size.map_or(bytes.len(), usize::from).max(1);
-        for segment in bytes.chunks(step) {
+        let step = if segment == 0 { bytes.len().max(1) } else { segment };
+        for datagram in bytes.chunks(step) {
             self.counters.datagrams_received += 1;
             self.scratch.clear();
-            let data = BytesMut::from(segment);
+            let data = BytesMut::from(datagram);
             let ecn = EcnCodepoint::from_bits(ecn);
             match self.inner.handle(now, from, to_ip, ecn, data, &mut self.scratch) {
                 None => {}

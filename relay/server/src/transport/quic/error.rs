@@ -21,6 +21,9 @@ pub enum Violation {
     /// The client reset the control stream.
     #[error("control stream reset")]
     ControlReset,
+    /// The client opened a stream after it had finished the control stream.
+    #[error("second stream opened by the client")]
+    SecondStream,
     /// The client refused to read the control stream or a delivery stream.
     #[error("server stream stopped by the client")]
     StreamStopped,
@@ -36,6 +39,7 @@ impl Violation {
             | Violation::EmptyFrame
             | Violation::FrameCutShort
             | Violation::ControlReset
+            | Violation::SecondStream
             | Violation::StreamStopped => Disconnect::ProtocolError,
         }
     }
