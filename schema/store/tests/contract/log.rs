@@ -8,14 +8,7 @@ use schema_wire::publication::kind;
 use schema_wire::record::{Append, Appended, StoreReply, StoreRequest};
 use schema_wire::{ConversationId, Offset, Refused};
 
-use super::{Bed, message, offset, sketch};
-
-fn refused(outcome: Appended) -> Refused {
-    match outcome {
-        Appended::Refused { refused, .. } => refused,
-        other => panic!("not refused: {other:?}"),
-    }
-}
+use super::{Bed, message, offset, refused, sketch};
 
 pub async fn offsets_are_dense_under_concurrent_appends<S: Store + Accounts>(bed: Bed<S>) {
     const WRITERS: u64 = 16;

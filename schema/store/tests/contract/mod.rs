@@ -1,6 +1,10 @@
 //! What every store must do, as tests generic over it. Each takes a fresh store whose clock the test moves.
 
+pub mod account;
+pub mod keys;
 pub mod log;
+pub mod member;
+pub mod stream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,9 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use schema_store::rows::account::{Activation, Origin, Registration};
 use schema_store::rows::device::NewSession;
-use schema_store::{Accounts, NewToken, Store};
-use schema_wire::record::{Append, Appended, Page, Standing, StoreReply, StoreRequest};
-use schema_wire::{ConversationId, DeviceId, Offset, Position, PublishKey, UserId};
+use schema_store::{Accounts, ChangePosition, NewToken, Store};
+use schema_wire::record::{
+    Append, Appended, Change, Page, Standing, StoreReply, StoreRequest, UserEventPage,
+};
+use schema_wire::{ConversationId, DeviceId, Offset, Position, PublishKey, Refused, UserId};
 
 /// Where every test's clock begins, unix ms.
 pub const START: u64 = 1_800_000_000_000;
@@ -77,6 +83,31 @@ pub fn offset(outcome: Appended) -> u64 {
     }
 }
 
+#[track_caller]
+pub fn refused(outcome: Appended) -> Refused {
+    match outcome {
+        Appended::Refused { refused, .. } => refused,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// A page of a user's stream.
+pub async fn events<S: Store>(bed: &Bed<S>, user: UserId, after: Position) -> UserEventPage {
+    match bed.store.ask(StoreRequest::UserEvents { user, after, limit: 200 }).await {
+        StoreReply::UserEvents(page) => page,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The end of the change log.
+pub async fn now_position<S: Store>(bed: &Bed<S>) -> ChangePosition {
+    bed.store.changes(ChangePosition::default(), 1).await.unwrap().1
+}
+
+pub async fn changes_since<S: Store>(bed: &Bed<S>, after: ChangePosition) -> Vec<Change> {
+    bed.store.changes(after, 1000).await.unwrap().0
+}
+
 impl<S: Store + Accounts> Bed<S> {
     pub async fn person(&self, name: &str) -> Person {
         let new = Registration {
@@ -114,7 +145,6 @@ impl<S: Store + Accounts> Bed<S> {
         }
     }
 
-    #[allow(dead_code)]
     pub async fn standing(
         &self,
         user: UserId,
