@@ -1,1 +1,7 @@
-//! placeholder
+//! Whole nodes, their clients, the bus and the store on one thread, from one seed, judged by a reference model.
+//! What a seed decides is in `plan`, what happens in `world`, what must hold in `model`.
+
+pub mod clock;
+pub mod id;
+pub mod prng;
+pub mod store;
