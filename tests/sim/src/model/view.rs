@@ -133,6 +133,13 @@ impl Model {
                 let following = view.live.get(&talk(&publish.conversation)).is_some_and(|l| l.next > l.head);
                 self.ledger.attempt(key, link, request, now, following, draining);
             }
+            Body::Ring(ring) => {
+                let key = PublishKey::from_slice(&ring.publish_key).unwrap_or_default();
+                owed = Request::Publish(key);
+                view.sent_keys.insert(key);
+                let following = view.live.get(&talk(&ring.conversation)).is_some_and(|l| l.next > l.head);
+                self.ledger.attempt(key, link, request, now, following, draining);
+            }
             Body::Recover(recover) => {
                 let (conversation, from) = (talk(&recover.conversation), recover.from);
                 owed = Request::Recover { conversation, from, backwards: recover.backwards };

@@ -5,6 +5,7 @@ mod network;
 mod node;
 mod ops;
 mod pipe;
+mod watch;
 
 use relay_proto::planted::Fault;
 

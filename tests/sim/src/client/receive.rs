@@ -1,0 +1,216 @@
+//! What a device makes of the frames it gets.
+
+use schema_wire::v1::{self, ServerFrame, history_item::Item, server_frame::Body, user_event};
+use schema_wire::{ConversationId, PublishKey, Refused};
+
+use super::upkeep::pause_us;
+use super::{Client, Fate, Follow, Seen, Wanted};
+use crate::clock::MS;
+use crate::world::World;
+
+fn talk_id(bytes: &[u8]) -> ConversationId {
+    ConversationId::from_slice(bytes).unwrap_or_default()
+}
+
+fn key_of(delivery: &v1::Delivery) -> PublishKey {
+    PublishKey::from_slice(&delivery.publish_key).unwrap_or_default()
+}
+
+impl World {
+    /// A frame reaches a device.
+    pub fn client_receives(&mut self, link: usize, frame: ServerFrame) {
+        let device = self.links[link].device;
+        if self.clients[device].link != Some(link) {
+            return;
+        }
+        let now = self.now;
+        let client = &mut self.clients[device];
+        client.heard_us = now;
+        let Some(body) = frame.body else { return };
+        let wanted = client.requests.remove(&frame.answers);
+        match body {
+            Body::Welcome(welcome) => self.greeted(device, &welcome),
+            Body::PublishAck(ack) => client.acked(wanted, &ack),
+            Body::Delivery(delivery) => client.delivered(&delivery),
+            Body::Gone(gone) => {
+                client.note(talk_id(&gone.conversation), gone.from, gone.to, Seen::Gone);
+            }
+            Body::Rewound(rewound) => client.rewound(&rewound),
+            Body::UserEvent(event) => client.user_event(&event),
+            Body::Subscribed(subscribed) => client.subscribed(&subscribed),
+            Body::Unsubscribed(unsubscribed) => {
+                if unsubscribed.code != 0 {
+                    let talk = client.talk(talk_id(&unsubscribed.conversation));
+                    talk.follow = Follow::No;
+                    talk.retry_us = now + 50 * MS;
+                }
+            }
+            Body::HistoryPage(page) => self.paged(device, link, wanted, &page),
+            Body::Refusal(refusal) => self.refused(device, link, wanted, &refusal),
+            _ => {}
+        }
+    }
+
+    fn greeted(&mut self, device: usize, welcome: &v1::Welcome) {
+        let client = &mut self.clients[device];
+        client.ready = true;
+        if client.user_position.is_none() {
+            client.user_position = Some((welcome.generation, welcome.user_head));
+            // The console's API tells the rest to a device that begins in the middle.
+            let user = client.user;
+            for (id, log) in &self.store.logs {
+                let present = log.members.get(&user).is_some_and(crate::store::Member::present);
+                client.talk(*id).member = present;
+            }
+        }
+    }
+
+    fn paged(&mut self, device: usize, link: usize, wanted: Option<Wanted>, page: &v1::HistoryPage) {
+        let Some(Wanted::Page(conversation)) = wanted else { return };
+        let client = &mut self.clients[device];
+        for item in &page.items {
+            match &item.item {
+                Some(Item::Delivery(delivery)) => {
+                    let at = delivery.offset;
+                    client.note(conversation, at, at, Seen::Message(key_of(delivery)));
+                    client.recognise(delivery);
+                }
+                Some(Item::Gone(gone)) => client.note(conversation, gone.from, gone.to, Seen::Gone),
+                None => {}
+            }
+        }
+        if page.next == 0 || page.next > page.head {
+            client.talk(conversation).follow = Follow::No;
+        } else {
+            self.next_page(device, link, conversation, page.next);
+        }
+    }
+
+    fn next_page(&mut self, device: usize, link: usize, conversation: ConversationId, from: u64) {
+        let recover =
+            v1::Recover { conversation: conversation.to_bytes(), from, limit: 50, ..Default::default() };
+        let client = &mut self.clients[device];
+        client.talk(conversation).follow = Follow::Paging;
+        let frame = client.frame(Wanted::Page(conversation), recover);
+        self.send_up(link, frame);
+    }
+
+    fn refused(&mut self, device: usize, link: usize, wanted: Option<Wanted>, refusal: &v1::Refusal) {
+        let now = self.now;
+        let code = Refused::from_code(refusal.code);
+        let retry_us = now + pause_us(refusal.retry_after_ms);
+        let client = &mut self.clients[device];
+        match wanted {
+            Some(Wanted::Publish(index)) => {
+                let again = code.is_some_and(|c| c.retriable() || c == Refused::TooMany);
+                client.messages[index].fate =
+                    if again { Fate::Waiting { retry_us } } else { Fate::Refused { code: refusal.code } };
+            }
+            Some(Wanted::Page(conversation)) => {
+                let talk = client.talk(conversation);
+                (talk.follow, talk.retry_us) = (Follow::No, retry_us);
+            }
+            _ if !refusal.conversation.is_empty() => {
+                let conversation = talk_id(&refusal.conversation);
+                let talk = client.talk(conversation);
+                if talk.follow != Follow::Asked {
+                    return;
+                }
+                (talk.follow, talk.retry_us) = (Follow::No, retry_us.max(now + 100 * MS));
+                let from = talk.position.map_or(1, |(_, offset)| offset + 1);
+                if code == Some(Refused::TooFarBehind) {
+                    self.next_page(device, link, conversation, from);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Client {
+    fn acked(&mut self, wanted: Option<Wanted>, ack: &v1::PublishAck) {
+        let Some(Wanted::Publish(index)) = wanted else { return };
+        let (generation, offset) = (ack.generation, ack.offset);
+        let key = self.messages[index].key;
+        self.messages[index].fate = Fate::Acked { generation, offset };
+        let conversation = talk_id(&ack.conversation);
+        self.ahead.entry(conversation).or_default().insert(offset);
+        let talk = self.talk(conversation);
+        talk.seen.entry(offset).or_insert(Seen::Message(key));
+        if let Some((_, position)) = talk.position
+            && position + 1 == offset
+            && talk.follow == Follow::Live
+        {
+            self.note(conversation, offset, offset, Seen::Message(key));
+        }
+    }
+
+    fn delivered(&mut self, delivery: &v1::Delivery) {
+        let conversation = talk_id(&delivery.conversation);
+        let at = delivery.offset;
+        self.note_generation(conversation, delivery.generation, at - 1);
+        self.note(conversation, at, at, Seen::Message(key_of(delivery)));
+        let talk = self.talk(conversation);
+        talk.head = talk.head.max(at);
+        self.recognise(delivery);
+    }
+
+    /// An own message that comes back was stored, whether or not the ack came.
+    fn recognise(&mut self, delivery: &v1::Delivery) {
+        let key = key_of(delivery);
+        let mine = self.messages.iter_mut().find(|m| m.key == key && matches!(m.fate, Fate::Waiting { .. }));
+        if let Some(mine) = mine {
+            mine.fate = Fate::Acked { generation: delivery.generation, offset: delivery.offset };
+        }
+    }
+
+    fn subscribed(&mut self, subscribed: &v1::Subscribed) {
+        let conversation = talk_id(&subscribed.conversation);
+        let survived = self.talk(conversation).position.map_or(0, |(_, offset)| offset);
+        self.note_generation(conversation, subscribed.generation, survived);
+        let talk = self.talk(conversation);
+        talk.follow = Follow::Live;
+        talk.head = subscribed.head;
+        let (_, offset) = *talk.position.get_or_insert((subscribed.generation, subscribed.head));
+        let offset = offset.max(subscribed.first.saturating_sub(1));
+        talk.position = Some((subscribed.generation, offset));
+        if talk.seen.is_empty() {
+            talk.floor = offset;
+        }
+        let ahead = self.ahead.entry(conversation).or_default().clone();
+        let talk = self.talk(conversation);
+        if let Some((_, position)) = &mut talk.position {
+            while ahead.contains(&(*position + 1)) && *position < subscribed.head {
+                *position += 1;
+            }
+        }
+    }
+
+    fn rewound(&mut self, rewound: &v1::Rewound) {
+        let conversation = talk_id(&rewound.conversation);
+        let talk = self.talk(conversation);
+        talk.seen.split_off(&(rewound.head + 1));
+        talk.position = Some((rewound.generation, rewound.head));
+        talk.floor = talk.floor.min(rewound.head);
+        talk.head = rewound.head;
+        if talk.follow == Follow::Asked {
+            talk.follow = Follow::Live;
+        }
+        self.forget_beyond(conversation, rewound.generation, rewound.head);
+    }
+
+    fn user_event(&mut self, event: &v1::UserEvent) {
+        self.user_position = Some((event.generation, event.offset));
+        match &event.event {
+            Some(user_event::Event::AddedTo(added)) => {
+                let talk = self.talk(talk_id(&added.conversation));
+                talk.member = true;
+                talk.retry_us = 0;
+            }
+            Some(user_event::Event::RemovedFrom(removed)) => {
+                self.talk(talk_id(&removed.conversation)).member = false;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Typing and presence. Promises: only to those who watch and may, and no more about a person than they show.
+
+use schema_wire::v1::{PresenceEvent, TypingEvent};
+use schema_wire::{ConversationId, UserId};
+
+use super::view::talk;
+use super::{At, Model};
+use crate::store::SimStore;
+
+impl Model {
+    pub(super) fn check_watching(&mut self, at: At, conversation: ConversationId, store: &SimStore) {
+        let view = &self.views[at.link];
+        let watches = view.watched_conversations.contains(&conversation);
+        let member = self.lately_member(store, at.now, view.user, conversation);
+        if !watches || !member {
+            let text = format!("ephemeral event, watching: {watches}, member: {member}");
+            self.violate(at.now, "only to those who watch", self.say(at.link, text));
+        }
+    }
+
+    pub(super) fn typing_event(&mut self, at: At, event: &TypingEvent, store: &SimStore) {
+        let conversation = talk(&event.conversation);
+        self.check_watching(at, conversation, store);
+        let Some(user) = UserId::from_slice(&event.user) else { return };
+        if !self.lately_member(store, at.now, user, conversation) {
+            let text = self.say(at.link, "somebody who is no member types");
+            self.violate(at.now, "only to those who watch", text);
+        }
+    }
+
+    pub(super) fn presence_event(&mut self, at: At, event: &PresenceEvent, store: &SimStore) {
+        let Some(user) = UserId::from_slice(&event.user) else {
+            let text = self.say(at.link, "presence of nobody");
+            return self.violate(at.now, "only to those who watch", text);
+        };
+        let view = &self.views[at.link];
+        let watches = view.watched_users.contains(&user);
+        let ever = store.logs.values().any(|l| l.members.contains_key(&user) && l.members.contains_key(&view.user));
+        if !watches || !ever {
+            let text = format!("presence, watching: {watches}, acquainted: {ever}");
+            self.violate(at.now, "only to those who watch", self.say(at.link, text));
+        }
+    }
+}
