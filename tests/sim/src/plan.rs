@@ -8,25 +8,67 @@ use crate::prng::Prng;
 /// A planned change of the world. Indices name nodes, users, devices and conversations.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Op {
-    Crash { node: usize },
-    Restart { node: usize },
-    Drain { node: usize },
-    ClockJump { node: usize, by_ms: i64 },
-    BusSilent { for_us: u64 },
-    StoreSlow { for_us: u64 },
-    StoreFull { for_us: u64 },
-    StoreAway { for_us: u64 },
-    Add { conversation: usize, user: usize, from_start: bool },
-    Remove { conversation: usize, user: usize },
-    Suspend { user: usize },
-    Ban { user: usize },
-    Reinstate { user: usize },
-    RevokeDevice { device: usize },
-    RevokeTokens { user: usize },
-    Erase { conversation: usize },
-    Rewind { lost: u64 },
-    Kick { user: usize },
-    Forget { conversation: usize },
+    Crash {
+        node: usize,
+    },
+    Restart {
+        node: usize,
+    },
+    Drain {
+        node: usize,
+    },
+    ClockJump {
+        node: usize,
+        by_ms: i64,
+    },
+    BusSilent {
+        for_us: u64,
+    },
+    StoreSlow {
+        for_us: u64,
+    },
+    StoreFull {
+        for_us: u64,
+    },
+    StoreAway {
+        for_us: u64,
+    },
+    Add {
+        conversation: usize,
+        user: usize,
+        from_start: bool,
+    },
+    Remove {
+        conversation: usize,
+        user: usize,
+    },
+    Suspend {
+        user: usize,
+    },
+    Ban {
+        user: usize,
+    },
+    Reinstate {
+        user: usize,
+    },
+    RevokeDevice {
+        device: usize,
+    },
+    RevokeTokens {
+        user: usize,
+    },
+    Erase {
+        conversation: usize,
+    },
+    Rewind {
+        lost: u64,
+    },
+    Kick {
+        user: usize,
+    },
+    Forget {
+        conversation: usize,
+    },
     /// Faults stop here.
     Heal,
 }

@@ -79,9 +79,9 @@ impl Queue {
     }
 
     /// The next happening and its time.
-    pub fn next(&mut self) -> Option<(u64, Happening)> {
+    pub fn take(&mut self) -> Option<(u64, Happening)> {
         let Reverse((at, _, slot)) = self.heap.pop()?;
         self.free.push(slot);
-        Some((at, self.slots[slot].take().expect("a planned slot is filled until it is due")))
+        Some((at, std::mem::take(&mut self.slots[slot]).expect("a planned slot is filled until it is due")))
     }
 }

@@ -46,7 +46,13 @@ fn talk(bytes: &[u8]) -> ConversationId {
 }
 
 impl World {
-    fn step(&mut self, conversation: ConversationId, at: (usize, usize), step: Step, what: impl FnOnce() -> String) {
+    fn step(
+        &mut self,
+        conversation: ConversationId,
+        at: (usize, usize),
+        step: Step,
+        what: impl FnOnce() -> String,
+    ) {
         if self.trace.follows(conversation) {
             let (node, shard) = at;
             let line = format!(
@@ -94,7 +100,9 @@ impl World {
     pub fn trace_forward(&mut self, node: usize, publication: &Shared) {
         let shard = self.home(publication.conversation);
         let offset = publication.offset.0;
-        self.step(publication.conversation, (node, shard), Step::Forward, || format!("{offset} to other nodes"));
+        self.step(publication.conversation, (node, shard), Step::Forward, || {
+            format!("{offset} to other nodes")
+        });
     }
 
     /// A frame leaves an outbox.

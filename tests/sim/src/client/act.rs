@@ -88,9 +88,8 @@ impl World {
     /// Sends an acked message once more, as a client does whose ack came too late.
     fn write_again(&mut self, device: usize) {
         let messages = &self.clients[device].messages;
-        let acked: Vec<usize> = (0..messages.len())
-            .filter(|i| matches!(messages[*i].fate, Fate::Acked { .. }))
-            .collect();
+        let acked: Vec<usize> =
+            (0..messages.len()).filter(|i| matches!(messages[*i].fate, Fate::Acked { .. })).collect();
         if !acked.is_empty() {
             let index = self.rng.pick(&acked);
             self.clients[device].messages[index].fate = Fate::Waiting { retry_us: 0 };
@@ -118,8 +117,8 @@ impl World {
             let active = self.rng.chance(600);
             Client::silent(v1::Typing { conversation: conversation.to_bytes(), active, ..Default::default() })
         } else {
-            use v1::PresenceState::{Away, Hidden, Online};
-            let state = self.rng.pick(&[Online, Away, Hidden, Online]);
+            type State = v1::PresenceState;
+            let state = self.rng.pick(&[State::Online, State::Away, State::Hidden, State::Online]);
             Client::silent(v1::Presence { state: state.into(), ..Default::default() })
         };
         for _ in 0..self.rng.between(1, 3) {

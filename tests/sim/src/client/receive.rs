@@ -38,12 +38,10 @@ impl World {
             Body::Rewound(rewound) => client.rewound(&rewound),
             Body::UserEvent(event) => client.user_event(&event),
             Body::Subscribed(subscribed) => client.subscribed(&subscribed),
-            Body::Unsubscribed(unsubscribed) => {
-                if unsubscribed.code != 0 {
-                    let talk = client.talk(talk_id(&unsubscribed.conversation));
-                    talk.follow = Follow::No;
-                    talk.retry_us = now + 50 * MS;
-                }
+            Body::Unsubscribed(unsubscribed) if unsubscribed.code != 0 => {
+                let talk = client.talk(talk_id(&unsubscribed.conversation));
+                talk.follow = Follow::No;
+                talk.retry_us = now + 50 * MS;
             }
             Body::HistoryPage(page) => self.paged(device, link, wanted, &page),
             Body::Refusal(refusal) => self.refused(device, link, wanted, &refusal),

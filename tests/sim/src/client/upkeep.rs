@@ -107,7 +107,8 @@ impl World {
             return;
         }
         self.clients[device].token = (now_s, now_s + self.plan.token_s);
-        let token = format!("{}.{device}.{now_s}.{}", self.clients[device].user_index, now_s + self.plan.token_s);
+        let token =
+            format!("{}.{device}.{now_s}.{}", self.clients[device].user_index, now_s + self.plan.token_s);
         let refresh = v1::Refresh { token, ..Default::default() };
         let frame = self.clients[device].frame(Wanted::Other, refresh);
         self.send_up(link, frame);

@@ -117,8 +117,7 @@ impl Model {
         let view = &self.views[link];
         let idle_us = self.limits.idle_ms * MS + CUT_US;
         let hello_us = self.limits.hello_ms * MS + CUT_US;
-        let expired =
-            view.claims.is_some_and(|c| honest && c.expires_at * 1000 + CUT_US / MS < unix_ms(now));
+        let expired = view.claims.is_some_and(|c| honest && c.expires_at * 1000 + CUT_US / MS < unix_ms(now));
         let why = if view.heard_us + idle_us < now {
             "was silent for too long"
         } else if view.verified_us.is_none() && view.opened_us + hello_us < now {
@@ -145,7 +144,8 @@ impl Model {
         }
         let head = store.accounts[&user].events.len() as u64;
         if welcome.user_head > head {
-            let text = self.say(at.link, format!("Welcome names user head {}, it is {head}", welcome.user_head));
+            let text =
+                self.say(at.link, format!("Welcome names user head {}, it is {head}", welcome.user_head));
             self.violate(at.now, "user events", text);
         }
         let view = &mut self.views[link];

@@ -35,7 +35,8 @@ impl Model {
         };
         let view = &self.views[at.link];
         let watches = view.watched_users.contains(&user);
-        let ever = store.logs.values().any(|l| l.members.contains_key(&user) && l.members.contains_key(&view.user));
+        let ever =
+            store.logs.values().any(|l| l.members.contains_key(&user) && l.members.contains_key(&view.user));
         if !watches || !ever {
             let text = format!("presence, watching: {watches}, acquainted: {ever}");
             self.violate(at.now, "only to those who watch", self.say(at.link, text));

@@ -221,7 +221,8 @@ impl Model {
                 && r.expires_at == delivery.expires_at
         });
         if !same {
-            let text = format!("delivery {}:{} is not what was committed", delivery.generation, delivery.offset);
+            let text =
+                format!("delivery {}:{} is not what was committed", delivery.generation, delivery.offset);
             self.violate(at.now, "delivered is committed", self.say(at.link, text));
             return None;
         }

@@ -143,11 +143,11 @@ impl Model {
         if !log.cuts.is_empty() {
             return;
         }
-        let there = (gone.from..=gone.to.min(log.head())).find(|o| {
-            log.gone(*o, unix_ms).is_none() && log.members.get(&user).is_some_and(|m| m.reads(*o))
-        });
+        let there = (gone.from..=gone.to.min(log.head()))
+            .find(|o| log.gone(*o, unix_ms).is_none() && log.members.get(&user).is_some_and(|m| m.reads(*o)));
         if gone.to > log.head() || there.is_some() {
-            let text = format!("Gone {}..={} but {there:?} is there, head {}", gone.from, gone.to, log.head());
+            let text =
+                format!("Gone {}..={} but {there:?} is there, head {}", gone.from, gone.to, log.head());
             self.violate(at.now, "gone is gone", self.say(at.link, text));
         }
     }
@@ -184,7 +184,8 @@ impl Model {
         }
         let end = if backwards { due == 0 } else { due > page.head };
         let stuck = page.next == from && page.items.is_empty() && from <= page.head && from > 0;
-        if stuck || (!page.items.is_empty() && page.next != 0 && page.next != due) || (page.next == 0 && !end) {
+        if stuck || (!page.items.is_empty() && page.next != 0 && page.next != due) || (page.next == 0 && !end)
+        {
             let text = format!("page from {from} ends at {due}, next {}, head {}", page.next, page.head);
             self.violate(at.now, "pages are dense", self.say(at.link, text));
         }

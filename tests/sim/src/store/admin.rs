@@ -9,7 +9,14 @@ use super::{Interval, Member, SimStore};
 
 impl SimStore {
     /// Adds a member, who may read from the start or from now on.
-    pub fn add_member(&mut self, id: ConversationId, user: UserId, role: Role, from_start: bool, unix_ms: u64) {
+    pub fn add_member(
+        &mut self,
+        id: ConversationId,
+        user: UserId,
+        role: Role,
+        from_start: bool,
+        unix_ms: u64,
+    ) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         let head = log.head();
         let member = log.members.entry(user).or_insert(Member { intervals: Vec::new(), role });

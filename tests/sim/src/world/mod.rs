@@ -129,7 +129,7 @@ impl World {
     /// Lets things happen until everything has caught up, something is wrong, or time is over.
     pub fn run(mut self) -> (Outcome, Trace) {
         while self.model.violation.is_none() {
-            let Some((at, happening)) = self.queue.next() else { break };
+            let Some((at, happening)) = self.queue.take() else { break };
             assert!(at >= self.now, "time does not go back");
             self.now = at;
             self.events += 1;

@@ -231,7 +231,8 @@ impl World {
     }
 
     fn drained(&mut self, place: Place) {
-        let left = self.nodes[place.node].sessions.keys().filter(|s| s.shard().0 as usize == place.shard).count();
+        let left =
+            self.nodes[place.node].sessions.keys().filter(|s| s.shard().0 as usize == place.shard).count();
         let slot = &mut self.nodes[place.node].slots[place.shard];
         let asked = slot.drain_due.take().is_some();
         slot.drained = true;

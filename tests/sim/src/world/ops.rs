@@ -116,11 +116,8 @@ impl World {
         for shard in 0..self.plan.shards {
             let place = Place { node, life: self.nodes[node].life, shard };
             self.nodes[node].slots[shard].drain_due = Some(self.now + u64::from(DRAIN_MS + 300) * MS);
-            let control = Control::Drain {
-                reconnect_after_ms: 100,
-                alternate: String::new(),
-                deadline_ms: DRAIN_MS,
-            };
+            let control =
+                Control::Drain { reconnect_after_ms: 100, alternate: String::new(), deadline_ms: DRAIN_MS };
             self.shard_event(place, Event::Control { control });
         }
     }
