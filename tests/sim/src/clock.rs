@@ -37,6 +37,13 @@ impl NodeClock {
         self.jumps += 1;
     }
 
+    /// Sets the wall clock right.
+    pub fn correct(&mut self) {
+        if self.skew_ms != 0 {
+            self.jump(-self.skew_ms);
+        }
+    }
+
     /// Whether the wall clock is exactly right and always was in this process.
     pub fn honest(self) -> bool {
         self.jumps == 0 && self.skew_ms == 0

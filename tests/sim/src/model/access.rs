@@ -185,7 +185,8 @@ impl Model {
             let text = self.say(link, "drained without a notice");
             self.violate(now, "drain", text);
         }
-        let bug = matches!(with, Disconnect::InternalFault | Disconnect::ProtocolError);
+        let fault = with == Disconnect::InternalFault && !self.stormy;
+        let bug = fault || with == Disconnect::ProtocolError;
         if bug {
             let text = self.say(link, format!("closed with {}", with.name()));
             self.violate(now, "goodbyes fit", text);

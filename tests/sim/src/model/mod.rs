@@ -49,6 +49,8 @@ pub struct Model {
     /// When a shard last heard of an erasure.
     erased_heard: BTreeMap<(Place, ConversationId), u64>,
     calm: bool,
+    /// The store may fail.
+    stormy: bool,
 }
 
 impl Model {
@@ -63,6 +65,7 @@ impl Model {
             left: BTreeMap::new(),
             erased_heard: BTreeMap::new(),
             calm: plan.mood == Mood::Calm,
+            stormy: plan.mood == Mood::Stormy,
         }
     }
 

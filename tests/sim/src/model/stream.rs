@@ -35,6 +35,7 @@ impl Model {
 
     pub(super) fn rewound(&mut self, at: At, rewound: &Rewound, store: &SimStore) {
         let conversation = talk(&rewound.conversation);
+        self.views[at.link].requests.remove(&at.answers);
         let ever_cut = store.logs.get(&conversation).is_some_and(|l| !l.cuts.is_empty());
         let view = &mut self.views[at.link];
         let asked = view
@@ -53,7 +54,11 @@ impl Model {
                 return self.violate(at.now, "answers", text);
             }
         };
-        if !ever_cut || rewound.head > before {
+        let mut passed = before;
+        while self.own(at.link, conversation, passed + 1) {
+            passed += 1;
+        }
+        if !ever_cut || rewound.head > passed {
             let text = format!("rewound from {before} to {}", rewound.head);
             return self.violate(at.now, "rewound is told", self.say(at.link, text));
         }
@@ -158,7 +163,8 @@ impl Model {
             let text = self.say(at.link, "a page answers something else");
             return self.violate(at.now, "answers", text);
         };
-        let mut due = from;
+        let asked = if backwards { from.min(page.head) } else { from.max(1) };
+        let mut due = asked;
         for item in &page.items {
             let (low, high) = match &item.item {
                 Some(Item::Delivery(delivery)) => {
@@ -173,17 +179,15 @@ impl Model {
                 }
                 None => (0, 0),
             };
-            // A backwards page may begin below what was asked: at the head.
-            let first = due == from;
             let (near, far) = if backwards { (high, low.saturating_sub(1)) } else { (low, high + 1) };
-            if near != due && !(first && (backwards && near < due || due == 0)) {
+            if near != due {
                 let text = format!("page from {from}: {near} where {due} was due");
                 return self.violate(at.now, "pages are dense", self.say(at.link, text));
             }
             due = far;
         }
         let end = if backwards { due == 0 } else { due > page.head };
-        let stuck = page.next == from && page.items.is_empty() && from <= page.head && from > 0;
+        let stuck = page.next == asked && page.items.is_empty() && !end;
         if stuck || (!page.items.is_empty() && page.next != 0 && page.next != due) || (page.next == 0 && !end)
         {
             let text = format!("page from {from} ends at {due}, next {}, head {}", page.next, page.head);

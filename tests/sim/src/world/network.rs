@@ -145,8 +145,7 @@ impl World {
         let place = self.links[link].place;
         if self.links[link].server_open && self.alive(place) {
             self.drain_outbox(link);
-            // Draining may have made room for what is behind.
-            self.shard_event(place, Event::Timeout);
+            self.plan_timer(place);
         }
     }
 

@@ -70,10 +70,13 @@ impl World {
                 node: NodeId(node as u16),
                 peers: self.plan.nodes > 1,
                 limits: self.plan.limits.clone(),
-                planted: self.planted,
             };
+            let mut mind = Shard::new(config);
+            if let Some(fault) = self.planted {
+                mind.plant(fault);
+            }
             state.slots.push(Slot {
-                shard: Shard::new(config),
+                shard: mind,
                 timer_us: None,
                 spins: (0, 0),
                 drain_due: None,
@@ -122,6 +125,7 @@ impl World {
             Event::Changed { change } => Some(change.clone()),
             _ => None,
         };
+        self.trace_event(place, &event);
         self.before_event(place, &event);
         let now = self.nodes[place.node].clock.read(self.now);
         let mut effects = Effects::new();
@@ -171,7 +175,8 @@ impl World {
         self.shard_event(place, Event::Timeout);
     }
 
-    fn plan_timer(&mut self, place: Place) {
+    /// Plans a shard's next timer. Asked after each event and after draining outboxes.
+    pub(super) fn plan_timer(&mut self, place: Place) {
         let node = &mut self.nodes[place.node];
         let slot = &mut node.slots[place.shard];
         let due = slot.shard.next_timeout().map(|mono| node.clock.world_us(mono).max(self.now));

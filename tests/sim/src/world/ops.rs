@@ -135,6 +135,7 @@ impl World {
     fn heal(&mut self) {
         self.weather = super::Weather { healed: true, ..super::Weather::default() };
         for node in 0..self.nodes.len() {
+            self.nodes[node].clock.correct();
             if !self.nodes[node].up {
                 self.queue.at(self.now + 1, Happening::Op(Op::Restart { node }));
             }

@@ -11,12 +11,41 @@ use crate::queue::Place;
 
 use super::World;
 
+/// Largest frame that these worlds make, in bytes.
+const FRAME_BYTES_MAX: usize = 400;
+/// Largest ephemeral frame, in bytes.
+const EPHEMERAL_BYTES_MAX: usize = 80;
+
 impl World {
     /// Every queue within its bound.
     pub(super) fn check_bounds(&mut self, place: Place) {
-        let counts = self.nodes[place.node].slots[place.shard].shard.counts();
+        let node = &self.nodes[place.node];
+        let shard = &node.slots[place.shard].shard;
+        let counts = shard.counts();
         let limits = &self.plan.limits;
-        let _ = (&counts, limits);
+        let frames = limits.outbox_frames + limits.outbox_ephemeral;
+        // One frame may be larger than the bound when it is alone; ephemeral frames are small.
+        let bytes = limits.outbox_bytes + FRAME_BYTES_MAX + limits.outbox_ephemeral * EPHEMERAL_BYTES_MAX;
+        let full = node.sessions.keys().find(|id| {
+            shard.waiting(**id).is_some_and(|(waiting, size)| waiting > frames || size > bytes)
+        });
+        let what = if let Some(id) = full {
+            format!("the outbox of {id:?} holds {:?}", shard.waiting(*id))
+        } else if counts.sessions > limits.sessions {
+            format!("{} sessions", counts.sessions)
+        } else if counts.held > limits.held_publications * counts.homes {
+            format!("{} publications held for {} conversations", counts.held, counts.homes)
+        } else if counts.appends > limits.appends {
+            format!("{} appends under way", counts.appends)
+        } else if counts.subscriptions > limits.subscriptions * counts.sessions {
+            format!("{} subscriptions of {} sessions", counts.subscriptions, counts.sessions)
+        } else if counts.standings > limits.standings {
+            format!("{} standings", counts.standings)
+        } else {
+            return;
+        };
+        let text = format!("node{} shard{}: {what}", place.node, place.shard);
+        self.model.violate(self.now, "bounded", text);
     }
 
     /// Sessions that had to go are gone, drains end.
