@@ -111,7 +111,8 @@ fn establish(
     };
     let next = after.next().max(standing.first);
     let missed = (standing.head.0 + 1).saturating_sub(next.0);
-    if missed > state.limits().behind {
+    // Who was rewound must hear so first; pages alone would never tell.
+    if rewound.is_none() && missed > state.limits().behind {
         return Err(No::from(Refused::TooFarBehind).head(standing.head.0));
     }
     answer(state, out, joining, &standing, rewound);

@@ -193,8 +193,10 @@ impl State {
         } else {
             at = at.min(hello);
         }
-        if let Some(drain) = session.drain_us {
-            at = at.min(drain);
+        if let Some(drain_us) = session.drain_us {
+            // Past its slot it only waits for its publishes, at most until the drain's deadline.
+            let deadline_us = self.drain.as_ref().map_or(drain_us, |drain| drain.deadline_us);
+            at = at.min(if drain_us > self.now.mono_us { drain_us } else { deadline_us });
         }
         let at = at.max(self.now.mono_us + 1);
         self.timers.clear(session.timer_us, Timer::Session(id));
