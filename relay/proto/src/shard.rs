@@ -11,7 +11,7 @@ use crate::control;
 use crate::effect::{Effects, Out};
 use crate::event::{Event, Now, Ticket};
 use crate::message::{ack, admit, append, authorise, deliver, fan_out, forward};
-use crate::node::join;
+use crate::node::{drain, join};
 use crate::outward::refuse;
 use crate::session::{
     attach, cursor, detach, heartbeat, history, membership, presence, recover, refresh, share, stream,
@@ -316,6 +316,7 @@ fn timeout(state: &mut State, out: &mut Out<'_>) {
             Timer::Members(conversation) => membership::retry(state, out, conversation),
             Timer::Coalesce(conversation) => typing::flush(state, out, conversation),
             Timer::Heads => join::compare(state, out),
+            Timer::Drain => drain::check(state, out),
             Timer::Share(user) => share::again(state, out, user),
         }
     }

@@ -150,7 +150,7 @@ impl Plan {
             nodes,
             shards,
             users,
-            limits: limits(rng, mood, nodes, &conversations, devices.len()),
+            limits: limits(rng, mood, (nodes, nodes * shards), &conversations, devices.len()),
             rates: rates(rng, mood),
             devices,
             conversations,
@@ -164,7 +164,13 @@ impl Plan {
     }
 }
 
-fn limits(rng: &mut Prng, mood: Mood, nodes: usize, talks: &[Vec<usize>], devices: usize) -> Limits {
+fn limits(
+    rng: &mut Prng,
+    mood: Mood,
+    (nodes, shards): (usize, usize),
+    talks: &[Vec<usize>],
+    devices: usize,
+) -> Limits {
     let mut limits = Limits {
         hello_ms: rng.between(800, 2_000),
         idle_ms: rng.between(3_000, 6_000),
@@ -184,7 +190,7 @@ fn limits(rng: &mut Prng, mood: Mood, nodes: usize, talks: &[Vec<usize>], device
     };
     if mood == Mood::Tight {
         limits = Limits {
-            sessions: if rng.chance(300) { devices.div_ceil(2) + 1 } else { devices * 2 },
+            sessions: if rng.chance(300) && shards > 1 { devices.div_ceil(2) + 1 } else { devices * 2 },
             outbox_frames: rng.between(6, 24) as usize,
             outbox_bytes: rng.between(1_500, 6_000) as usize,
             outbox_ephemeral: rng.between(1, 3) as usize,

@@ -32,7 +32,7 @@ pub(crate) fn appended(
     let since_us = session.publishing.remove(&about.publish_key).map_or(now_us, |p| p.accepted_us);
     match outcome {
         Ok(Appended::Stored { generation, offset, at, .. }) => {
-            own(state, about, offset);
+            own(state, about, (generation, offset));
             ack(state, out, about, (generation, offset), at, false);
         }
         Ok(Appended::Duplicate { generation, offset, at }) => {
@@ -53,10 +53,15 @@ pub(crate) fn appended(
 }
 
 /// The session must not get this offset as a delivery.
-fn own(state: &mut State, about: About, offset: schema_wire::Offset) {
+fn own(
+    state: &mut State,
+    about: About,
+    (generation, offset): (schema_wire::Generation, schema_wire::Offset),
+) {
     let feed = state.feeds.get_mut(&about.conversation);
     let Some(subscription) = feed.and_then(|f| f.subscribers.get_mut(&about.session)) else { return };
-    if offset >= subscription.next {
+    // In a newer life of the store somebody else's message may stand there.
+    if offset >= subscription.next && generation >= subscription.generation {
         subscription.own.insert(offset);
     }
 }

@@ -131,13 +131,17 @@ pub(crate) fn offer(state: &mut State, out: &mut Out<'_>, publication: Shared) {
     if publication.generation > state.generation {
         join::generation_seen(state, out, publication.generation);
     }
+    if publication.generation < state.generation && !state.planted(Fault::GenerationIgnored) {
+        // Of an older life of the store: what survived of that comes from the store.
+        return;
+    }
     let gap_ignored = state.planted(Fault::GapIgnored);
     let Some(home) = state.homes.get_mut(&conversation) else { return };
     let Some(due) = home.due else {
         home.hold(publication, &state.config.limits);
         return;
     };
-    if publication.generation < home.generation || publication.offset < due {
+    if publication.offset < due {
         return;
     }
     if gap_ignored {

@@ -11,6 +11,7 @@ use crate::effect::{Effect, Out};
 use crate::outward::send;
 use crate::planted::Fault;
 use crate::session::detach;
+use crate::state::timer::Timer;
 use crate::state::{Drain, State};
 
 /// An operator wants the node to go away.
@@ -26,6 +27,7 @@ pub(crate) fn begin(
     }
     let deadline_us = state.after_ms(u64::from(deadline_ms));
     state.drain = Some(Drain { deadline_us, over: false });
+    state.timers.set(deadline_us, Timer::Drain);
     let mut sessions: Vec<SessionId> = state.sessions.keys().copied().collect();
     sessions.sort_unstable();
     let count = sessions.len().max(1) as u64;
@@ -54,12 +56,14 @@ fn notice(state: &mut State, out: &mut Out<'_>, id: SessionId, reconnect_after_m
     send(state, out, id, 0, Body::Notice(body.into()));
 }
 
-/// Says once that draining is over: no session is left and no append is under way.
+/// Says once that draining is over: no session is left, and no append is under way that a store which hangs could
+/// hold up beyond the deadline.
 pub(crate) fn check(state: &mut State, out: &mut Out<'_>) {
     let never = state.planted(Fault::DrainNeverEnds);
-    let empty = state.sessions.is_empty() && state.appends.total == 0;
+    let now_us = state.now.mono_us;
     let Some(drain) = &mut state.drain else { return };
-    if empty && !drain.over && !never {
+    let settled = state.appends.total == 0 || drain.deadline_us <= now_us;
+    if state.sessions.is_empty() && settled && !drain.over && !never {
         drain.over = true;
         out.push(Effect::Drained);
     }

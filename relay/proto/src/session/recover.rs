@@ -155,7 +155,9 @@ impl Walk<'_> {
             return Need::Nothing;
         }
         if subscription.mode == Mode::Checking {
-            let offset = Offset(subscription.next.0 - 1);
+            // Acked offsets further on may not have survived either.
+            let acked = subscription.own.last().copied().unwrap_or_default();
+            let offset = Offset(subscription.next.0 - 1).max(acked);
             return Need::Check(Position { generation: subscription.generation, offset });
         }
         if subscription.finished() && !self.planted(Fault::LeftMemberServed) {
@@ -387,7 +389,8 @@ pub(crate) fn checked(
     subscription.generation = standing.generation;
     subscription.head = standing.head;
     subscription.floor = standing.head.next();
-    let rewound = standing.rewound.filter(|_| !silent);
+    let had = Offset(subscription.next.0 - 1);
+    let rewound = standing.rewound.filter(|_| !silent).map(|head| head.min(had));
     if let Some(head) = rewound {
         subscription.next = head.next();
         subscription.own.clear();

@@ -20,6 +20,8 @@ pub(crate) enum Timer {
     Coalesce(ConversationId),
     /// Homes compare their heads with the store.
     Heads,
+    /// The deadline of a drain.
+    Drain,
     /// Shares of a user's message limit are dealt anew.
     Share(schema_wire::UserId),
 }

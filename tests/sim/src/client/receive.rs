@@ -130,8 +130,14 @@ impl Client {
         let Some(Wanted::Publish(index)) = wanted else { return };
         let (generation, offset) = (ack.generation, ack.offset);
         let key = self.messages[index].key;
-        self.messages[index].fate = Fate::Acked { generation, offset };
         let conversation = talk_id(&ack.conversation);
+        let older = self.talk(conversation).position.is_some_and(|(g, _)| g > generation);
+        if older && !ack.duplicate {
+            // Acked in an earlier life of the store: it may not have survived.
+            self.messages[index].fate = Fate::Waiting { retry_us: 0 };
+            return;
+        }
+        self.messages[index].fate = Fate::Acked { generation, offset };
         self.ahead.entry(conversation).or_default().insert(offset);
         let talk = self.talk(conversation);
         talk.seen.entry(offset).or_insert(Seen::Message(key));
@@ -186,8 +192,11 @@ impl Client {
 
     fn rewound(&mut self, rewound: &v1::Rewound) {
         let conversation = talk_id(&rewound.conversation);
+        // What was acked in the new life stands, and will not be delivered here.
+        let fresh: Vec<(u64, PublishKey)> = self.acked_since(conversation, rewound.generation);
         let talk = self.talk(conversation);
         talk.seen.split_off(&(rewound.head + 1));
+        talk.seen.extend(fresh.iter().map(|(offset, key)| (*offset, Seen::Message(*key))));
         talk.position = Some((rewound.generation, rewound.head));
         talk.floor = talk.floor.min(rewound.head);
         talk.head = rewound.head;
@@ -195,6 +204,16 @@ impl Client {
             talk.follow = Follow::Live;
         }
         self.forget_beyond(conversation, rewound.generation, rewound.head);
+        self.ahead.entry(conversation).or_default().extend(fresh.iter().map(|(offset, _)| *offset));
+    }
+
+    fn acked_since(&self, conversation: ConversationId, generation: u32) -> Vec<(u64, PublishKey)> {
+        let of = self.messages.iter().filter(|m| m.conversation == conversation);
+        of.filter_map(|m| match m.fate {
+            Fate::Acked { generation: g, offset } if g >= generation => Some((offset, m.key)),
+            _ => None,
+        })
+        .collect()
     }
 
     fn user_event(&mut self, event: &v1::UserEvent) {

@@ -209,7 +209,10 @@ impl Model {
         let conversation = ConversationId::from_slice(&delivery.conversation).unwrap_or_default();
         let places = self.ledger.by_place.get(&(conversation, delivery.offset));
         let found = places.and_then(|at| {
-            at.iter().rev().copied().find(|i| self.ledger.records[*i].append.publish_key == key)
+            at.iter().rev().copied().find(|i| {
+                let r = &self.ledger.records[*i];
+                r.append.publish_key == key && r.generation == delivery.generation
+            })
         });
         let same = found.is_some_and(|i| {
             let r = &self.ledger.records[i];

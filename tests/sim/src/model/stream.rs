@@ -55,7 +55,7 @@ impl Model {
             }
         };
         let mut passed = before;
-        while self.own(at.link, conversation, passed + 1) {
+        while self.own(at.link, conversation, u32::MAX, passed + 1) {
             passed += 1;
         }
         if !ever_cut || rewound.head > passed {
@@ -89,18 +89,18 @@ impl Model {
         let Some(record) = self.check_content(at, delivery) else { return };
         self.check_may_read(at, record, live.sent_us, store);
         self.check_own(at, delivery);
-        self.advance(at, conversation, delivery.offset, delivery.offset);
+        self.advance(at, conversation, delivery.generation, (delivery.offset, delivery.offset));
     }
 
     /// Moves a subscription on, over `from..=to`. What it skips must be the session's own.
-    fn advance(&mut self, at: At, conversation: ConversationId, from: u64, to: u64) {
+    fn advance(&mut self, at: At, conversation: ConversationId, generation: u32, (from, to): (u64, u64)) {
         let view = &self.views[at.link];
         let next = view.live[&conversation].next;
         if from < next {
             let text = format!("{from} comes again or late, {next} was due");
             return self.violate(at.now, "nothing doubled", self.say(at.link, text));
         }
-        let missing = (next..from).find(|offset| !self.own(at.link, conversation, *offset));
+        let missing = (next..from).find(|offset| !self.own(at.link, conversation, generation, *offset));
         if let Some(missing) = missing {
             let text = format!("{from} comes, {missing} is missing");
             return self.violate(at.now, "dense", self.say(at.link, text));
@@ -109,10 +109,11 @@ impl Model {
         live.next = to + 1;
     }
 
-    /// Whether this session published what stands at an offset.
-    pub fn own(&self, link: usize, conversation: ConversationId, offset: u64) -> bool {
+    /// Whether this session published what stands at an offset in a life of the store.
+    fn own(&self, link: usize, conversation: ConversationId, generation: u32, offset: u64) -> bool {
         let sent = &self.views[link].sent_keys;
-        self.ledger.at(conversation, offset).any(|r| sent.contains(&r.append.publish_key))
+        let there = self.ledger.at(conversation, offset).filter(|r| r.generation <= generation);
+        there.last().is_some_and(|r| sent.contains(&r.append.publish_key))
     }
 
     fn check_own(&mut self, at: At, delivery: &Delivery) {
@@ -138,7 +139,8 @@ impl Model {
             return self.violate(at.now, "dense", self.say(at.link, text));
         }
         self.check_gone(at, conversation, gone, store);
-        self.advance(at, conversation, gone.from.max(next.min(gone.to)), gone.to);
+        let from = gone.from.max(next.min(gone.to));
+        self.advance(at, conversation, gone.generation, (from, gone.to));
     }
 
     fn check_gone(&mut self, at: At, conversation: ConversationId, gone: &Gone, store: &SimStore) {
@@ -148,8 +150,12 @@ impl Model {
         if !log.cuts.is_empty() {
             return;
         }
-        let there = (gone.from..=gone.to.min(log.head()))
-            .find(|o| log.gone(*o, unix_ms).is_none() && log.members.get(&user).is_some_and(|m| m.reads(*o)));
+        let honest = at.clock.honest();
+        let there = (gone.from..=gone.to.min(log.head())).find(|offset| {
+            let may_expire = !honest && log.slots[*offset as usize - 1].message.expires_at.is_some();
+            let reads = log.members.get(&user).is_some_and(|m| m.reads(*offset));
+            reads && !may_expire && log.gone(*offset, unix_ms).is_none()
+        });
         if gone.to > log.head() || there.is_some() {
             let text =
                 format!("Gone {}..={} but {there:?} is there, head {}", gone.from, gone.to, log.head());

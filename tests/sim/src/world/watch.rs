@@ -26,9 +26,10 @@ impl World {
         let frames = limits.outbox_frames + limits.outbox_ephemeral;
         // One frame may be larger than the bound when it is alone; ephemeral frames are small.
         let bytes = limits.outbox_bytes + FRAME_BYTES_MAX + limits.outbox_ephemeral * EPHEMERAL_BYTES_MAX;
-        let full = node.sessions.keys().find(|id| {
-            shard.waiting(**id).is_some_and(|(waiting, size)| waiting > frames || size > bytes)
-        });
+        let full = node
+            .sessions
+            .keys()
+            .find(|id| shard.waiting(**id).is_some_and(|(waiting, size)| waiting > frames || size > bytes));
         let what = if let Some(id) = full {
             format!("the outbox of {id:?} holds {:?}", shard.waiting(*id))
         } else if counts.sessions > limits.sessions {
