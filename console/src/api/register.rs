@@ -81,7 +81,8 @@ async fn register<S: Backing>(
     };
     let (activation, secret) = activation(&app, invite.is_some(), mode);
     let password_hash = app.hasher.hash(body.password).await?;
-    let email = body.email.trim().to_owned();
+    // The spelling that is kept is the one that gets the letter.
+    let email = body.email.trim().to_lowercase();
     let registered = app
         .store
         .register(

@@ -98,8 +98,12 @@ impl<S: Accounts> Postman<S> {
 
     async fn password_reset(&self, email: String, by: Origin) -> Option<Letter> {
         let (secret, token) = NewToken::generate(self.clock.now_ms() + RESET_TTL_MS);
-        match self.store.request_reset(email.clone(), token, by).await {
-            Ok(Some(_)) => Some(Letter::password_reset(email, &self.public_url, &secret)),
+        match self.store.request_reset(email, token, by).await {
+            // The letter goes to the address that is kept, never to the spelling somebody typed.
+            Ok(Some(user)) => {
+                let profile = self.store.profile(user).await.ok()?;
+                Some(Letter::password_reset(profile.email, &self.public_url, &secret))
+            }
             Ok(None) => None,
             Err(fault) => {
                 tracing::warn!(%fault, "a reset link was not stored");

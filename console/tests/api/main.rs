@@ -1,0 +1,13 @@
+//! The account API over real sockets, on a real SQLite store in a folder of its own.
+
+mod conversations;
+mod enumeration;
+mod front;
+mod keys;
+mod limits;
+mod links;
+mod me;
+mod privacy;
+mod session;
+mod support;
+mod walk;
