@@ -28,6 +28,7 @@ macro_rules! variables {
 
 variables! {
     "API_ADDRESS", "127.0.0.1:3001", "Where the account API listens.";
+    "INTERNAL_ADDRESS", "", "Where /metrics and /health are served for the operator; empty: nowhere.";
     "DATA_DIR", "data", "Folder for the embedded database, keys and mail.";
     "DATABASE_URL", "", "`sqlite:FILE`; empty: DATA_DIR/messenger.db. PostgreSQL comes with a later version.";
     "PUBLIC_URL", "http://API_ADDRESS", "How people reach the API; letters link to it.";
@@ -90,6 +91,8 @@ pub struct Surfaces {
 #[derive(Clone, Debug)]
 pub struct ConsoleConfig {
     pub address: SocketAddr,
+    /// For `/metrics`; must not face the public.
+    pub internal: Option<SocketAddr>,
     pub surfaces: Surfaces,
     /// Without a slash at the end; `None`: derived from the address bound.
     pub public_url: Option<String>,
@@ -128,6 +131,7 @@ impl ConsoleConfig {
         }
         Ok(Self {
             address: values.parse("API_ADDRESS", "ADDRESS:PORT")?.unwrap_or(([127, 0, 0, 1], 3001).into()),
+            internal: values.parse("INTERNAL_ADDRESS", "ADDRESS:PORT")?,
             surfaces: Surfaces { accounts: true },
             public_url: public_url(&values)?,
             database: database(&values, &data)?,

@@ -47,7 +47,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Why the API did not start. Each says what to do in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeFault {
-    #[error("API port {address} can't be opened: {source}")]
+    #[error("{address} can't be listened on: {source}; choose another port or stop what uses it")]
     Bind { address: SocketAddr, source: io::Error },
     #[error("signing key: {0}")]
     Key(#[from] KeyFault),
@@ -70,6 +70,8 @@ impl Default for Starting {
 pub struct Served {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where `/metrics` is served, if it is.
+    pub internal: Option<SocketAddr>,
     /// The published public keys, as `/.well-known/jwks.json` shows them.
     pub jwks: String,
     /// For the internal listener: `metrics.render()`.
@@ -94,10 +96,34 @@ pub async fn start<S: Backing>(
     starting: Starting,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Served, ServeFault> {
-    let address = config.address;
-    let bind = |source| ServeFault::Bind { address, source };
-    let listener = TcpListener::bind(address).await.map_err(bind)?;
-    let address = listener.local_addr().map_err(bind)?;
+    let (listener, address) = bind(config.address).await?;
+    let internal = match config.internal {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let app = prepare(config, store, starting.clock, address).await?;
+    let (jwks, metrics) = (app.jwks.clone(), app.metrics.clone());
+    let (stop, mut stopped) = watch::channel(false);
+    let shutdown = async move {
+        shutdown.await;
+        drop(stop);
+    };
+    let finished = tokio::spawn(accept(listener, api::router(app), shutdown));
+    let internal = internal.map(|(listener, address)| {
+        let shutdown = async move { drop(stopped.changed().await) };
+        tokio::spawn(accept(listener, internal_router(metrics.clone()), shutdown));
+        address
+    });
+    Ok(Served { address, internal, jwks, metrics, finished })
+}
+
+/// Keys, mail and limits: everything but the sockets.
+async fn prepare<S: Backing>(
+    config: ConsoleConfig,
+    store: S,
+    clock: Clock,
+    address: SocketAddr,
+) -> Result<App<S>, ServeFault> {
     let signing = config.signing.clone();
     // Making a key takes a second of computing; the dummy hash some tens of milliseconds.
     let loaded = tokio::task::spawn_blocking(move || {
@@ -107,23 +133,18 @@ pub async fn start<S: Backing>(
     let (tokens, jwks) = loaded.await.expect("loading keys does not panic")?;
     let sink = mail::open(&config.mail)?;
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-    let clock = starting.clock;
     let post = Postman { store: store.clone(), clock: clock.clone(), public_url }.start(sink);
-    let metrics = Arc::new(Metrics::default());
     let limiter = Limiter::new(config.rate);
-    let app = App::new(Shared {
-        store,
-        config,
-        clock,
-        tokens,
-        jwks: jwks.clone(),
-        hasher: Hasher::new(),
-        limiter,
-        metrics: metrics.clone(),
-        post,
-    });
-    let finished = tokio::spawn(accept(listener, api::router(app), shutdown));
-    Ok(Served { address, jwks, metrics, finished })
+    let metrics = Arc::new(Metrics::default());
+    let hasher = Hasher::new();
+    Ok(App::new(Shared { store, config, clock, tokens, jwks, hasher, limiter, metrics, post }))
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeFault> {
+    let fault = |source| ServeFault::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(fault)?;
+    let bound = listener.local_addr().map_err(fault)?;
+    Ok((listener, bound))
 }
 
 /// For an internal listener of a process of its own: `/metrics` and `/health`.

@@ -60,7 +60,9 @@ pub fn read_private(path: &Path) -> Result<PrivateKey, KeyFault> {
         Ok(PrivateKeyDer::Pkcs1(der)) => KeyPair::from_der(der.secret_pkcs1_der()),
         Ok(_) => return Err(unusable("not an RSA key; make one with: openssl genrsa -out KEY.pem 4096")),
         Err(_) => {
-            return Err(unusable("not a private key in PEM; make one with: openssl genrsa -out KEY.pem 4096"));
+            return Err(unusable(
+                "not a private key in PEM; make one with: openssl genrsa -out KEY.pem 4096",
+            ));
         }
     }
     .map_err(|_| unusable("not an RSA private key of 2048 to 8192 bits"))?;

@@ -40,7 +40,10 @@ fn a_group_is_run_by_its_owner_and_admins() {
     let (alice, bob, carol) = (api.user("alice"), api.user("bob"), api.user("carol"));
     let id = group(&api, &alice, &[&bob]);
     let read = api.get(&path(&id, ""), Some(&bob)).ok();
-    assert_eq!((&read["name"], &read["role"], &read["member_count"]), (&json!("Hiking"), &json!("member"), &json!(2)));
+    assert_eq!(
+        (&read["name"], &read["role"], &read["member_count"]),
+        (&json!("Hiking"), &json!("member"), &json!(2))
+    );
     assert_eq!(read["detail"]["history"], "since_join");
     api.get(&path(&id, ""), Some(&carol)).refused(404, "NOT_FOUND");
     api.patch(&path(&id, ""), &bob, &json!({"name": "x"})).refused(403, "NOT_ALLOWED");
@@ -50,13 +53,24 @@ fn a_group_is_run_by_its_owner_and_admins() {
         api.put(&path(&id, &format!("/members/{}/role", who.user)), &alice, &json!({"role": role}))
     };
     role(&bob, "admin").ok();
-    assert_eq!(api.patch(&path(&id, ""), &bob, &json!({"name": "Climbing", "ttl": 3600})).ok()["name"], "Climbing");
+    assert_eq!(
+        api.patch(&path(&id, ""), &bob, &json!({"name": "Climbing", "ttl": 3600})).ok()["name"],
+        "Climbing"
+    );
     let changed = api.patch(&path(&id, ""), &bob, &json!({"ttl": null, "epoch": 1})).ok();
     assert_eq!((&changed["detail"]["ttl"], &changed["detail"]["epoch"]), (&Value::Null, &json!(1)));
-    assert_eq!(api.post(&path(&id, "/members"), Some(&bob), &add).ok()["added"][0]["user"], json!(carol.user));
+    assert_eq!(
+        api.post(&path(&id, "/members"), Some(&bob), &add).ok()["added"][0]["user"],
+        json!(carol.user)
+    );
     let members = api.get(&path(&id, "/members"), Some(&carol)).ok();
     assert_eq!(members["members"].as_array().unwrap().len(), 3);
-    api.put(&path(&id, &format!("/members/{}/mute", carol.user)), &bob, &json!({"until": 1_900_000_000_000_u64})).ok();
+    api.put(
+        &path(&id, &format!("/members/{}/mute", carol.user)),
+        &bob,
+        &json!({"until": 1_900_000_000_000_u64}),
+    )
+    .ok();
     api.delete(&path(&id, &format!("/members/{}", alice.user)), &bob, None).refused(403, "NOT_ALLOWED");
     api.delete(&path(&id, &format!("/members/{}", carol.user)), &bob, None).ok();
     api.get(&path(&id, ""), Some(&carol)).refused(404, "NOT_FOUND");
@@ -87,7 +101,9 @@ fn the_list_pages_by_recency() {
     let mut place = String::new();
     loop {
         let page = api.get(&format!("/api/v1/conversations?limit=2{place}"), Some(&alice)).ok();
-        seen.extend(page["conversations"].as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap().to_owned()));
+        seen.extend(
+            page["conversations"].as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap().to_owned()),
+        );
         match page["next"].as_str() {
             Some(next) => place = format!("&before={next}"),
             None => break,
@@ -121,7 +137,10 @@ fn history_pages_are_dense_in_both_directions_and_for_members_only() {
     page("?from=-1", &bob).refused(400, "MALFORMED");
     page("?from=18446744073709551615", &bob).refused(422, "INVALID");
     let list = api.get("/api/v1/conversations", Some(&bob)).ok();
-    assert_eq!((&list["conversations"][0]["unread"], &list["conversations"][0]["last"]["offset"]), (&json!(7), &json!(7)));
+    assert_eq!(
+        (&list["conversations"][0]["unread"], &list["conversations"][0]["last"]["offset"]),
+        (&json!(7), &json!(7))
+    );
 }
 
 #[test]

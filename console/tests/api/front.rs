@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-
 use crate::support::{Api, fresh_folder};
 
 const LOGIN: &str = "/api/v1/auth/login";
@@ -12,11 +11,16 @@ const LOGIN: &str = "/api/v1/auth/login";
 #[test]
 fn malformed_bodies_end_in_one_shape() {
     let api = Api::start();
-    let send = |body: &str, kind: &str| api.send("POST", LOGIN, None, Some(body.to_owned()), &[("content-type", kind)]);
-    for body in ["", "{", "[]", "null", "\u{0}", r#"{"email":1,"password":"x","device":"y"}"#, r#"{"email":"a@b.c"}"#] {
+    let send = |body: &str, kind: &str| {
+        api.send("POST", LOGIN, None, Some(body.to_owned()), &[("content-type", kind)])
+    };
+    for body in
+        ["", "{", "[]", "null", "\u{0}", r#"{"email":1,"password":"x","device":"y"}"#, r#"{"email":"a@b.c"}"#]
+    {
         send(body, "application/json").refused(400, "MALFORMED");
     }
-    send(r#"{"email":"a@b.c","password":"x","device":"y","admin":true}"#, "application/json").refused(400, "MALFORMED");
+    send(r#"{"email":"a@b.c","password":"x","device":"y","admin":true}"#, "application/json")
+        .refused(400, "MALFORMED");
     send("email=a", "application/x-www-form-urlencoded").refused(415, "NOT_JSON");
     let huge = format!(r#"{{"email":"{}"}}"#, "x".repeat(70_000));
     send(&huge, "application/json").refused(413, "TOO_LARGE");
@@ -126,6 +130,17 @@ fn shutdown_answers_what_is_under_way_and_frees_the_port() {
     api.get("/api/v1/me", Some(&alice)).ok();
     api.stop();
     std::net::TcpListener::bind(address).expect("the port is free again");
+}
+
+#[test]
+fn metrics_are_on_the_internal_listener_only() {
+    let api = Api::with(&[("INTERNAL_ADDRESS", "127.0.0.1:0")]);
+    api.get("/health", None).ok();
+    api.get("/metrics", None).refused(404, "NO_ROUTE");
+    let internal = format!("http://{}/metrics", api.internal.expect("it was asked for"));
+    let text = ureq::get(&internal).call().unwrap().body_mut().read_to_string().unwrap();
+    assert!(text.contains(r#"http_requests_total{method="GET",route="/health",status="200"} 1"#), "{text}");
+    assert!(text.contains("http_request_duration_seconds_bucket"));
 }
 
 #[test]

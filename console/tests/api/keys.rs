@@ -34,7 +34,11 @@ fn each_package_is_handed_out_once_under_concurrent_claims() {
     });
     let given: Vec<&String> = claimed.iter().flatten().collect();
     let distinct: HashSet<&String> = given.iter().copied().collect();
-    assert_eq!((given.len(), distinct.len(), claimed.len()), (40, 40, 48), "48 asked, 40 got one, none twice");
+    assert_eq!(
+        (given.len(), distinct.len(), claimed.len()),
+        (40, 40, 48),
+        "48 asked, 40 got one, none twice"
+    );
     assert_eq!(api.get("/api/v1/keys", Some(&alice)).ok()["packages"], 0);
 }
 
@@ -48,7 +52,10 @@ fn the_last_resort_package_remains() {
     let path = format!("/api/v1/users/{}/devices/{}/claim", alice.user, alice.device);
     for _ in 0..2 {
         let claimed = api.post(&path, Some(&bob), &json!({})).ok();
-        assert_eq!((&claimed["package"], &claimed["last_resort"]), (&json!(STANDARD.encode("last")), &json!(true)));
+        assert_eq!(
+            (&claimed["package"], &claimed["last_resort"]),
+            (&json!(STANDARD.encode("last")), &json!(true))
+        );
     }
 }
 

@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::support::{Answer, Api, PASSWORD, Session, email};
 
 fn from(api: &Api, who: Option<&Session>, method: &str, path: &str, address: &str) -> Answer {
-    let body = (method == "POST").then(|| json!({"email": email("alice"), "password": PASSWORD, "device": "x"}).to_string());
+    let body = (method == "POST")
+        .then(|| json!({"email": email("alice"), "password": PASSWORD, "device": "x"}).to_string());
     api.send(method, path, who.map(|s| s.access.as_str()), body, &[("x-forwarded-for", address)])
 }
 

@@ -139,7 +139,10 @@ fn pages_behind_links_change_nothing_until_the_button() {
     for _ in 0..3 {
         let page = api.get(&format!("/reset-password?token={token}"), None);
         assert_eq!(page.status, 200);
-        assert!(page.text.contains("<form") && page.headers["content-security-policy"].to_str().unwrap().contains("form-action 'self'"));
+        assert!(
+            page.text.contains("<form")
+                && page.headers["content-security-policy"].to_str().unwrap().contains("form-action 'self'")
+        );
     }
     let hostile = api.get("/verify-mail?token=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", None);
     assert!(!hostile.text.contains("<script>"), "{}", hostile.text);

@@ -74,7 +74,10 @@ fn settings_are_set_and_removed() {
     let alice = api.user("alice");
     api.put("/api/v1/me/settings/typing", &alice, &json!({"value": "off"})).ok();
     api.put("/api/v1/me/settings/theme", &alice, &json!({"value": "dark"})).ok();
-    assert_eq!(api.get("/api/v1/me/settings", Some(&alice)).ok()["settings"], json!({"theme": "dark", "typing": "off"}));
+    assert_eq!(
+        api.get("/api/v1/me/settings", Some(&alice)).ok()["settings"],
+        json!({"theme": "dark", "typing": "off"})
+    );
     api.delete("/api/v1/me/settings/theme", &alice, None).ok();
     assert_eq!(api.get("/api/v1/me/settings", Some(&alice)).ok()["settings"], json!({"typing": "off"}));
     api.put("/api/v1/me/settings/theme", &alice, &json!({"value": ""})).refused(422, "INVALID");
@@ -136,7 +139,8 @@ fn deletion_leaves_tombstones_and_no_way_back() {
     let conversation = direct(&api, &alice, &bob);
     publish(&api, &alice, &conversation, "from alice");
     publish(&api, &bob, &conversation, "from bob");
-    api.delete("/api/v1/me", &alice, Some(&json!({"password": "wrong password"}))).refused(403, "PASSWORD_WRONG");
+    api.delete("/api/v1/me", &alice, Some(&json!({"password": "wrong password"})))
+        .refused(403, "PASSWORD_WRONG");
     let erased = api.delete("/api/v1/me", &alice, Some(&json!({"password": PASSWORD}))).ok();
     assert_eq!(erased["messages"], 1);
     assert_eq!(api.get("/api/v1/me", Some(&alice)).status, 401);

@@ -63,12 +63,31 @@ fn logs_and_metrics_of_a_full_journey_name_nobody() {
     api.delete("/api/v1/me", &alice, Some(&json!({"password": PASSWORD}))).ok();
 
     let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("answered") && log.contains("/api/v1/users/{user}/keys"), "the journey was logged:\n{log}");
+    assert!(
+        log.contains("answered") && log.contains("/api/v1/users/{user}/keys"),
+        "the journey was logged:\n{log}"
+    );
     let metrics = api.metrics.render();
-    assert!(metrics.contains(r#"http_requests_total{method="POST",route="/api/v1/auth/login",status="200"} 2"#), "{metrics}");
+    assert!(
+        metrics.contains(r#"http_requests_total{method="POST",route="/api/v1/auth/login",status="200"} 2"#),
+        "{metrics}"
+    );
     let secrets = [
-        "home.example", "Liddell", "203.0.113", "127.0.0.1", "LookingGlass", PASSWORD, "wrong password",
-        &alice.user, &bob.user, &alice.device, &conversation, &verification, &reset, &alice.access, &alice.refresh,
+        "home.example",
+        "Liddell",
+        "203.0.113",
+        "127.0.0.1",
+        "LookingGlass",
+        PASSWORD,
+        "wrong password",
+        &alice.user,
+        &bob.user,
+        &alice.device,
+        &conversation,
+        &verification,
+        &reset,
+        &alice.access,
+        &alice.refresh,
     ];
     for secret in secrets {
         assert!(!log.contains(secret), "{secret:?} is in the log:\n{log}");

@@ -35,7 +35,8 @@ fn a_known_device_stays_the_same_and_somebody_elses_does_not() {
     let first = api.user("alice");
     api.account("bob");
     let again = |name: &str, device: &str| {
-        let body = json!({"email": email(name), "password": PASSWORD, "device": "laptop", "device_id": device});
+        let body =
+            json!({"email": email(name), "password": PASSWORD, "device": "laptop", "device_id": device});
         session(&api.post("/api/v1/auth/login", None, &body).ok())
     };
     assert_eq!(again("alice", &first.device).device, first.device);
@@ -62,7 +63,10 @@ fn the_published_keys_verify_what_was_signed() {
     validation.validate_exp = false;
     let claims = jsonwebtoken::decode::<Claims>(&alice.access, &key, &validation).unwrap().claims;
     assert_eq!((claims.sub, claims.device), (alice.user, alice.device));
-    assert_eq!((claims.iat, claims.nbf, claims.exp), (BEGIN_MS / 1000, BEGIN_MS / 1000, BEGIN_MS / 1000 + 900));
+    assert_eq!(
+        (claims.iat, claims.nbf, claims.exp),
+        (BEGIN_MS / 1000, BEGIN_MS / 1000, BEGIN_MS / 1000 + 900)
+    );
     assert!(!claims.jti.is_empty());
 }
 
@@ -110,8 +114,11 @@ fn confused_and_foreign_tokens_are_refused() {
     for claims in changed {
         assert_eq!(forged(&api, &right, &claims, &own), 401, "{claims:?}");
     }
-    let none = format!("{}.{}.", URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"none","kid":"{kid}"}}"#)),
-        alice.access.split('.').nth(1).unwrap());
+    let none = format!(
+        "{}.{}.",
+        URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"none","kid":"{kid}"}}"#)),
+        alice.access.split('.').nth(1).unwrap()
+    );
     assert_eq!(api.send("GET", "/api/v1/me", Some(&none), None, &[]).status, 401);
 }
 
@@ -184,7 +191,11 @@ fn hs256_can_be_gone_back_to_and_its_tokens_outlive_the_way_forward() {
     let header = jsonwebtoken::decode_header(&alice.access).unwrap();
     assert_eq!(header.alg, Algorithm::HS256);
     api.get("/api/v1/me", Some(&alice)).ok();
-    assert_eq!(api.get("/.well-known/jwks.json", None).ok(), json!({"keys": []}), "a secret is not published");
+    assert_eq!(
+        api.get("/.well-known/jwks.json", None).ok(),
+        json!({"keys": []}),
+        "a secret is not published"
+    );
     // While the secret is configured, RS256 signs and old HS256 tokens still pass.
     let api = Api::with(&[("JWT_SECRET", secret)]);
     let bob = api.user("bob");

@@ -28,6 +28,7 @@ pub struct Api {
     pub store: SqliteStore,
     pub clock: Arc<AtomicU64>,
     pub jwks: String,
+    pub internal: Option<std::net::SocketAddr>,
     pub metrics: Arc<Metrics>,
     pub data: PathBuf,
     runtime: Option<Runtime>,
@@ -86,7 +87,8 @@ impl Api {
         let store_clock = clock.clone();
         let options = Options { clock: Arc::new(move || store_clock.now_ms()), ..Options::default() };
         let store = SqliteStore::open_with(&config.database, options).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let starting = Starting { clock };
         let served = runtime
@@ -97,6 +99,7 @@ impl Api {
             store,
             clock: hand,
             jwks: served.jwks,
+            internal: served.internal,
             metrics: served.metrics,
             data,
             runtime: Some(runtime),
@@ -121,7 +124,9 @@ impl Api {
     pub fn stop(&mut self) {
         if let (Some(stop), Some(finished)) = (self.stop.take(), self.finished.take()) {
             let _ = stop.send(());
-            self.run(async { tokio::time::timeout(Duration::from_secs(20), finished).await.unwrap().unwrap() });
+            self.run(async {
+                tokio::time::timeout(Duration::from_secs(20), finished).await.unwrap().unwrap()
+            });
         }
     }
 
@@ -239,7 +244,10 @@ impl Answer {
 
     /// The code of a refusal.
     pub fn code(&self) -> String {
-        self.json()["error"]["code"].as_str().unwrap_or_else(|| panic!("not a refusal: {}", self.text)).to_owned()
+        self.json()["error"]["code"]
+            .as_str()
+            .unwrap_or_else(|| panic!("not a refusal: {}", self.text))
+            .to_owned()
     }
 
     #[track_caller]

@@ -55,7 +55,12 @@ fn every_route_asks_for_what_its_rule_says() {
         assert!(status == 401 && text.contains("TOKEN_MISSING"), "{} {}: {text}", rule.method, rule.path);
         for wrong in ["garbage", "", "a.b.c", &tampered] {
             let (status, text) = call(Some(wrong));
-            assert!(status == 401 && text.contains("TOKEN_INVALID"), "{} {} {wrong}: {text}", rule.method, rule.path);
+            assert!(
+                status == 401 && text.contains("TOKEN_INVALID"),
+                "{} {} {wrong}: {text}",
+                rule.method,
+                rule.path
+            );
         }
         // The user's own token opens every route; logging out comes with its own test.
         if rule.path != "/api/v1/auth/logout" {
