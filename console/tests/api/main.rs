@@ -1,5 +1,7 @@
 //! The account API over real sockets, on a real SQLite store in a folder of its own.
 
+#![allow(clippy::unwrap_used)]
+
 mod conversations;
 mod enumeration;
 mod front;
