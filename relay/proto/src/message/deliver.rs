@@ -127,10 +127,9 @@ fn deliver(state: &mut State, out: &mut Out<'_>, publication: Shared) {
 
 /// The tail and the position of the feed move on.
 fn keep(feed: &mut Feed, publication: &Shared, limits: &Limits, faults: &Faults) {
-    if publication.kind == kind::DELETE && !faults.deleted_stays {
-        if let Some(target) = publication.relates_to {
-            feed.tail.purge(target);
-        }
+    let deleted = publication.relates_to.filter(|_| publication.kind == kind::DELETE && !faults.deleted_stays);
+    if let Some(target) = deleted {
+        feed.tail.purge(target);
     }
     if feed.due == Some(publication.offset) {
         feed.tail.push(publication.clone(), limits);

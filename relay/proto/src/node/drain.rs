@@ -52,8 +52,8 @@ pub(crate) fn begin(
 
 fn notice(state: &mut State, out: &mut Out<'_>, id: SessionId, reconnect_after_ms: u32, alternate: String) {
     let draining = v1::Draining { reconnect_after_ms, alternate, ..Default::default() };
-    let body = Notice { notice: Some(notice::Notice::Draining(draining.into())), ..Default::default() };
-    send(state, out, id, 0, Body::Notice(body.into()));
+    let body = Notice { notice: Some(notice::Notice::Draining(draining)), ..Default::default() };
+    send(state, out, id, 0, Body::Notice(body));
 }
 
 /// Says once that draining is over: no session is left, and no append is under way that a store which hangs could
