@@ -4,6 +4,7 @@
 macro_rules! faults {
     ($($(#[$doc:meta])* $variant:ident,)*) => {
         /// A wrong turn the logic can be told to take. Each breaks a promise that an observer from outside can see.
+        #[allow(clippy::enum_variant_names)]
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum Fault { $($(#[$doc])* $variant,)* }
 

@@ -44,6 +44,10 @@ pub struct Counts {
     pub outbox_frames: usize,
     pub outbox_bytes: usize,
     pub standings: usize,
+    /// Users this shard keeps presence or a message limit for.
+    pub users: usize,
+    /// Questions the store has not answered.
+    pub tickets: usize,
 }
 
 impl Shard {
@@ -100,6 +104,8 @@ impl Shard {
             homes: state.homes.len(),
             appends: state.appends.total,
             standings: state.standings.len(),
+            users: state.present.len() + state.allowances.len() + state.watched.len(),
+            tickets: state.tickets.len(),
             ..Counts::default()
         };
         for session in state.sessions.values() {

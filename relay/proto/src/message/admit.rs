@@ -3,12 +3,13 @@
 use schema_wire::publication::kind;
 use schema_wire::record::Append;
 use schema_wire::v1::{Notify, Publish, Ring};
-use schema_wire::{ConversationId, Offset, PublishKey, Refused, SessionId, Step};
+use schema_wire::{ConversationId, Offset, PublishKey, Refused, SessionId, Step, UserId};
 
 use crate::effect::Out;
 use crate::message::authorise;
 use crate::outward::{No, refuse};
 use crate::planted::Fault;
+use crate::session::share;
 use crate::state::State;
 use crate::state::session::Publishing;
 
@@ -25,12 +26,44 @@ pub(crate) fn publish(state: &mut State, out: &mut Out<'_>, id: SessionId, reque
         Ok(append) => append,
         Err(no) => return refuse(state, out, id, request, no),
     };
-    if let Err(no) = admit(state, id, &append) {
-        let no = no.conversation(append.conversation).publish_key(append.publish_key);
-        return refuse(state, out, id, request, no);
+    go_on(state, out, id, request, append);
+}
+
+/// A publish of the right shape; also one that waited for its user's part of the message limit.
+pub(crate) fn go_on(state: &mut State, out: &mut Out<'_>, id: SessionId, request: u64, append: Append) {
+    if !state.sessions.contains_key(&id) {
+        return;
     }
-    out.measured(Step::Admit, state.now.mono_us);
-    authorise::publish(state, out, id, request, append);
+    let no = match admit(state, out, id, &append) {
+        Verdict::Admitted => {
+            out.measured(Step::Admit, state.now.mono_us);
+            return authorise::publish(state, out, id, request, append);
+        }
+        Verdict::Wait => match park(state, id, request, append) {
+            Ok(()) => return,
+            Err(no) => no,
+        },
+        Verdict::Refused(no) => no.conversation(append.conversation).publish_key(append.publish_key),
+    };
+    refuse(state, out, id, request, no);
+}
+
+enum Verdict {
+    Admitted,
+    /// The message limit is being dealt among shards.
+    Wait,
+    Refused(No),
+}
+
+fn park(state: &mut State, id: SessionId, request: u64, append: Append) -> Result<(), No> {
+    let most = state.limits().publishes;
+    let parked = &mut state.allowances.entry(append.sender).or_default().parked;
+    if parked.len() >= most {
+        let busy = No::from(Refused::Busy).retry_after_ms(BUSY_RETRY_MS);
+        return Err(busy.conversation(append.conversation).publish_key(append.publish_key));
+    }
+    parked.push((id, request, append));
+    Ok(())
 }
 
 /// A client calls the others: a message of its own kind that is kept for a minute.
@@ -89,36 +122,38 @@ fn shape(state: &State, id: SessionId, publish: Publish) -> Result<Append, No> {
     })
 }
 
-fn admit(state: &mut State, id: SessionId, append: &Append) -> Result<(), No> {
+fn admit(state: &mut State, out: &mut Out<'_>, id: SessionId, append: &Append) -> Verdict {
     if state.drain.is_some() && !state.planted(Fault::PublishWhileDraining) {
-        return Err(No::from(Refused::Draining).retry_after_ms(BUSY_RETRY_MS));
+        return Verdict::Refused(No::from(Refused::Draining).retry_after_ms(BUSY_RETRY_MS));
     }
     let now_us = state.now.mono_us;
     let session = state.sessions.get(&id).expect("the front door found the session");
     if session.publishing.len() >= state.limits().publishes {
-        return Err(No::from(Refused::Busy).retry_after_ms(BUSY_RETRY_MS));
+        return Verdict::Refused(No::from(Refused::Busy).retry_after_ms(BUSY_RETRY_MS));
     }
-    within_limit(state, append)?;
-    let session = state.sessions.get_mut(&id).expect("the front door found the session");
-    let publishing = Publishing { accepted_us: now_us };
-    session.publishing.insert(append.publish_key, publishing);
-    Ok(())
+    let verdict = within_limit(state, out, append.sender);
+    if matches!(verdict, Verdict::Admitted) {
+        let session = state.sessions.get_mut(&id).expect("the front door found the session");
+        session.publishing.insert(append.publish_key, Publishing { accepted_us: now_us });
+    }
+    verdict
 }
 
-/// The message limit of the user, or this shard's share of it. Retries count too.
-fn within_limit(state: &mut State, append: &Append) -> Result<(), No> {
+/// The message limit of the user, or this shard's part of it. Retries count too.
+fn within_limit(state: &mut State, out: &mut Out<'_>, user: UserId) -> Verdict {
     if state.planted(Fault::RateLimitIgnored) {
-        return Ok(());
+        return Verdict::Admitted;
     }
     let (now_us, limits) = (state.now.mono_us, &state.config.limits);
     let window_us = u64::from(limits.publish_window_s) * 1_000_000;
-    let allowance = state.allowances.entry(append.sender).or_default();
-    if allowance.frozen {
-        return Err(No::from(Refused::RateLimited).retry_after_ms(1));
+    let allowance = state.allowances.entry(user).or_default();
+    let Some(part) = allowance.share else { return Verdict::Wait };
+    match allowance.accept(now_us, window_us, part) {
+        Ok(()) => Verdict::Admitted,
+        Err(_) if share::ask_again(state, out, user) => Verdict::Wait,
+        Err(wait_us) => {
+            let wait_ms = u32::try_from(wait_us.div_ceil(1_000)).unwrap_or(u32::MAX);
+            Verdict::Refused(No::from(Refused::RateLimited).retry_after_ms(wait_ms))
+        }
     }
-    let limit = allowance.share.unwrap_or(limits.publish_limit).min(limits.publish_limit);
-    allowance.accept(now_us, window_us, limit).map_err(|wait_us| {
-        let wait_ms = u32::try_from(wait_us.div_ceil(1_000)).unwrap_or(u32::MAX);
-        No::from(Refused::RateLimited).retry_after_ms(wait_ms)
-    })
 }

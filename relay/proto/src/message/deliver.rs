@@ -127,7 +127,8 @@ fn deliver(state: &mut State, out: &mut Out<'_>, publication: Shared) {
 
 /// The tail and the position of the feed move on.
 fn keep(feed: &mut Feed, publication: &Shared, limits: &Limits, faults: &Faults) {
-    let deleted = publication.relates_to.filter(|_| publication.kind == kind::DELETE && !faults.deleted_stays);
+    let deleted =
+        publication.relates_to.filter(|_| publication.kind == kind::DELETE && !faults.deleted_stays);
     if let Some(target) = deleted {
         feed.tail.purge(target);
     }

@@ -74,23 +74,20 @@ pub(crate) fn page(
 
 fn item(conversation: ConversationId, generation: u32, entry: &Entry, now_ms: u64) -> HistoryItem {
     let gone = |from: Offset, to: Offset, reason: schema_wire::v1::GoneReason| {
-        Item::Gone(
-            Gone {
-                conversation: conversation.to_bytes(),
-                generation,
-                from: from.0,
-                to: to.0,
-                reason: reason.into(),
-                ..Default::default()
-            }
-            .into(),
-        )
+        Item::Gone(Gone {
+            conversation: conversation.to_bytes(),
+            generation,
+            from: from.0,
+            to: to.0,
+            reason: reason.into(),
+            ..Default::default()
+        })
     };
     let item = match entry {
         Entry::Message(m) if m.expires_at.is_some_and(|at| at <= now_ms) => {
             gone(m.offset, m.offset, schema_wire::v1::GoneReason::Expired)
         }
-        Entry::Message(m) => Item::Delivery(message_delivery(m).into()),
+        Entry::Message(m) => Item::Delivery(message_delivery(m)),
         Entry::Gone { from, to, reason } => gone(*from, *to, *reason),
     };
     HistoryItem { item: Some(item), ..Default::default() }

@@ -172,7 +172,7 @@ impl Walk<'_> {
             if subscription.next < subscription.floor || subscription.next < self.feed.tail.start() {
                 return Need::Page(subscription.next);
             }
-            if let Some(need) = self.from_tail(subscription, due) {
+            if let Some(need) = self.take_tail(subscription, due) {
                 return need;
             }
         }
@@ -181,7 +181,7 @@ impl Walk<'_> {
     }
 
     /// Goes on from the tail; `None` when it reached the present.
-    fn from_tail(&mut self, subscription: &mut Subscription, due: Offset) -> Option<Need> {
+    fn take_tail(&mut self, subscription: &mut Subscription, due: Offset) -> Option<Need> {
         if self.planted(Fault::TailSkipsOne) && due.0 - subscription.next.0 > 1 {
             subscription.pass(subscription.next);
         }

@@ -128,20 +128,21 @@ fn answer(
     rewound: Option<Offset>,
 ) {
     let conversation = joining.conversation;
-    let body = match rewound {
-        Some(head) => recover::rewound_body(Some(conversation), standing.generation, head),
-        None => Body::Subscribed(Subscribed {
-            conversation: conversation.to_bytes(),
-            generation: standing.generation.0,
-            head: standing.head.0,
-            first: standing.first.0,
-            epoch: standing.epoch,
-            cursor: standing.cursor.0,
-            ..Default::default()
-        }),
-    };
     let lane = Lane::Conversation(conversation.spread());
-    send_in(state, out, joining.id, joining.request, body, lane);
+    if let Some(head) = rewound {
+        let body = recover::rewound_body(Some(conversation), standing.generation, head);
+        send_in(state, out, joining.id, 0, body, lane);
+    }
+    let subscribed = Subscribed {
+        conversation: conversation.to_bytes(),
+        generation: standing.generation.0,
+        head: standing.head.0,
+        first: standing.first.0,
+        epoch: standing.epoch,
+        cursor: standing.cursor.0,
+        ..Default::default()
+    };
+    send_in(state, out, joining.id, joining.request, Body::Subscribed(subscribed), lane);
 }
 
 fn insert(state: &mut State, out: &mut Out<'_>, joining: &Joining, standing: &Standing, next: Offset) {

@@ -70,12 +70,10 @@ pub(crate) fn ephemeral(
 ) {
     let own = state.config.shard;
     let is_home = state.home(conversation) == own;
-    if is_home {
-        if let Some(home) = state.homes.get(&conversation) {
-            for to in home.followers.iter().filter(|to| **to != own) {
-                let Gathered { from, user, event } = gathered;
-                out.peer(*to, PeerFrame::Ephemeral { conversation, from, user, event });
-            }
+    if let Some(home) = state.homes.get(&conversation) {
+        for to in home.followers.iter().filter(|to| **to != own) {
+            let Gathered { from, user, event } = gathered;
+            out.peer(*to, PeerFrame::Ephemeral { conversation, from, user, event });
         }
     }
     if is_home || from_shard == state.home(conversation) {

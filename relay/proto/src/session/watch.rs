@@ -77,12 +77,11 @@ pub(crate) fn stood(
     let State { feeds, sessions, .. } = &mut *state;
     if let Some(feed) = feeds.get_mut(&conversation) {
         feed.joining -= 1;
-        if let (Some(standing), Some(session)) = (standing, sessions.get_mut(&id)) {
-            if session.watch_serial == serial {
-                session.watched_conversations.insert(conversation);
-                feed.watchers.insert(id, session.user);
-                membership::joined(feed, &standing);
-            }
+        let session = sessions.get_mut(&id).filter(|session| session.watch_serial == serial);
+        if let (Some(standing), Some(session)) = (standing, session) {
+            session.watched_conversations.insert(conversation);
+            feed.watchers.insert(id, session.user);
+            membership::joined(feed, &standing);
         }
     }
     subscribe::follow(state, out, conversation);

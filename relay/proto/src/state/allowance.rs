@@ -1,6 +1,10 @@
 //! How many durable publishes of a user this shard accepted lately, and how many it may.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use schema_wire::SessionId;
+use schema_wire::record::Append;
 
 /// Stretches a window is divided into when the limit is too large to remember each publish.
 const STRETCHES: u64 = 256;
@@ -13,10 +17,12 @@ pub(crate) struct Allowance {
     /// Time and number of publishes, oldest first.
     accepted: VecDeque<(u64, u32)>,
     spent: u32,
-    /// How many of the user's limit this shard may accept per window; `None` until the presence home said.
+    /// How many of the user's limit this shard may accept per window; `None` while the presence home deals.
     pub(crate) share: Option<u32>,
-    /// Shares are being dealt: nothing may be accepted.
-    pub(crate) frozen: bool,
+    /// Publishes that wait for the deal.
+    pub(crate) parked: Vec<(SessionId, u64, Append)>,
+    /// When another deal was last asked for.
+    pub(crate) asked_us: Option<u64>,
 }
 
 impl Allowance {

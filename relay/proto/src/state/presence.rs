@@ -23,10 +23,10 @@ pub(crate) struct Present {
 pub(crate) struct Deal {
     /// Shards asked what they spent, and what they answered.
     pub(crate) answers: BTreeMap<ShardId, Option<u32>>,
-    /// Shards with an allowance other than none.
+    /// Shards that may have accepted publishes of the user within the last window.
     pub(crate) holders: BTreeSet<ShardId>,
-    /// Publishes of shards the user left, and when that was.
-    pub(crate) departed: BTreeMap<ShardId, u64>,
+    /// When holders the user left are forgotten.
+    pub(crate) planned: Option<u64>,
     /// Something changed while answers were awaited.
     pub(crate) again: bool,
 }
@@ -53,6 +53,7 @@ impl Present {
 
     /// Whether nothing would be lost by dropping it.
     pub(crate) fn idle(&self) -> bool {
-        self.sessions.is_empty() && self.watchers.is_empty() && self.deal.answers.is_empty()
+        let dealt = self.deal.answers.is_empty() && self.deal.holders.is_empty();
+        self.sessions.is_empty() && self.watchers.is_empty() && dealt
     }
 }

@@ -73,6 +73,10 @@ impl Tickets {
         ticket
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
     pub(crate) fn close(&mut self, ticket: Ticket) -> Option<Pending> {
         self.open.remove(&ticket)
     }

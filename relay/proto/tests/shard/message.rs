@@ -243,3 +243,59 @@ fn publications_of_other_nodes_are_merged_by_offset() {
     }
     assert_eq!(second.offsets(bob), [1, 2, 3]);
 }
+
+/// Offsets acked per session when three devices on three shards publish as fast as they can.
+fn spend(node: &mut Node, sessions: &[schema_wire::SessionId], k: &mut u64) -> usize {
+    for _ in 0..12 {
+        for session in sessions {
+            *k += 1;
+            node.publish(*session, 9, *k);
+        }
+    }
+    sessions.iter().map(|s| node.acks(*s).len()).sum()
+}
+
+#[test]
+fn devices_on_several_shards_share_one_limit() {
+    let limits =
+        Limits { publish_limit: 10, publish_window_s: 10, refusals_per_min: 10_000, ..Limits::default() };
+    let mut node = Node::new(3, limits);
+    node.store.join(conversation(9), user(1));
+    let first = node.attach(0, 1, 1);
+    let mut k = 0;
+    for _ in 0..8 {
+        k += 1;
+        node.publish(first, 9, k);
+    }
+    let others = [node.attach(1, 1, 2), node.attach(2, 1, 3)];
+    let all = [first, others[0], others[1]];
+    assert_eq!(spend(&mut node, &all, &mut k), 10, "eight of them before the others came");
+    node.bring(0, Event::Disconnected { session: first });
+    assert_eq!(spend(&mut node, &all, &mut k), 10, "leaving a shard frees nothing");
+    node.pass_ms(11_000);
+    assert_eq!(spend(&mut node, &all, &mut k), 20);
+    // One device that publishes while the other does not gets most of the limit, by asking for what is left.
+    node.pass_ms(11_000);
+    for _ in 0..12 {
+        k += 1;
+        node.publish(others[0], 9, k);
+        node.pass_ms(100);
+    }
+    let total: usize = all.iter().map(|s| node.acks(*s).len()).sum();
+    assert!((28..=30).contains(&total), "{total}");
+}
+
+#[test]
+fn a_user_who_is_gone_leaves_nothing_behind() {
+    let mut node = Node::new(2, Limits::default());
+    node.store.join(conversation(9), user(1));
+    let session = node.attach(1, 1, 1);
+    node.subscribe(session, 9, Some(0));
+    node.publish(session, 9, 1);
+    node.bring(1, Event::Disconnected { session });
+    node.pass_ms(70_000);
+    for shard in &node.shards {
+        let counts = relay_proto::Counts { standings: 0, ..shard.counts() };
+        assert_eq!(counts, relay_proto::Counts::default());
+    }
+}
