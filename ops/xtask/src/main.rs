@@ -18,6 +18,9 @@ const USAGE: &str = "cargo x TASK
                     one conversation's messages, step by step
   drill --kills N   real processes, real clients, kill -9
   fuzz              replay the committed corpora
+  fuzz [TARGET] --runs N [--seed S] [--keep]
+                    change their inputs N times per target
+  fuzz TARGET FILE  replay one input
   codegen           protobuf messages from schema/wire/proto
   bench             benchmarks";
 
@@ -30,7 +33,7 @@ fn main() -> ExitCode {
         "sim" => tasks::sim(rest),
         "trace" => tasks::trace(rest),
         "drill" => tasks::drill(rest),
-        "fuzz" => tasks::fuzz(),
+        "fuzz" => tasks::fuzz(rest),
         "codegen" => tasks::codegen(),
         "bench" => tasks::bench(rest),
         _ => {

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::prerequisites;
-use crate::run::{run, run_with};
+use crate::run::{root, run, run_with};
 
 /// Seeds that CI simulates.
 const SEEDS: &str = "1000";
@@ -52,9 +52,21 @@ pub fn drill(rest: &[String]) -> Result<()> {
     binary("drill", rest)
 }
 
-/// Replays the committed fuzz corpora.
-pub fn fuzz() -> Result<()> {
-    run("cargo", &["nextest", "run", "--package", "fuzz"])
+/// Replays the committed fuzz corpora, or with arguments runs the `fuzz` command, on instrumented code when it mutates.
+pub fn fuzz(rest: &[String]) -> Result<()> {
+    if rest.is_empty() {
+        return run("cargo", &["nextest", "run", "--package", "fuzz"]);
+    }
+    if !rest.iter().any(|arg| arg == "--runs") {
+        return binary("fuzz", rest);
+    }
+    let mut args = vec!["run", "--quiet", "--package", "fuzz", "--features", "coverage", "--"];
+    args.extend(rest.iter().map(String::as_str));
+    let instrument = root().join("tests/fuzz/instrument");
+    // The profile runtime would write a file at exit; the counters are read inside the process.
+    let env =
+        [("RUSTC_WORKSPACE_WRAPPER", &*instrument.to_string_lossy()), ("LLVM_PROFILE_FILE", "/dev/null")];
+    run_with("cargo", &args, &env)
 }
 
 /// Regenerates the protobuf messages (needs no protoc).

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -33,6 +34,17 @@ pub struct Report {
     pub longest: Duration,
     /// Where the input lies that broke a promise, and which.
     pub broken: Option<(PathBuf, String)>,
+}
+
+/// Where the last panic was and what it said; panics are expected here, so nobody prints them.
+static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
+
+/// Makes panics silent: the loop reports them with the input.
+pub fn silence_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let mut last = LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = panic.to_string();
+    }));
 }
 
 /// Runs one input and says which promise it broke, if any.
@@ -139,9 +151,11 @@ fn run(target: &Target, input: &[u8]) -> Outcome {
     match result {
         Ok(()) => Outcome::Kept(features),
         Err(payload) => {
+            let last = std::mem::take(&mut *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner));
             let text = payload.downcast_ref::<String>().cloned();
             let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Outcome::Broken(text.unwrap_or_else(|| "a panic without words".into()))
+            let text = text.unwrap_or_else(|| "a panic without words".into());
+            Outcome::Broken(if last.is_empty() { text } else { last })
         }
     }
 }

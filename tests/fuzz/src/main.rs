@@ -57,6 +57,7 @@ fn plan(args: &[String]) -> Result<Plan> {
 }
 
 fn fuzz(target: &Target, runs: u64, plan: &Plan) -> Result<bool> {
+    engine::silence_panics();
     let report = engine::fuzz(target, runs, plan.seed)?;
     let kept = if plan.keep { engine::keep(target, &report.news)? } else { 0 };
     println!(

@@ -7,7 +7,7 @@ const BYTES_MAX: usize = 1_500_000;
 
 fn replay(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("the target is listed");
-    let inputs = corpus::load(name).unwrap();
+    let inputs = corpus::load(name).expect("the corpus is readable");
     assert!(!inputs.is_empty(), "{name} has a corpus");
     assert!(inputs.len() <= corpus::FILES_MAX, "{name} has {} files", inputs.len());
     for (path, input) in inputs {
@@ -33,7 +33,7 @@ corpora!(wire, upgrade, websocket, proxy, internal, jwt, tls);
 
 #[test]
 fn the_corpora_stay_small() {
-    let inputs = TARGETS.iter().flat_map(|target| corpus::load(target.name).unwrap());
+    let inputs = TARGETS.iter().flat_map(|target| corpus::load(target.name).expect("the corpus is readable"));
     let bytes: usize = inputs.map(|(_, input)| input.len()).sum();
     assert!(bytes <= BYTES_MAX, "{bytes} bytes of inputs");
 }

@@ -57,8 +57,11 @@ struct Link {
     heard_back: Vec<u8>,
     /// The server has reported a fault.
     failed: bool,
-    /// The client gave up, or its bytes were tampered with, so that it need not follow any more.
+    /// The client gave up.
     client_lost: bool,
+    client_closed: bool,
+    /// Bytes of the client were changed, dropped or made up: nobody need understand anybody any more.
+    tampered: bool,
     cut: usize,
 }
 
@@ -79,6 +82,8 @@ pub fn run(data: &[u8]) {
         heard_back: Vec::new(),
         failed: false,
         client_lost: false,
+        client_closed: false,
+        tampered: false,
         cut: [usize::MAX, 1, 7, 300][usize::from(choice >> 1 & 3)],
     };
     for _ in 0..OPERATIONS_MAX {
@@ -93,6 +98,7 @@ pub fn run(data: &[u8]) {
 impl Link {
     fn operate(&mut self, script: &mut Script<'_>) {
         let what = script.byte() % 12;
+        self.tampered |= matches!(what, 2 | 3 | 6);
         trace::note("operation", u64::from(what));
         match what {
             0 => self.say(&vec![b's'; script.below(40_000)]),
@@ -115,7 +121,12 @@ impl Link {
             7 => self.answer(script.below(40_000), 1 + script.below(4)),
             8 => self.close(),
             9 => drop(self.client.refresh_traffic_keys()),
-            10 => self.client.send_close_notify(),
+            10 => {
+                self.client_closed = true;
+                // A client that leaves in the middle of its handshake breaks it.
+                self.tampered |= self.client.is_handshaking();
+                self.client.send_close_notify();
+            }
             _ => self.shake(),
         }
     }
@@ -169,6 +180,7 @@ impl Link {
                 }
                 Err(fault) => {
                     trace::note("fault", digest(format!("{fault:?}").as_bytes()));
+                    assert!(self.tampered || self.failed, "an honest client is understood: {fault:?}");
                     self.failed = true;
                     assert!(!self.server.is_open(), "a failed session is not open");
                 }
@@ -178,11 +190,13 @@ impl Link {
     }
 
     fn give_client(&mut self, mut bytes: &[u8]) {
+        // rustls asserts that no alert follows its own close_notify, so a client that closed hears no nonsense.
+        self.client_lost |= self.client_closed && self.tampered;
         while !bytes.is_empty() && !self.client_lost {
             let read = self.client.read_tls(&mut bytes);
-            if !matches!(read, Ok(1..)) || self.client.process_new_packets().is_err() {
-                self.client_lost = true;
-            }
+            let processed = self.client.process_new_packets();
+            assert!(self.tampered || processed.is_ok(), "an honest client understands: {processed:?}");
+            self.client_lost = !matches!(read, Ok(1..)) || processed.is_err();
             let mut plain = vec![0; 1 << 15];
             while let Ok(length @ 1..) = self.client.reader().read(&mut plain) {
                 self.heard_back.extend_from_slice(&plain[..length]);
