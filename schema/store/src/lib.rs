@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audit_chain;
 mod email;
+pub mod postgres;
 pub mod rows;
 pub mod sqlite;
 pub mod store;
