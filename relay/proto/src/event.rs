@@ -54,6 +54,8 @@ pub enum Event {
     },
     /// One decoded frame. `early`: it came in 0-RTT data, which an attacker may replay.
     Received { session: SessionId, frame: ClientFrame, early: bool },
+    /// A sign of life that is no frame: a WebSocket pong, an acknowledged QUIC keep-alive.
+    Heard { session: SessionId },
     /// A frame that could not be decoded (the transport itself is intact).
     Undecodable { session: SessionId },
     /// The transport is gone.

@@ -28,7 +28,7 @@ pub(crate) fn put(state: &mut State, out: &mut Out<'_>, id: SessionId, frame: Fr
     let unbounded = state.planted(Fault::OutboxUnbounded);
     let Some(session) = state.sessions.get_mut(&id) else { return };
     let pushed = if unbounded {
-        Ok(session.outbox.push_unbounded(frame))
+        Ok(session.outbox.fill(frame))
     } else {
         session.outbox.push(frame, &state.config.limits)
     };

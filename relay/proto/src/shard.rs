@@ -160,6 +160,7 @@ fn dispatch(state: &mut State, out: &mut Out<'_>, event: Event) {
             attach::connected(state, out, session, address, bearer)
         }
         Event::Received { session, frame, early } => received(state, out, session, frame, early),
+        Event::Heard { session } => heartbeat::heard(state, session),
         Event::Undecodable { session } => undecodable(state, out, session),
         Event::Disconnected { session } => detach::disconnected(state, out, session),
         Event::Verified { session, verdict } => attach::verified(state, out, session, verdict),
@@ -173,9 +174,8 @@ fn dispatch(state: &mut State, out: &mut Out<'_>, event: Event) {
 }
 
 fn received(state: &mut State, out: &mut Out<'_>, id: SessionId, frame: ClientFrame, early: bool) {
-    let now_us = state.now.mono_us;
-    let Some(session) = state.sessions.get_mut(&id) else { return };
-    session.heard_us = now_us;
+    heartbeat::heard(state, id);
+    let Some(session) = state.sessions.get(&id) else { return };
     let attached = session.attached();
     let request = frame.request;
     let Some(body) = frame.body else { return undecodable(state, out, id) };
@@ -282,11 +282,11 @@ fn stored(state: &mut State, out: &mut Out<'_>, ticket: Ticket, reply: StoreRepl
         Pending::UserEvents { session } => {
             stream::page(state, out, session, answer!(reply, R::UserEvents(p) => p));
         }
-        Pending::Head { conversation } => {
+        Pending::Head { conversation, serial } => {
             join::head(
                 state,
                 out,
-                conversation,
+                (conversation, serial),
                 answer!(reply, R::Heads { generation, heads } => (generation, heads)),
             );
         }
@@ -294,11 +294,11 @@ fn stored(state: &mut State, out: &mut Out<'_>, ticket: Ticket, reply: StoreRepl
             let answer = answer!(reply, R::Heads { generation, heads } => (generation, heads));
             join::compared(state, out, &conversations, answer);
         }
-        Pending::Repair { conversation } => {
-            fan_out::repaired(state, out, conversation, answer!(reply, R::Read(p) => p));
+        Pending::Repair { conversation, serial } => {
+            fan_out::repaired(state, out, (conversation, serial), answer!(reply, R::Read(p) => p));
         }
-        Pending::Members { conversation } => {
-            membership::looked(state, out, conversation, answer!(reply, R::Members(d) => d));
+        Pending::Members { conversation, since } => {
+            membership::looked(state, out, (conversation, since), answer!(reply, R::Members(d) => d));
         }
         Pending::Cursor(moved) => {
             let answer = answer!(reply, R::MoveCursor { moved, member } => (moved, member));

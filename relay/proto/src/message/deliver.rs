@@ -167,7 +167,7 @@ fn meet(
         return Met::Nothing;
     }
     let pushed = if faults.unbounded {
-        Ok(session.outbox.push_unbounded(frame.clone()))
+        Ok(session.outbox.fill(frame.clone()))
     } else {
         session.outbox.push(frame.clone(), limits)
     };

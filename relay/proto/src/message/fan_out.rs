@@ -211,18 +211,19 @@ pub(crate) fn repair(state: &mut State, out: &mut Out<'_>, conversation: Convers
     let Some(home) = state.homes.get_mut(&conversation) else { return };
     let (Some(from), false) = (home.due, home.reading) else { return };
     home.reading = true;
+    let serial = home.serial;
     let request = StoreRequest::Read { conversation, from, limit };
-    ask(state, out, Pending::Repair { conversation }, request);
+    ask(state, out, Pending::Repair { conversation, serial }, request);
 }
 
 /// The store answered a repair.
 pub(crate) fn repaired(
     state: &mut State,
     out: &mut Out<'_>,
-    conversation: ConversationId,
+    (conversation, serial): (ConversationId, u64),
     page: Result<Page, StoreFault>,
 ) {
-    let Some(home) = state.homes.get_mut(&conversation) else { return };
+    let Some(home) = state.homes.get_mut(&conversation).filter(|home| home.serial == serial) else { return };
     home.reading = false;
     let Ok(page) = page else { return wait(state, conversation) };
     if page.generation > state.generation {

@@ -24,7 +24,9 @@ const HEADS_MAX: usize = 256;
 pub(crate) fn follow(state: &mut State, out: &mut Out<'_>, from: ShardId, conversation: ConversationId) {
     let late = state.planted(Fault::FollowStartsLate);
     let generation = state.generation;
-    let home = state.homes.entry(conversation).or_insert_with(|| Home { generation, ..Home::default() });
+    let serial = state.next_serial();
+    let new = || Home { serial, generation, ..Home::default() };
+    let home = state.homes.entry(conversation).or_insert_with(new);
     home.followers.insert(from);
     match home.due {
         Some(next) => {
@@ -52,18 +54,19 @@ pub(crate) fn ask_head(state: &mut State, out: &mut Out<'_>, conversation: Conve
         return;
     }
     home.reading = true;
+    let serial = home.serial;
     let request = StoreRequest::Heads { conversations: [conversation].into() };
-    ask(state, out, Pending::Head { conversation }, request);
+    ask(state, out, Pending::Head { conversation, serial }, request);
 }
 
 /// The store said where the conversation stands: from there on everything is fanned out.
 pub(crate) fn head(
     state: &mut State,
     out: &mut Out<'_>,
-    conversation: ConversationId,
+    (conversation, serial): (ConversationId, u64),
     answer: Result<(Generation, Vec<Offset>), StoreFault>,
 ) {
-    let Some(home) = state.homes.get_mut(&conversation) else { return };
+    let Some(home) = state.homes.get_mut(&conversation).filter(|home| home.serial == serial) else { return };
     home.reading = false;
     let Ok((generation, heads)) = answer else { return fan_out::wait(state, conversation) };
     let Some(head) = heads.first().copied() else { return fan_out::wait(state, conversation) };

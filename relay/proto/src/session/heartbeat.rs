@@ -13,6 +13,14 @@ use crate::state::session::Session;
 /// Longest payload of a ping, in bytes.
 const PING_MAX: usize = 64;
 
+/// The other side is alive.
+pub(crate) fn heard(state: &mut State, id: SessionId) {
+    let now_us = state.now.mono_us;
+    if let Some(session) = state.sessions.get_mut(&id) {
+        session.heard_us = now_us;
+    }
+}
+
 /// A client wants a sign of life.
 pub(crate) fn ping(state: &mut State, out: &mut Out<'_>, id: SessionId, request: u64, ping: Ping) {
     if ping.payload.len() > PING_MAX {

@@ -52,8 +52,8 @@ pub(crate) fn look(state: &mut State, out: &mut Out<'_>, conversation: Conversat
         return;
     }
     feed.looking = true;
-    let request = StoreRequest::Members { conversation, since: feed.members_version };
-    ask(state, out, Pending::Members { conversation }, request);
+    let since = feed.members_version;
+    ask(state, out, Pending::Members { conversation, since }, StoreRequest::Members { conversation, since });
 }
 
 /// The wait after a failed look is over.
@@ -68,7 +68,7 @@ pub(crate) fn retry(state: &mut State, out: &mut Out<'_>, conversation: Conversa
 pub(crate) fn looked(
     state: &mut State,
     out: &mut Out<'_>,
-    conversation: ConversationId,
+    (conversation, since): (ConversationId, u64),
     delta: Result<MembersDelta, StoreFault>,
 ) {
     let retry_at = state.after_ms(state.limits().retry_ms);
@@ -80,7 +80,11 @@ pub(crate) fn looked(
     };
     feed.looking = false;
     let Touched { behind, left, watchers } = if ignored { Touched::default() } else { apply(feed, &delta) };
-    feed.members_version = feed.members_version.max(delta.version);
+    feed.members_heard = feed.members_heard.max(delta.version);
+    // Somebody who joined meanwhile with an older standing needs another look, from there.
+    if feed.members_version >= since {
+        feed.members_version = feed.members_version.max(delta.version);
+    }
     feed.member_count = delta.member_count;
     // What was appended before a member left is still theirs, so it goes out before they are let go.
     deliver::resume(state, out, conversation);

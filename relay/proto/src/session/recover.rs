@@ -210,9 +210,7 @@ impl Walk<'_> {
     }
 
     fn push(&mut self, frame: Frame) {
-        if self.session.outbox.push(frame, self.limits).is_err() {
-            unreachable!("an outbox with room takes a frame");
-        }
+        self.session.outbox.fill(frame);
     }
 
     /// Takes entries of a page while there is room. What is left over is read again.
@@ -382,6 +380,9 @@ pub(crate) fn checked(
         return subscribe::left(state, out, id, conversation);
     };
     join::generation_seen(state, out, standing.generation);
+    if standing.generation < state.generation {
+        return fail(state, out, id, conversation);
+    }
     let silent = state.planted(Fault::RewoundNotTold);
     let Some(feed) = state.feeds.get_mut(&conversation) else { return };
     let Some(subscription) = feed.subscribers.get_mut(&id) else { return };

