@@ -25,13 +25,33 @@ impl Trace {
     /// Notes something about the world.
     pub fn note(&mut self, now: u64, text: impl FnOnce() -> String) {
         if self.all {
-            self.lines.push(format!("{:>12} us  {}", now, text()));
+            self.lines.push(format!("{:>12} us  {}", now, short(&text())));
         }
     }
 
     fn follows(&self, conversation: ConversationId) -> bool {
         self.conversation == Some(id::index(&conversation.0))
     }
+}
+
+/// Shortens what every line repeats: ids become their index.
+fn short(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("-0000-000") {
+        let (before, after) = rest.split_at(at);
+        let kept = before.len().saturating_sub(8);
+        let index = before.get(kept..).unwrap_or("").trim_start_matches('0');
+        out.push_str(before.get(..kept).unwrap_or(""));
+        out.push_str(if index.is_empty() { "#0" } else { "#" });
+        out.push_str(index);
+        rest = after.get(28..).unwrap_or("");
+    }
+    out.push_str(rest);
+    for noise in [", reason: ", "MessageField::", "ServerFrame", "GONE_REASON_"] {
+        out = out.replace(noise, " ");
+    }
+    out
 }
 
 fn file(step: Step) -> String {

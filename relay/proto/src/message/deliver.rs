@@ -112,7 +112,13 @@ fn deliver(state: &mut State, out: &mut Out<'_>, publication: Shared) {
         match meet(*id, subscription, session, &publication, frame, &config.limits, &faults) {
             Met::Nothing => {}
             Met::Filled => out.push(Effect::Transmit { session: *id }),
-            met => after.push((*id, met)),
+            met => {
+                after.push((*id, met));
+                continue;
+            }
+        }
+        if subscription.mode == Mode::Live && subscription.finished() && !faults.left_served {
+            after.push((*id, Met::Left));
         }
     }
     for (id, met) in after {

@@ -163,7 +163,9 @@ impl Walk<'_> {
         if subscription.finished() && !self.planted(Fault::LeftMemberServed) {
             return Need::Leave;
         }
-        let Some(due) = self.feed.due else {
+        // A tail of an older life of the store is not this subscription's past.
+        let same_life = self.feed.generation >= subscription.generation;
+        let Some(due) = self.feed.due.filter(|_| same_life) else {
             // The home has not answered yet; what the store is known to have can be read meanwhile.
             let known = subscription.next <= subscription.head;
             return if known { Need::Page(subscription.next) } else { Need::Nothing };

@@ -189,7 +189,10 @@ impl Client {
     }
 
     fn forget_beyond(&mut self, conversation: ConversationId, generation: u32, survived: u64) {
-        self.ahead.entry(conversation).or_default().retain(|offset| *offset <= survived);
+        let fresh: BTreeSet<u64> =
+            self.acked_since(conversation, generation).into_iter().map(|(offset, _)| offset).collect();
+        let ahead = self.ahead.entry(conversation).or_default();
+        ahead.retain(|offset| *offset <= survived || fresh.contains(offset));
         for mine in self.messages.iter_mut().filter(|m| m.conversation == conversation) {
             if let Fate::Acked { generation: g, offset } = mine.fate
                 && g < generation

@@ -175,10 +175,11 @@ impl Client {
         let talk = self.talk(conversation);
         talk.follow = Follow::Live;
         talk.head = subscribed.head;
+        let fresh = talk.position.is_none();
         let (_, offset) = *talk.position.get_or_insert((subscribed.generation, subscribed.head));
         let offset = offset.max(subscribed.first.saturating_sub(1));
         talk.position = Some((subscribed.generation, offset));
-        if talk.seen.is_empty() {
+        if fresh {
             talk.floor = offset;
         }
         let ahead = self.ahead.entry(conversation).or_default().clone();
@@ -207,7 +208,8 @@ impl Client {
         self.ahead.entry(conversation).or_default().extend(fresh.iter().map(|(offset, _)| *offset));
     }
 
-    fn acked_since(&self, conversation: ConversationId, generation: u32) -> Vec<(u64, PublishKey)> {
+    /// Own messages acked in that life of the store or later.
+    pub(super) fn acked_since(&self, conversation: ConversationId, generation: u32) -> Vec<(u64, PublishKey)> {
         let of = self.messages.iter().filter(|m| m.conversation == conversation);
         of.filter_map(|m| match m.fate {
             Fate::Acked { generation: g, offset } if g >= generation => Some((offset, m.key)),
