@@ -86,9 +86,11 @@ pub(crate) fn page(
         return recover::rest(state, id);
     };
     let UserEventPage { generation, head, events, rewound } = page;
+    // It may have grown while the page was on its way; in another life of the store only a further look tells.
+    let same_life = session.stream.generation == generation;
     session.stream.generation = generation;
-    session.stream.unsure = false;
-    session.stream.head = head;
+    session.stream.unsure = !same_life;
+    session.stream.head = if same_life { session.stream.head.max(head) } else { head };
     if let Some(cut) = rewound.filter(|_| !state.planted(Fault::RewoundNotTold)) {
         if let Some(session) = state.sessions.get_mut(&id) {
             session.stream.next = cut.next();
