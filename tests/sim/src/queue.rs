@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use relay_proto::event::{Event, Ticket};
+use schema_wire::Disconnect;
 use schema_wire::publication::Shared;
 use schema_wire::record::StoreRequest;
 use schema_wire::v1::ClientFrame;
-use schema_wire::{Disconnect, Frame};
 
 use crate::plan::Op;
 
@@ -40,8 +40,8 @@ pub enum Happening {
     Up { link: usize, frame: ClientFrame, sent_us: u64 },
     /// The node learns that a connection is gone.
     Cut { link: usize },
-    /// A frame reaches the client.
-    Down { link: usize, frame: Frame },
+    /// The oldest frame under way on a link reaches the client.
+    Down { link: usize },
     /// The client learns that its connection is gone.
     Closed { link: usize, with: Option<Disconnect> },
     /// A client looks at what it should do next.

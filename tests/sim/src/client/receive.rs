@@ -201,15 +201,16 @@ impl Client {
         talk.position = Some((rewound.generation, rewound.head));
         talk.floor = talk.floor.min(rewound.head);
         talk.head = rewound.head;
-        if talk.follow == Follow::Asked {
-            talk.follow = Follow::Live;
-        }
         self.forget_beyond(conversation, rewound.generation, rewound.head);
         self.ahead.entry(conversation).or_default().extend(fresh.iter().map(|(offset, _)| *offset));
     }
 
     /// Own messages acked in that life of the store or later.
-    pub(super) fn acked_since(&self, conversation: ConversationId, generation: u32) -> Vec<(u64, PublishKey)> {
+    pub(super) fn acked_since(
+        &self,
+        conversation: ConversationId,
+        generation: u32,
+    ) -> Vec<(u64, PublishKey)> {
         let of = self.messages.iter().filter(|m| m.conversation == conversation);
         of.filter_map(|m| match m.fate {
             Fate::Acked { generation: g, offset } if g >= generation => Some((offset, m.key)),

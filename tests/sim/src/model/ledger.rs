@@ -232,6 +232,11 @@ impl Model {
         found
     }
 
+    /// The store began a new life: deletions are judged anew.
+    pub fn store_rewound(&mut self) {
+        self.ledger.records.iter_mut().for_each(|r| r.deleted_us = None);
+    }
+
     /// An operator erased a place.
     pub fn erased(&mut self, now: u64, conversation: ConversationId, offset: u64) {
         for index in self.ledger.by_place.get(&(conversation, offset)).cloned().unwrap_or_default() {

@@ -35,21 +35,18 @@ impl Model {
 
     pub(super) fn rewound(&mut self, at: At, rewound: &Rewound, store: &SimStore) {
         let conversation = talk(&rewound.conversation);
-        self.views[at.link].requests.remove(&at.answers);
         let ever_cut = store.logs.get(&conversation).is_some_and(|l| !l.cuts.is_empty());
         let view = &mut self.views[at.link];
-        let asked = view
-            .asked
-            .iter_mut()
-            .find(|a| a.conversation == conversation && (at.answers == 0 || a.request == at.answers));
-        let (before, sent_us) = match (asked, view.live.get(&conversation)) {
-            (Some(asked), _) if at.answers != 0 => {
+        let asked = view.asked.iter_mut().find(|a| a.conversation == conversation);
+        let before = match (view.live.get(&conversation), asked) {
+            (Some(live), _) => live.next - 1,
+            (None, Some(asked)) => {
+                // Subscribed follows.
                 let before = asked.after.map_or(0, |(_, offset)| offset);
                 asked.after = Some((rewound.generation, rewound.head));
-                (before, asked.sent_us)
+                before
             }
-            (_, Some(live)) => (live.next - 1, live.sent_us),
-            _ => {
+            (None, None) => {
                 let text = self.say(at.link, "Rewound without a subscription");
                 return self.violate(at.now, "answers", text);
             }
@@ -62,8 +59,9 @@ impl Model {
             let text = format!("rewound from {before} to {}", rewound.head);
             return self.violate(at.now, "rewound is told", self.say(at.link, text));
         }
-        let live = Live { next: rewound.head + 1, sent_us, head: rewound.head };
-        self.views[at.link].live.insert(conversation, live);
+        if let Some(live) = self.views[at.link].live.get_mut(&conversation) {
+            (live.next, live.head) = (rewound.head + 1, rewound.head);
+        }
     }
 
     pub(super) fn unsubscribed(&mut self, at: At, unsubscribed: &Unsubscribed, store: &SimStore) {

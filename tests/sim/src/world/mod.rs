@@ -162,7 +162,7 @@ impl World {
             Happening::Connect { link } => self.connect_arrives(link),
             Happening::Up { link, frame, sent_us } => self.up_arrives(link, frame, sent_us),
             Happening::Cut { link } => self.cut_arrives(link),
-            Happening::Down { link, frame } => self.down_arrives(link, &frame),
+            Happening::Down { link } => self.down_arrives(link),
             Happening::Closed { link, with } => self.client_closed(link, with),
             Happening::Wake { device } => self.client_wake(device),
             Happening::Op(op) => self.op(op),

@@ -1,5 +1,7 @@
 //! Links between clients and nodes: latency, a bounded number of frames under way, stalls, cuts and half-open death.
 
+use std::collections::VecDeque;
+
 use relay_proto::event::{Event, Transport};
 use schema_wire::v1::ClientFrame;
 use schema_wire::{Disconnect, Encoding, Frame, SessionId};
@@ -23,7 +25,8 @@ pub struct Link {
     /// The client's process reads nothing before this.
     pub stalled_until: u64,
     pub ever_stalled: bool,
-    in_flight: usize,
+    /// Under way to the client, oldest first.
+    in_flight: VecDeque<Frame>,
     up_us: u64,
     down_us: u64,
 }
@@ -43,7 +46,7 @@ impl World {
             half_open: false,
             stalled_until: 0,
             ever_stalled: false,
-            in_flight: 0,
+            in_flight: VecDeque::new(),
             up_us: at,
             down_us: at,
         });
@@ -101,7 +104,7 @@ impl World {
     /// Moves frames from a session's outbox onto its link while there is room.
     pub(super) fn drain_outbox(&mut self, link: usize) {
         let Link { session, place, .. } = self.links[link];
-        while self.links[link].server_open && self.links[link].in_flight < self.plan.window {
+        while self.links[link].server_open && self.links[link].in_flight.len() < self.plan.window {
             let slot = &mut self.nodes[place.node].slots[place.shard];
             let Some(frame) = slot.shard.poll_transmit(session) else { break };
             self.transmit(link, frame);
@@ -117,27 +120,26 @@ impl World {
         self.model.transmitted(link, self.now, clock, &body, &self.store);
         let delay = self.link_delay();
         let state = &mut self.links[link];
-        state.in_flight += 1;
+        state.in_flight.push_back(frame);
         if state.half_open {
             return;
         }
         let at = (self.now + delay).max(state.down_us + 1).max(state.stalled_until);
         state.down_us = at;
-        self.queue.at(at, Happening::Down { link, frame });
+        self.queue.at(at, Happening::Down { link });
     }
 
-    pub(super) fn down_arrives(&mut self, link: usize, frame: &Frame) {
+    pub(super) fn down_arrives(&mut self, link: usize) {
         let state = &mut self.links[link];
         if state.half_open {
             return;
         }
         if self.now < state.stalled_until {
-            let (at, frame) = (state.stalled_until.max(state.down_us + 1), frame.clone());
-            state.down_us = at;
-            self.queue.at(at, Happening::Down { link, frame });
+            let at = state.stalled_until;
+            self.queue.at(at, Happening::Down { link });
             return;
         }
-        state.in_flight -= 1;
+        let frame = state.in_flight.pop_front().expect("one arrival for each frame under way");
         if state.client_open {
             let body = schema_wire::codec::decode_server(&frame.body(), Encoding::Proto);
             self.client_receives(link, body.expect("checked when it was sent"));
