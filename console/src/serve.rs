@@ -16,6 +16,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use schema_store::AccountError;
+use schema_store::accounts::PAGE_ROWS_MAX;
+use schema_store::rows::account::{AuditEntry, Origin};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -41,6 +44,10 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(15);
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// How long requests under way may take once shutdown began.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// Name of the audit event that says which key signs.
+const SIGNING_KEY_IN_USE: &str = "SIGNING_KEY_IN_USE";
+/// How long letters may take after the last request.
+const LETTERS_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, such as when file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,6 +58,8 @@ pub enum ServeFault {
     Bind { address: SocketAddr, source: io::Error },
     #[error("signing key: {0}")]
     Key(#[from] KeyFault),
+    #[error("the store does not work: {0}")]
+    Store(#[from] AccountError),
     #[error("mail: {0}")]
     Mail(#[from] MailFault),
 }
@@ -101,14 +110,20 @@ pub async fn start<S: Backing>(
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    let app = prepare(config, store, starting.clock, address).await?;
+    let (app, postman) = prepare(config, store, starting.clock, address).await?;
     let (jwks, metrics) = (app.jwks.clone(), app.metrics.clone());
     let (stop, mut stopped) = watch::channel(false);
     let shutdown = async move {
         shutdown.await;
         drop(stop);
     };
-    let finished = tokio::spawn(accept(listener, api::router(app), shutdown));
+    let serving = accept(listener, api::router(app), shutdown);
+    let finished = tokio::spawn(async move {
+        serving.await;
+        if tokio::time::timeout(LETTERS_DEADLINE, postman).await.is_err() {
+            tracing::warn!("letters were still waiting when the API stopped");
+        }
+    });
     let internal = internal.map(|(listener, address)| {
         let shutdown = async move { drop(stopped.changed().await) };
         tokio::spawn(accept(listener, internal_router(metrics.clone()), shutdown));
@@ -123,7 +138,7 @@ async fn prepare<S: Backing>(
     store: S,
     clock: Clock,
     address: SocketAddr,
-) -> Result<App<S>, ServeFault> {
+) -> Result<(App<S>, JoinHandle<()>), ServeFault> {
     let signing = config.signing.clone();
     // Making a key takes a second of computing; the dummy hash some tens of milliseconds.
     let loaded = tokio::task::spawn_blocking(move || {
@@ -131,13 +146,26 @@ async fn prepare<S: Backing>(
         signing::load(&signing)
     });
     let (tokens, jwks) = loaded.await.expect("loading keys does not panic")?;
+    note_signing_key(&store, &tokens.signing_kid).await?;
     let sink = mail::open(&config.mail)?;
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-    let post = Postman { store: store.clone(), clock: clock.clone(), public_url }.start(sink);
+    let (post, postman) = Postman { store: store.clone(), clock: clock.clone(), public_url }.start(sink);
     let limiter = Limiter::new(config.rate);
     let metrics = Arc::new(Metrics::default());
     let hasher = Hasher::new();
-    Ok(App::new(Shared { store, config, clock, tokens, jwks, hasher, limiter, metrics, post }))
+    let app = App::new(Shared { store, config, clock, tokens, jwks, hasher, limiter, metrics, post });
+    Ok((app, postman))
+}
+
+/// Writes an audit entry when another key signs than the trail's recent part says. It names the key, never holds it.
+async fn note_signing_key<S: Backing>(store: &S, kid: &str) -> Result<(), AccountError> {
+    let recent = store.audit_page(None, PAGE_ROWS_MAX).await?;
+    let detail = format!("access tokens are signed with key {kid}");
+    if recent.iter().find(|row| row.event == SIGNING_KEY_IN_USE).is_some_and(|row| row.detail == detail) {
+        return Ok(());
+    }
+    let entry = AuditEntry { event: SIGNING_KEY_IN_USE, subject: None, detail };
+    store.audit(entry, Origin::system()).await.map(drop)
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeFault> {

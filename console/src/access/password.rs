@@ -96,6 +96,11 @@ pub fn check_password(password: &str, email: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Whether a kept hash was made with other costs than today's.
+pub fn is_outdated(kept: &str) -> bool {
+    !kept.starts_with(&format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1$"))
+}
+
 fn argon2id() -> Argon2<'static> {
     let params =
         Params::new(MEMORY_KIB, PASSES, 1, None).expect("the constants above are within argon2's limits");
@@ -124,7 +129,8 @@ mod tests {
     async fn verifies_only_the_right_password_and_never_an_unknown_account() {
         let hasher = Hasher::new();
         let kept = hasher.hash("correct horse battery".into()).await.unwrap();
-        assert!(kept.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{kept}");
+        assert!(kept.starts_with("$argon2id$v=19$m=19456,t=2,p=1$") && !is_outdated(&kept), "{kept}");
+        assert!(is_outdated("$argon2id$v=19$m=4096,t=3,p=1$c2FsdA$aGFzaA"));
         assert!(hasher.verify("correct horse battery".into(), Some(kept.clone())).await.unwrap());
         assert!(!hasher.verify("wrong horse battery".into(), Some(kept)).await.unwrap());
         assert!(!hasher.verify("correct horse battery".into(), None).await.unwrap());

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use super::{DoneBody, done};
 use crate::access::limit::{Budget, Subject};
+use crate::access::password::is_outdated;
 use crate::app::{App, Backing};
 use crate::front::body::{Body, FromText, check_name};
 use crate::front::guard::{By, Caller, count};
@@ -37,7 +38,7 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
         )
         .takes::<RefreshBody>()
         .gives::<SessionBody>()
-        .refuses(&[Code::RefreshInvalid, Code::RefreshReused])
+        .refuses(&[Code::RefreshInvalid, Code::RefreshReused, Code::AccountSuspended, Code::AccountBanned])
         .to(refresh::<S>),
         user(Method::POST, "/api/v1/auth/logout", "Log this device out: its tokens end within a second.")
             .gives::<DoneBody>()
@@ -94,7 +95,7 @@ async fn login<S: Backing>(
     count(&app, Some(Budget::Auth), account_subject(&body.email))?;
     let record = app.store.login_record(body.email).await?;
     let kept = record.as_ref().map(|record| record.password_hash.clone());
-    let is_right = app.hasher.verify(body.password, kept).await?;
+    let is_right = app.hasher.verify(body.password.clone(), kept).await?;
     let Some(record) = record.as_ref().filter(|_| is_right) else {
         let reason = if record.is_some() { "wrong password" } else { "unknown account" };
         app.store.login_failed(record.map(|record| record.user), reason, origin).await?;
@@ -110,7 +111,11 @@ async fn login<S: Backing>(
     origin.actor = Some(record.user);
     let (secret, refresh) = NewToken::generate(app.clock.now_ms() + app.config.refresh_ttl_s * 1000);
     let device_name = body.device.trim().to_owned();
-    let new = NewSession { user: record.user, device, device_name, refresh, rehash: None };
+    let rehash = match is_outdated(&record.password_hash) {
+        true => Some(app.hasher.hash(body.password).await?),
+        false => None,
+    };
+    let new = NewSession { user: record.user, device, device_name, refresh, rehash };
     let grant = app.store.open_session(new, origin).await?;
     session(&app, grant, secret)
 }

@@ -111,6 +111,7 @@ fn route(out: &mut String, rule: &Rule, _document: &Value) {
     let access = match rule.access {
         Access::Public => "everybody",
         Access::User => "access token",
+        Access::Admin => "access token of an administrator",
     };
     let _ = write!(out, "<dt>Needs</dt><dd>{access}</dd>");
     if rule.budget == Some(Budget::Auth) {

@@ -1,5 +1,6 @@
 //! The public account API: every route with its rule, and the router built from them. A route exists only here.
 
+pub mod admission;
 pub mod auth;
 pub mod conversations;
 pub mod devices;
@@ -57,6 +58,7 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
     routes.extend(conversations::routes());
     routes.extend(members::routes());
     routes.extend(history::routes());
+    routes.extend(admission::routes());
     routes.extend(docs::routes());
     routes
 }

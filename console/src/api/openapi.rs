@@ -44,8 +44,11 @@ pub fn refusals(rule: &Rule) -> Vec<Code> {
     if rule.takes.is_some() {
         codes.extend([Code::Malformed, Code::NotJson, Code::TooLarge]);
     }
-    if rule.access == Access::User {
+    if rule.access != Access::Public {
         codes.extend([Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired]);
+    }
+    if rule.access == Access::Admin {
+        codes.push(Code::RoleMissing);
     }
     if rule.budget.is_some() {
         codes.push(Code::RateLimited);
@@ -68,7 +71,7 @@ fn operation(rule: &Rule) -> Value {
     if let Some(shape) = &rule.takes {
         operation["requestBody"] = json!({"required": true, "content": content(shape)});
     }
-    if rule.access == Access::User {
+    if rule.access != Access::Public {
         operation["security"] = json!([{"bearer": []}]);
     }
     operation["x-budget"] = match rule.budget {

@@ -81,8 +81,11 @@ async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> 
     count(app, rule.budget, Subject::Address(limit_subject(address)))?;
     let mut origin =
         Origin { actor: None, address: Some(address), user_agent: user_agent(request.headers()) };
-    if rule.access == Access::User {
+    if rule.access != Access::Public {
         let caller = authenticate(app, request.headers()).await?;
+        if rule.access == Access::Admin && caller.role != AccountRole::Admin {
+            return Err(Code::RoleMissing.into());
+        }
         count(app, rule.budget, Subject::User(caller.user))?;
         origin.actor = Some(caller.user);
         request.extensions_mut().insert(caller);

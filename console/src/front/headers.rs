@@ -24,6 +24,11 @@ pub fn protect(headers: &mut HeaderMap) {
     }
 }
 
+/// Keeps browsers on TLS once they came that way.
+pub fn insist_on_tls(headers: &mut HeaderMap) {
+    headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+}
+
 /// Tells the browser of an allowed origin that it may hand the answer to the page.
 pub fn share(headers: &mut HeaderMap, origin: Option<&HeaderValue>, allowed: &[String]) {
     headers.append(header::VARY, HeaderValue::from_static("origin"));

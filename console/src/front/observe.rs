@@ -8,7 +8,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::headers::{preflight, protect, share};
+use super::headers::{insist_on_tls, preflight, protect, share};
 use super::problem::{Code, Problem};
 use crate::app::{App, Backing};
 
@@ -28,6 +28,9 @@ pub async fn observe<S: Backing>(State(app): State<App<S>>, request: Request, ne
     };
     let headers = response.headers_mut();
     protect(headers);
+    if app.config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")) {
+        insist_on_tls(headers);
+    }
     share(headers, origin.as_ref(), &app.config.cors_origins);
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(HeaderName::from_static("x-request-id"), value);

@@ -82,6 +82,8 @@ problems! {
     NotFound = 404, "NOT_FOUND", "Check the id; nothing tells whether it exists for others.";
     /// The role does not allow it.
     NotAllowed = 403, "NOT_ALLOWED", "Ask an owner or admin of the conversation.";
+    /// The account has not the role the route is for.
+    RoleMissing = 403, "ROLE_MISSING", "Only administrators may do this.";
     /// A group keeps an owner.
     LastOwner = 409, "LAST_OWNER", "Make somebody else an owner first.";
     /// One of the two blocked the other.

@@ -26,6 +26,8 @@ pub enum Access {
     Public,
     /// Whoever brings a valid access token of an active account.
     User,
+    /// The same, and the account has the role ADMIN.
+    Admin,
 }
 
 /// A named collection of schemas.
@@ -84,6 +86,11 @@ pub fn user(method: Method, path: &'static str, summary: &'static str) -> Rule {
         status: 200,
         refuses: &[],
     }
+}
+
+/// A route for administrators.
+pub fn admin(method: Method, path: &'static str, summary: &'static str) -> Rule {
+    Rule { access: Access::Admin, ..user(method, path, summary) }
 }
 
 /// A route for everybody.

@@ -8,6 +8,7 @@ use schema_store::rows::account::Origin;
 use schema_store::token::NewToken;
 use schema_wire::record::UserStatus;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::letter::Letter;
 use super::sink::MailSink;
@@ -56,11 +57,11 @@ pub struct Postman<S> {
 }
 
 impl<S: Accounts> Postman<S> {
-    /// Starts working through a new queue; ends when the last `Post` is dropped.
-    pub fn start(self, sink: Option<Arc<dyn MailSink>>) -> Post {
-        let Some(sink) = sink else { return Post { errands: None } };
+    /// Starts working through a new queue; the task ends when the last `Post` is dropped and nothing waits any more.
+    pub fn start(self, sink: Option<Arc<dyn MailSink>>) -> (Post, JoinHandle<()>) {
+        let Some(sink) = sink else { return (Post { errands: None }, tokio::spawn(async {})) };
         let (errands, mut waiting) = mpsc::channel(ERRANDS_MAX);
-        tokio::spawn(async move {
+        let working = tokio::spawn(async move {
             while let Some(errand) = waiting.recv().await {
                 let Some(letter) = self.write(errand).await else { continue };
                 if let Err(fault) = sink.send(letter).await {
@@ -68,7 +69,7 @@ impl<S: Accounts> Postman<S> {
                 }
             }
         });
-        Post { errands: Some(errands) }
+        (Post { errands: Some(errands) }, working)
     }
 
     async fn write(&self, errand: Errand) -> Option<Letter> {

@@ -138,4 +138,61 @@ mod tests {
         assert!(matches!(sink.send(bad).await, Err(MailFault::Address)));
         fs::remove_dir_all(folder).unwrap();
     }
+
+    /// Speaks just enough SMTP to take one letter, and gives back what it heard.
+    fn server(listener: std::net::TcpListener, refuse: bool) -> String {
+        use std::io::{BufRead, BufReader, Write};
+        let (stream, _) = listener.accept().unwrap();
+        let mut answers = stream.try_clone().unwrap();
+        let mut heard = String::new();
+        answers.write_all(b"220 test\r\n").unwrap();
+        let mut in_letter = false;
+        for line in BufReader::new(stream).lines() {
+            let line = line.unwrap();
+            heard.push_str(&line);
+            heard.push('\n');
+            let answer: &[u8] = match line.as_str() {
+                "." => b"250 taken\r\n",
+                _ if in_letter => continue,
+                "DATA" => b"354 go on\r\n",
+                "QUIT" => break,
+                _ if refuse && line.starts_with("RCPT") => b"550 no such mailbox\r\n",
+                _ => b"250 fine\r\n",
+            };
+            in_letter = line == "DATA";
+            if answers.write_all(answer).is_err() {
+                break;
+            }
+        }
+        heard
+    }
+
+    async fn send_through(refuse: bool) -> (Result<(), MailFault>, String) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || server(listener, refuse));
+        let config = SmtpConfig {
+            host: "127.0.0.1".into(),
+            port: Some(port),
+            tls: SmtpTls::None,
+            credentials: None,
+            from: "messenger@localhost".into(),
+        };
+        let sink = SmtpSink::open(&config).unwrap();
+        let sent =
+            sink.send(Letter::password_reset("alice@home.example".into(), "http://api", "SECRET")).await;
+        drop(sink);
+        (sent, server.join().unwrap())
+    }
+
+    #[tokio::test]
+    async fn letters_go_through_a_server_and_refusals_name_no_address() {
+        let (sent, heard) = send_through(false).await;
+        sent.unwrap();
+        assert!(heard.contains("RCPT TO:<alice@home.example>") && heard.contains("SECRET"), "{heard}");
+        let (refused, _) = send_through(true).await;
+        let fault = refused.unwrap_err();
+        assert!(matches!(fault, MailFault::Server { permanent: true }));
+        assert!(!fault.to_string().contains("alice"));
+    }
 }

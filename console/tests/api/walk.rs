@@ -38,7 +38,8 @@ fn every_route_asks_for_what_its_rule_says() {
             .replace("{user}", &alice.user)
             .replace("{device}", "00000000-0000-7000-8000-000000000000")
             .replace("{conversation}", "00000000-0000-7000-8000-000000000000")
-            .replace("{name}", "theme");
+            .replace("{name}", "theme")
+            .replace("{invite}", "00000000-0000-7000-8000-000000000000");
         let call = |token: Option<&str>| {
             let body = matches!(rule.method.as_str(), "POST" | "PUT" | "PATCH").then(|| "{}".to_owned());
             let answer = api.send(rule.method.as_str(), &path, token, body, &[]);
@@ -61,6 +62,11 @@ fn every_route_asks_for_what_its_rule_says() {
                 rule.method,
                 rule.path
             );
+        }
+        if rule.access == Access::Admin {
+            let (status, text) = call(Some(&alice.access));
+            assert!(status == 403 && text.contains("ROLE_MISSING"), "{} {}: {text}", rule.method, rule.path);
+            continue;
         }
         // The user's own token opens every route; logging out comes with its own test.
         if rule.path != "/api/v1/auth/logout" {
