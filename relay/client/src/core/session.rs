@@ -211,7 +211,9 @@ impl Core {
             let request = self.numbers.next();
             self.out.push_back(frame(request, v1::Ping::default().into()));
         }
-        self.follows.values_mut().for_each(|f| drop(f.watch_gap(now)));
+        for follow in self.follows.values_mut() {
+            follow.watch_gap(now);
+        }
         self.pump(now);
         Ok(())
     }

@@ -226,11 +226,16 @@ fn a_rewind_truncates_and_publishes_own_lost_messages_again() {
     // A message of the new life overtakes the notice.
     scene.tell(delivery(2, 6));
     assert!(scene.seen().is_empty());
-    scene.sent();
-    scene.tell(v1::Rewound { conversation: C.to_bytes(), generation: 2, head: 5, ..Default::default() });
+    let (request, after) = scene.subscribed_after();
+    assert_eq!(after, 7);
+    scene.answer(
+        request,
+        v1::Rewound { conversation: C.to_bytes(), generation: 2, head: 5, ..Default::default() },
+    );
     let events = scene.events();
     assert!(matches!(events[0], Event::Rewound { head: Offset(5), .. }), "{events:?}");
     assert!(matches!(&events[1], Event::Delivery(d) if d.position.offset == Offset(6)), "{events:?}");
+    scene.answer(request, v1::Subscribed { generation: 2, ..subscribed(6) });
     let sent = scene.sent();
     let again = sent.iter().find_map(|(request, body)| match body {
         client_frame::Body::Publish(p) if p.publish_key[0] == 0xaa => Some(*request),
