@@ -3,7 +3,8 @@
 use schema_wire::{Disconnect, Refused, codec};
 
 fn document() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/wire.md")).expect("wire.md is beside the crate")
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/wire.md"))
+        .expect("wire.md is beside the crate")
 }
 
 #[test]
@@ -11,11 +12,16 @@ fn every_refusal_is_documented() {
     let document = document();
     for refusal in Refused::ALL {
         let retry = if refusal.retriable() { "yes" } else { "no" };
-        let row = document.lines().find(|l| l.starts_with(&format!("| {} | `{}` |", refusal.code(), refusal.name())));
+        let row = document
+            .lines()
+            .find(|l| l.starts_with(&format!("| {} | `{}` |", refusal.code(), refusal.name())));
         let row = row.unwrap_or_else(|| panic!("{} has no row", refusal.name()));
         assert!(row.ends_with(&format!("| {retry} | {} |", refusal.advice())), "{row}");
     }
-    let rows = document.lines().filter(|l| l.starts_with("| ") && l.contains(" | `") && !l.starts_with("| 4")).count();
+    let rows = document
+        .lines()
+        .filter(|l| l.starts_with("| ") && l.contains(" | `") && !l.starts_with("| 4"))
+        .count();
     assert!(rows >= Refused::ALL.iter().filter(|r| r.code() < 400 || r.code() >= 500).count());
 }
 
@@ -24,8 +30,9 @@ fn every_disconnect_is_documented() {
     let document = document();
     for disconnect in Disconnect::ALL {
         let reconnect = if disconnect.reconnect() { "yes" } else { "no" };
-        let row =
-            document.lines().find(|l| l.starts_with(&format!("| {} | `{}` |", disconnect.code(), disconnect.name())));
+        let row = document
+            .lines()
+            .find(|l| l.starts_with(&format!("| {} | `{}` |", disconnect.code(), disconnect.name())));
         let row = row.unwrap_or_else(|| panic!("{} has no row", disconnect.name()));
         assert!(row.ends_with(&format!("| {reconnect} | {} |", disconnect.advice())), "{row}");
     }
@@ -34,8 +41,11 @@ fn every_disconnect_is_documented() {
 #[test]
 fn examples_and_limits_are_those_of_the_code() {
     let document = document();
-    for name in ["client_subscribe", "client_publish", "server_publish_ack", "server_delivery", "server_refusal"] {
-        let golden = std::fs::read_to_string(format!("{}/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    for name in
+        ["client_subscribe", "client_publish", "server_publish_ack", "server_delivery", "server_refusal"]
+    {
+        let golden =
+            std::fs::read_to_string(format!("{}/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"))).unwrap();
         assert!(document.contains(golden.lines().next().unwrap()), "{name} is shown as it is");
     }
     let (thousands, rest) = (codec::FRAME_BYTES_MAX / 1000, codec::FRAME_BYTES_MAX % 1000);
