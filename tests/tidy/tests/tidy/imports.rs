@@ -46,11 +46,10 @@ const CONFINED: &[(&str, &str)] = &[
 
 /// Rooms of relay-proto from left to right; a room may use itself and what stands left of it.
 const ROOMS: &[&[&str]] = &[
-    &["limits", "hash"],
+    &["limits"],
     &["event", "effect", "planted"],
     &["state"],
-    &["context"],
-    &["message", "session", "node", "control"],
+    &["outward", "message", "session", "node", "control"],
     &["shard"],
 ];
 
