@@ -32,8 +32,8 @@ variables! {
     "DATA_DIR", "data", "Folder for the embedded database, keys and mail.";
     "DATABASE_URL", "", "`sqlite:FILE`; empty: DATA_DIR/messenger.db. PostgreSQL comes with a later version.";
     "PUBLIC_URL", "http://API_ADDRESS", "How people reach the API; letters link to it.";
-    "JWT_ISSUER", "secure-messenger", "`iss` of access tokens; the relay must expect the same.";
-    "JWT_AUDIENCE", "secure-messenger", "`aud` of access tokens; the relay must expect the same.";
+    "JWT_ISSUER", "https://api.secure-messenger.local", "`iss` of access tokens; the relay must expect the same.";
+    "JWT_AUDIENCE", "https://secure-messenger.local", "`aud` of access tokens; the relay must expect the same.";
     "JWT_EXPIRATION", "15m", "Life of an access token: 1m to 7d; s, m, h, d, or plain seconds.";
     "JWT_REFRESH_EXPIRATION", "7d", "Life of a refresh token: 1h to 90d.";
     "JWT_ALGORITHM", "RS256", "RS256, or HS256 to go back to the shared secret.";
@@ -214,8 +214,8 @@ fn signing(values: &Values, data: &Path) -> Result<SigningConfig, ConfigFault> {
         published: Some(
             values.text("JWT_JWKS_FILE").map_or_else(|| keys.join(PUBLISHED_KEYS), PathBuf::from),
         ),
-        issuer: values.text("JWT_ISSUER").unwrap_or("secure-messenger").to_owned(),
-        audience: values.text("JWT_AUDIENCE").unwrap_or("secure-messenger").to_owned(),
+        issuer: values.text("JWT_ISSUER").unwrap_or("https://api.secure-messenger.local").to_owned(),
+        audience: values.text("JWT_AUDIENCE").unwrap_or("https://secure-messenger.local").to_owned(),
         access_ttl_s: values.duration("JWT_EXPIRATION", 15 * 60, 60..=7 * DAY_S)?,
     })
 }

@@ -4,6 +4,7 @@
 use crate::metrics::{ProcessStats, Snapshot, hdr_lines, prometheus};
 use crate::transport::http::{self, Head, HeadBuffer, Status};
 
+pub mod listener;
 #[cfg(test)]
 mod tests;
 

@@ -9,8 +9,8 @@ use crate::v1::{ClientFrame, ServerFrame};
 /// Deepest nesting any frame of version 1 has, with room for unknown fields.
 const DEPTH_MAX: u32 = 16;
 
-/// Largest frame a client may send, in bytes.
-pub const FRAME_BYTES_MAX: usize = 80 * 1024;
+/// Largest frame a client may send, in bytes: a body of 64 KiB in base64 with room around it.
+pub const FRAME_BYTES_MAX: usize = 96 * 1024;
 
 /// A frame that is not one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -170,9 +170,6 @@ impl Walk<'_> {
             let known = subscription.next <= subscription.head;
             return if known { Need::Page(subscription.next) } else { Need::Nothing };
         };
-        if self.planted(Fault::FollowStartsLate) && subscription.next < due {
-            subscription.next = due;
-        }
         if subscription.next < due {
             if subscription.next < subscription.floor || subscription.next < self.feed.tail.start() {
                 return Need::Page(subscription.next);

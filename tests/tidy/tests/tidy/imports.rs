@@ -46,10 +46,11 @@ const CONFINED: &[(&str, &str)] = &[
 
 /// Rooms of relay-proto from left to right; a room may use itself and what stands left of it.
 const ROOMS: &[&[&str]] = &[
-    &["limits"],
+    &["limits", "hash"],
     &["event", "effect", "planted"],
     &["state"],
-    &["outward", "message", "session", "node", "control"],
+    &["context"],
+    &["message", "session", "node", "control"],
     &["shard"],
 ];
 

@@ -15,9 +15,11 @@ mod event;
 mod framing;
 mod identity;
 mod lanes;
+mod server;
 
 pub use config::{ALPN, QuicConfig, QuicKeys, QuicLimits, server_tls};
 pub use endpoint::QuicEndpoint;
 pub use error::{CODE_NORMAL, CloseCause, QuicConfigError, Violation, WriteError};
 pub use event::{ConnectionInfo, QuicCounters, QuicEvent, QuicHandle, Transmit, Via, Wrote};
 pub use identity::{CONNECTION_ID_BYTES, Issuer, SHARD_OFFSET};
+pub use server::QuicServer;

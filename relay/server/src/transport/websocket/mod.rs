@@ -1,6 +1,8 @@
-//! WebSocket as bytes: the HTTP upgrade and the RFC 6455 codec. Nothing here knows what a message means,
-//! and nothing here touches a socket.
+//! WebSocket as bytes: TLS, the HTTP upgrade and the RFC 6455 codec. Nothing here knows what a message means,
+//! and only `server` touches the ring.
 
 pub mod codec;
+pub mod connection;
 pub mod flood;
+pub mod server;
 pub mod upgrade;

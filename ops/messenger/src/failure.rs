@@ -1,0 +1,88 @@
+//! How a command ends when it cannot do its work: one clear line, and an exit code a script can act on.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use relay_server::node::StartError;
+use relay_server::ring::socket::SocketError;
+use schema_store::OpenError;
+
+/// Exit codes, documented in CONFIGURATION.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// Anything else.
+    Other = 1,
+    /// A flag, variable or file of settings is wrong.
+    Settings = 2,
+    /// A port is in use or not ours to take.
+    Port = 3,
+    /// The data folder cannot be used, or another process uses it.
+    Folder = 4,
+    /// The database is damaged.
+    Damaged = 5,
+    /// The database was written by a newer version.
+    Newer = 6,
+    /// The host lacks something: io_uring, locked memory.
+    Host = 7,
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: Code,
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with its code.
+    pub fn new(code: Code, message: impl Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+
+    /// One without a code of its own.
+    pub fn other(error: impl Display) -> Self {
+        Self::new(Code::Other, format!("{error:#}"))
+    }
+
+    /// The store could not be opened.
+    pub fn store(error: OpenError) -> Self {
+        let code = match &error {
+            OpenError::Damaged { .. } | OpenError::Altered { .. } => Code::Damaged,
+            OpenError::Newer { .. } => Code::Newer,
+            OpenError::NotWritable { .. } | OpenError::Locked { .. } => Code::Folder,
+            OpenError::Migration { .. } | OpenError::Thread(_) => Code::Other,
+        };
+        Self::new(code, error)
+    }
+
+    /// The relay could not start.
+    pub fn start(error: StartError) -> Self {
+        let code = match &error {
+            StartError::Ring(_) => Code::Host,
+            StartError::Socket(SocketError::Other { .. }) => Code::Other,
+            StartError::Socket(_) => Code::Port,
+            StartError::Keys(_) | StartError::Certificate(_) => Code::Settings,
+            StartError::File { .. } | StartError::LocalCa(_) => Code::Folder,
+            StartError::Io { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Code::Port,
+            _ => Code::Other,
+        };
+        Self::new(code, error)
+    }
+
+    /// The account API could not start.
+    pub fn api(error: console::ServeFault) -> Self {
+        let code = match &error {
+            console::ServeFault::Bind { .. } => Code::Port,
+            console::ServeFault::Key(_) | console::ServeFault::Mail(_) => Code::Settings,
+            console::ServeFault::Store(_) => Code::Other,
+        };
+        Self::new(code, error)
+    }
+
+    /// Prints the line and gives the code.
+    pub fn report(&self) -> ExitCode {
+        eprintln!("messenger: {}", self.message);
+        ExitCode::from(self.code as u8)
+    }
+}

@@ -1,0 +1,33 @@
+//! The data folder: made when missing, closed to others, used by one process at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::failure::{Code, Failure};
+
+/// A folder this process owns while it runs.
+pub struct DataFolder {
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Makes the folder (0700) and takes its lock.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let fail = |why: String| Failure::new(Code::Folder, format!("data folder {}: {why}", path.display()));
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| fail(format!("cannot be made: {error}; choose another with --data")))?;
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path.join("lock"));
+        let lock = lock.map_err(|error| {
+            fail(format!("cannot be written: {error}; fix its permissions or choose another with --data"))
+        })?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                Err(fail("another messenger runs on it; stop that one or choose another with --data".into()))
+            }
+            Err(TryLockError::Error(error)) => Err(fail(format!("cannot be locked: {error}"))),
+        }
+    }
+}

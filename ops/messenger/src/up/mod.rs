@@ -1,0 +1,136 @@
+//! `messenger up`: relay and account API in one process on SQLite in a data folder. Decides the order in which
+//! things start and stop; each part keeps its own rules.
+
+mod demo;
+mod folder;
+mod ready;
+mod settings;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use relay_server::node::Node;
+use relay_server::prepare::prepare;
+use schema_store::SqliteStore;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::failure::Failure;
+use folder::DataFolder;
+use ready::Ready;
+use settings::Settings;
+
+/// How often expired messages and ended suspensions are swept.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// What the command line may say; everything else comes from the environment.
+#[derive(Args, Debug, Clone)]
+pub struct UpOptions {
+    /// Folder for database, keys and certificates.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<std::path::PathBuf>,
+    /// Port of TLS WebSocket (TCP) and QUIC (UDP); 0 takes a free one.
+    #[arg(long, value_name = "N")]
+    pub relay_port: Option<u16>,
+    /// Port of the account API; 0 takes a free one.
+    #[arg(long, value_name = "N")]
+    pub api_port: Option<u16>,
+    /// Port of the console, once it is there.
+    #[arg(long, value_name = "N")]
+    pub console_port: Option<u16>,
+    /// Shards; one per core when not given.
+    #[arg(long, value_name = "N")]
+    pub shards: Option<u16>,
+    /// Make alice, bob and their conversation, and print how to chat.
+    #[arg(long)]
+    pub demo: bool,
+    /// Print one JSON line when ready.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs until SIGTERM or SIGINT, then drains.
+pub fn run(options: &UpOptions) -> Result<ExitCode, Failure> {
+    let settings = Settings::read(options)?;
+    let folder = DataFolder::open(&settings.data)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")
+        .map_err(Failure::other)?;
+    let store = SqliteStore::open(&settings.database()).map_err(Failure::store)?;
+    let ended = runtime.block_on(serve(options, settings, store));
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    drop(folder);
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+async fn serve(options: &UpOptions, settings: Settings, store: SqliteStore) -> Result<(), Failure> {
+    let mut stop = Stop::listen().map_err(Failure::other)?;
+    let (api_stop, api_stopped) = tokio::sync::watch::channel(false);
+    let api = start_api(&settings, store.clone(), api_stopped).await?;
+    let people = if options.demo { Some(demo::people(&store, &settings.data).await?) } else { None };
+    let drain_deadline = settings.relay.drain_deadline;
+    let (config, ca) = prepare(settings.relay.clone()).map_err(Failure::start)?;
+    let node_store = store.clone();
+    let node = tokio::task::spawn_blocking(move || Node::start(config, node_store))
+        .await
+        .map_err(Failure::other)?
+        .map_err(Failure::start)?;
+    let sweeper = tokio::spawn(sweep(store));
+    let ready = Ready::new(&settings, &node, api.address, ca, people);
+    ready.print(options.json);
+    stop.wanted().await;
+    tracing::info!("stopping: sessions are told to come back");
+    tokio::select! {
+        drained = tokio::task::spawn_blocking(move || node.drain(drain_deadline)) => drained.map_err(Failure::other)?,
+        () = stop.wanted() => tracing::warn!("stopping at once"),
+    }
+    sweeper.abort();
+    // The API may have ended by itself already.
+    let _ = api_stop.send(true);
+    api.finished.await.map_err(Failure::other)
+}
+
+async fn start_api(
+    settings: &Settings,
+    store: SqliteStore,
+    mut stopped: tokio::sync::watch::Receiver<bool>,
+) -> Result<console::Served, Failure> {
+    let shutdown = async move {
+        // An error says that the sender is gone, which also means to stop.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    console::serve(settings.api.clone(), store, shutdown).await.map_err(Failure::api)
+}
+
+async fn sweep(store: SqliteStore) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        if let Err(error) = store.sweep(now.as_millis() as u64).await {
+            tracing::warn!(%error, "expired messages could not be swept; trying again");
+        }
+    }
+}
+
+/// The signals that end the process: the first drains, the second is quick.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wanted(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

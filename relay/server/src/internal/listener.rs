@@ -1,0 +1,215 @@
+//! The internal listener's thread: answers health, readiness and figures, and watches what may change on disk
+//! (keys, certificates) and behind it (the store). Slow or broken watchers never touch a shard.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use schema_store::Store;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+
+use super::{Exchange, Inbound, NodeState, Request, respond};
+use crate::access::KeyFiles;
+use crate::mesh::cores::{Inbox, Mail};
+use crate::metrics::{ProcessStats, Snapshot};
+use crate::node::{Gate, StartError};
+use crate::transport::tls::Certificates;
+
+/// Connections at once; scrapers need one or two.
+const CONNECTIONS_MAX: usize = 64;
+/// A connection that says nothing for this long is closed.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long a shard may take to hand its figures over before it counts as stuck.
+const SNAPSHOT: Duration = Duration::from_secs(2);
+/// How often files and store are looked at.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// What the watchers know, for readiness, and what they swap.
+pub struct Watched {
+    gate: Arc<Gate>,
+    certificates: Arc<Certificates>,
+    draining: AtomicBool,
+    store_away: AtomicBool,
+    metrics_enabled: bool,
+}
+
+impl Watched {
+    /// Nothing is wrong yet.
+    pub fn new(gate: Arc<Gate>, certificates: Arc<Certificates>, metrics_enabled: bool) -> Self {
+        let (draining, store_away) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { gate, certificates, draining, store_away, metrics_enabled }
+    }
+
+    /// From now on the node is not ready.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn obstacles(&self) -> Vec<String> {
+        let draining = self.draining.load(Ordering::Relaxed).then(|| "draining".to_owned());
+        let store = self.store_away.load(Ordering::Relaxed).then(|| "the store does not answer".to_owned());
+        draining.into_iter().chain(store).collect()
+    }
+}
+
+/// The thread, from outside.
+pub struct Running {
+    pub address: SocketAddr,
+    stop: Arc<Notify>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends the thread.
+    pub fn stop(self) {
+        self.stop.notify_one();
+        if self.thread.join().is_err() {
+            tracing::error!("the internal listener panicked");
+        }
+    }
+}
+
+/// Binds and starts.
+pub fn start<S: Store>(
+    at: SocketAddr,
+    inboxes: Vec<Inbox>,
+    watched: Arc<Watched>,
+    keys: KeyFiles,
+    store: S,
+) -> Result<Running, StartError> {
+    let io = |doing| move |source| StartError::Io { doing, source };
+    let listener = std::net::TcpListener::bind(at).map_err(io("bind the internal listener"))?;
+    listener.set_nonblocking(true).map_err(io("prepare the internal listener"))?;
+    let address = listener.local_addr().map_err(io("read the internal address"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(io("start the internal listener's runtime"))?;
+    let stop = Arc::new(Notify::new());
+    let stopped = stop.clone();
+    let thread = std::thread::Builder::new()
+        .name("internal".into())
+        .spawn(move || {
+            runtime.block_on(async move {
+                tokio::select! {
+                    () = stopped.notified() => {}
+                    () = accept(listener, inboxes, watched.clone()) => {}
+                    () = watch(watched.clone(), keys, store) => {}
+                }
+            });
+        })
+        .map_err(io("start the internal listener"))?;
+    Ok(Running { address, stop, thread })
+}
+
+async fn accept(listener: std::net::TcpListener, inboxes: Vec<Inbox>, watched: Arc<Watched>) {
+    let listener = TcpListener::from_std(listener).expect("a bound, non-blocking socket inside a runtime");
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let place = places.clone().acquire_owned().await.expect("never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (inboxes, watched) = (inboxes.clone(), watched.clone());
+                tokio::spawn(async move {
+                    // A scraper that went away is no event.
+                    let _ = serve(stream, &inboxes, &watched).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the internal listener cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(mut stream: TcpStream, inboxes: &[Inbox], watched: &Watched) -> std::io::Result<()> {
+    let mut exchange = Exchange::new(watched.metrics_enabled);
+    let mut buffer = [0u8; 4096];
+    let mut read = 0;
+    loop {
+        match exchange.push(&buffer[..read]) {
+            Inbound::NeedMore => {
+                let received = tokio::time::timeout(IDLE, stream.read(&mut buffer)).await;
+                read = received.map_err(|_| std::io::ErrorKind::TimedOut)??;
+                if read == 0 {
+                    return Ok(());
+                }
+                continue;
+            }
+            Inbound::Request(request) => {
+                let keeps_open = request.keeps_open;
+                stream.write_all(&answer(request, inboxes, watched).await).await?;
+                if !keeps_open {
+                    return stream.shutdown().await;
+                }
+            }
+            Inbound::Refused { response, keeps_open } => {
+                stream.write_all(&response).await?;
+                if !keeps_open {
+                    return stream.shutdown().await;
+                }
+            }
+        }
+        read = 0;
+    }
+}
+
+async fn answer(request: Request, inboxes: &[Inbox], watched: &Watched) -> Vec<u8> {
+    let snapshots = snapshots(inboxes).await;
+    let stuck = inboxes.len() - snapshots.len();
+    let faults = (stuck > 0).then(|| format!("{stuck} shards do not answer"));
+    let state = NodeState {
+        version: env!("CARGO_PKG_VERSION"),
+        faults: faults.into_iter().collect(),
+        obstacles: watched.obstacles(),
+        snapshots,
+        process: ProcessStats::read(),
+    };
+    respond(request, &state)
+}
+
+async fn snapshots(inboxes: &[Inbox]) -> Vec<Snapshot> {
+    let mut asked = Vec::with_capacity(inboxes.len());
+    for inbox in inboxes {
+        let (answer, answered) = oneshot::channel();
+        if inbox.put(Mail::Snapshot { answer }).is_ok() {
+            asked.push(answered);
+        }
+    }
+    let mut snapshots = Vec::with_capacity(asked.len());
+    for answered in asked {
+        if let Ok(Ok(snapshot)) = tokio::time::timeout(SNAPSHOT, answered).await {
+            snapshots.push(snapshot);
+        }
+    }
+    snapshots
+}
+
+async fn watch<S: Store>(watched: Arc<Watched>, mut keys: KeyFiles, store: S) {
+    loop {
+        tokio::time::sleep(WATCH).await;
+        match keys.poll() {
+            Ok(Some(verifier)) => {
+                watched.gate.swap(verifier);
+                tracing::info!("verification keys changed");
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the keys in use stay: the new ones cannot be used"),
+        }
+        match watched.certificates.poll_changed() {
+            Ok(true) => tracing::info!("certificate changed"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the certificate in use stays: the new one cannot be used"),
+        }
+        let away = store.check().await.is_err();
+        if watched.store_away.swap(away, Ordering::Relaxed) != away {
+            tracing::warn!(away, "the store's answer changed");
+        }
+    }
+}

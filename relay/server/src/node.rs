@@ -1,0 +1,268 @@
+//! One relay process: opens sockets, starts a shard per core, the store thread and the internal listener,
+//! and takes them down again. Everything a shard shares with others is made here and is immutable or a queue.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use relay_proto::Limits;
+use relay_proto::event::{Claims, Control};
+use schema_store::Store;
+use schema_wire::{NodeId, Refused, ShardId};
+
+use crate::access::{AccessError, KeyError, KeyFiles, Verifier};
+use crate::clock::Clock;
+use crate::config::RelayConfig;
+use crate::internal::listener::{self, Watched};
+use crate::launch::{Launch, ShardThread};
+use crate::mesh::cores::{Inbox, Mail};
+use crate::ring::{RingError, check_host, socket};
+use crate::store::StoreThread;
+use crate::transport::quic::QuicKeys;
+use crate::transport::steer;
+use crate::transport::tls::{
+    CertificateError, CertificatePaths, Certificates, quic_config, websocket_config,
+};
+
+/// Everything a node is told at start.
+pub struct NodeConfig {
+    pub node: NodeId,
+    pub relay: RelayConfig,
+    pub limits: Limits,
+    pub certificate: CertificatePaths,
+    pub quic_keys: QuicKeys,
+}
+
+/// Why a node can't start; each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    #[error(transparent)]
+    Socket(#[from] socket::SocketError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("QUIC cannot be set up: {0}")]
+    Quic(#[from] crate::transport::quic::QuicConfigError),
+    #[error("{doing}: {source}")]
+    Io { doing: &'static str, source: std::io::Error },
+    #[error("cannot use {}: {source}; make its folder writable for this user", .path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    LocalCa(#[from] crate::transport::tls::LocalCaError),
+    #[error("a shard could not be started: {0}")]
+    Executor(String),
+}
+
+/// Who may attach: the token verifier in use, swapped when key files change.
+pub struct Gate {
+    verifier: ArcSwap<Verifier>,
+}
+
+impl Gate {
+    /// A gate that opens to tokens of `verifier`.
+    pub fn new(verifier: Arc<Verifier>) -> Self {
+        Self { verifier: ArcSwap::new(verifier) }
+    }
+
+    /// Uses other keys from now on.
+    pub fn swap(&self, verifier: Arc<Verifier>) {
+        self.verifier.store(verifier);
+    }
+
+    /// Verifies a token. The error that is counted, and the refusal that is told.
+    pub fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, (AccessError, Refused)> {
+        match self.verifier.load().verify(token, now_unix_s) {
+            Ok(claims) => Ok(claims.into()),
+            Err(error) => Err((error, error.into())),
+        }
+    }
+}
+
+/// A running node.
+pub struct Node {
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// Where health and figures are.
+    pub internal: SocketAddr,
+    inboxes: Vec<Inbox>,
+    shards: Vec<ShardThread>,
+    drained: mpsc::Receiver<ShardId>,
+    store: Option<StoreThread>,
+    store_thread: Option<std::thread::JoinHandle<()>>,
+    listener: Option<listener::Running>,
+    watched: Arc<Watched>,
+}
+
+impl Node {
+    /// Starts everything; returns once clients can connect.
+    pub fn start<S: Store>(config: NodeConfig, store: S) -> Result<Self, StartError> {
+        check_host()?;
+        let cores = launch_cores(config.relay.shards);
+        let (address, sockets) = open(&config.relay, cores.len())?;
+        let certificates = Certificates::load(config.certificate.clone())?;
+        let (keys, verifier) = KeyFiles::open(config.relay.access.clone())?;
+        let gate = Arc::new(Gate::new(verifier));
+        let launch = Arc::new(Launch {
+            clock: Clock::start(),
+            tls: websocket_config(certificates.clone())?,
+            quic_tls: quic_config(certificates.clone())?,
+            gate: gate.clone(),
+            shards: cores.len() as u16,
+            config,
+        });
+        let (drained_sender, drained) = mpsc::channel();
+        let mut shards = Vec::new();
+        for (at, (core, sockets)) in cores.into_iter().zip(sockets).enumerate() {
+            let id = ShardId(at as u16);
+            shards.push(ShardThread::spawn(id, core, sockets, launch.clone(), drained_sender.clone())?);
+        }
+        let inboxes = shards.iter_mut().map(ShardThread::ready).collect::<Result<Vec<_>, _>>()?;
+        let (store_handle, store_thread) = StoreThread::start(store.clone(), inboxes.clone())
+            .map_err(|source| StartError::Io { doing: "start the store thread", source })?;
+        for shard in &shards {
+            shard.go(inboxes.clone(), store_handle.clone());
+        }
+        let watched = Arc::new(Watched::new(gate, certificates, launch.config.relay.metrics_enabled));
+        let listener = listener::start(
+            launch.config.relay.internal_listen,
+            inboxes.clone(),
+            watched.clone(),
+            keys,
+            store,
+        )?;
+        Ok(Self {
+            address,
+            internal: listener.address,
+            inboxes,
+            shards,
+            drained,
+            store: Some(store_handle),
+            store_thread: Some(store_thread),
+            listener: Some(listener),
+            watched,
+        })
+    }
+
+    /// Something changed in the store: look now instead of at the next poll.
+    pub fn nudge(&self) {
+        if let Some(store) = &self.store {
+            store.nudge();
+        }
+    }
+
+    /// A handle that may nudge from another thread.
+    pub fn nudger(&self) -> impl Fn() + Send + Sync + Clone + 'static {
+        let store = self.store.clone();
+        move || {
+            if let Some(store) = &store {
+                store.nudge();
+            }
+        }
+    }
+
+    /// Tells clients to go, finishes what is under way, and closes. Ends within about `deadline`.
+    pub fn drain(mut self, deadline: Duration) {
+        self.watched.drain();
+        let control = Control::Drain {
+            reconnect_after_ms: 1_000,
+            alternate: String::new(),
+            deadline_ms: deadline.as_millis() as u32,
+        };
+        self.post(|| Mail::Control { control: control.clone() });
+        let until = std::time::Instant::now() + deadline + Duration::from_millis(500);
+        for _ in 0..self.shards.len() {
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            if self.drained.recv_timeout(left).is_err() {
+                tracing::warn!("a shard did not finish draining in time");
+                break;
+            }
+        }
+        self.stop();
+    }
+
+    /// Ends all threads. Connections that are still open are closed by the kernel.
+    pub fn stop(&mut self) {
+        self.post(|| Mail::Stop);
+        for shard in self.shards.drain(..) {
+            shard.join();
+        }
+        if let Some(listener) = self.listener.take() {
+            listener.stop();
+        }
+        self.store = None;
+        if let Some(thread) = self.store_thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store thread panicked");
+        }
+    }
+
+    fn post(&self, mail: impl Fn() -> Mail) {
+        for inbox in &self.inboxes {
+            let mut waiting = Some(mail());
+            while let Some(mail) = waiting.take() {
+                if let Err(back) = inbox.put(mail) {
+                    waiting = Some(back);
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+    }
+}
+
+/// Sockets of one shard: TCP and UDP on each public address.
+#[derive(Default)]
+pub struct ShardSockets {
+    pub tcp: Vec<OwnedFd>,
+    pub udp: Vec<(SocketAddr, OwnedFd)>,
+}
+
+/// Opens every public address for every shard; all addresses get the port of the first.
+fn open(relay: &RelayConfig, shards: usize) -> Result<(SocketAddr, Vec<ShardSockets>), StartError> {
+    let mut all: Vec<ShardSockets> = (0..shards).map(|_| ShardSockets::default()).collect();
+    let mut first: Option<SocketAddr> = None;
+    for wanted in &relay.listen {
+        let at = SocketAddr::new(wanted.ip(), first.map_or(wanted.port(), |known| known.port()));
+        let tcp = match socket::open_tcp(at, shards) {
+            // A machine without IPv6 still serves IPv4, unless the operator asked for IPv6.
+            Err(error)
+                if relay.listen_is_default
+                    && at.is_ipv6()
+                    && !matches!(error, socket::SocketError::InUse { .. }) =>
+            {
+                tracing::warn!(%error, "IPv6 is left out");
+                continue;
+            }
+            opened => opened?,
+        };
+        let local = socket::local_address(tcp.first().expect("at least one shard"))
+            .map_err(|source| StartError::Io { doing: "read the bound address", source })?;
+        let udp = socket::open_udp(local, shards)?;
+        steer::attach(&udp).map_err(|source| StartError::Io { doing: "steer QUIC packets", source })?;
+        for (shard, (tcp, udp)) in all.iter_mut().zip(tcp.into_iter().zip(udp)) {
+            shard.tcp.push(tcp);
+            shard.udp.push((local, udp));
+        }
+        first.get_or_insert(local);
+        // An IPv6 socket on every address takes IPv4 too.
+        if relay.listen_is_default {
+            break;
+        }
+    }
+    Ok((first.expect("a configuration has a public address"), all))
+}
+
+/// The cores this process may use, one per shard, again from the first when there are more shards.
+fn launch_cores(shards: usize) -> Vec<usize> {
+    let allowed = crate::launch::allowed_cores();
+    let wanted = if shards == 0 { allowed.len() } else { shards };
+    (0..wanted.clamp(1, 255)).map(|at| allowed[at % allowed.len()]).collect()
+}

@@ -1,0 +1,6 @@
+//! The store side of a node: its own thread on tokio-uring, group commit, and the change-log poller.
+
+mod batch;
+pub mod thread;
+
+pub use thread::{StoreJob, StoreThread};

@@ -1,0 +1,188 @@
+//! The store thread: takes requests from all shards, commits appends in groups, answers into the shards' inboxes,
+//! and polls the change log so that nothing depends on a notice that may be lost.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay_proto::event::Ticket;
+use schema_store::{ChangePosition, Store};
+use schema_wire::ShardId;
+use schema_wire::record::{Appended, StoreFault, StoreReply, StoreRequest};
+use tokio::sync::{Notify, Semaphore, mpsc};
+
+use super::batch::{ReturnAddress, Waiting};
+use crate::mesh::cores::{Inbox, Mail};
+
+/// Requests that may wait for the store thread to look at them.
+const JOBS_MAX: usize = 32_768;
+/// Reads under way at once.
+const READS_MAX: usize = 256;
+/// How often the change log is polled when nobody nudges. Live sessions must be cut within a second.
+const POLL: Duration = Duration::from_millis(200);
+/// Changes in one poll.
+const CHANGES_MAX: u32 = 512;
+
+/// A request and where its answer goes.
+#[derive(Debug)]
+pub struct StoreJob {
+    pub shard: ShardId,
+    pub ticket: Ticket,
+    pub request: StoreRequest,
+}
+
+/// The way to the store thread.
+#[derive(Clone)]
+pub struct StoreThread {
+    jobs: mpsc::Sender<StoreJob>,
+    nudge: Arc<Notify>,
+}
+
+impl StoreThread {
+    /// Starts the thread. It ends when the last handle is dropped.
+    pub fn start<S: Store>(
+        store: S,
+        inboxes: Vec<Inbox>,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let (jobs, receiver) = mpsc::channel(JOBS_MAX);
+        let nudge = Arc::new(Notify::new());
+        let poll = nudge.clone();
+        let thread = std::thread::Builder::new().name("store".into()).spawn(move || {
+            tokio_uring::start(async move {
+                let poller = tokio_uring::spawn(poll_changes(store.clone(), inboxes.clone(), poll));
+                serve(store, receiver, inboxes).await;
+                poller.abort();
+            });
+        })?;
+        Ok((Self { jobs, nudge }, thread))
+    }
+
+    /// Hands a request over; when the queue is full, gives back what the shard is to be told.
+    pub fn submit(&self, job: StoreJob) -> Result<(), (Ticket, StoreReply)> {
+        self.jobs.try_send(job).map_err(|e| {
+            let job = e.into_inner();
+            (job.ticket, StoreReply::Fault(StoreFault::Unavailable))
+        })
+    }
+
+    /// Something changed: poll the change log now.
+    pub fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+}
+
+type Commit = Pin<Box<dyn Future<Output = (Vec<ReturnAddress>, Result<Vec<Appended>, StoreFault>)>>>;
+
+async fn serve<S: Store>(store: S, mut jobs: mpsc::Receiver<StoreJob>, inboxes: Vec<Inbox>) {
+    let inboxes = Rc::new(inboxes);
+    let reads = Arc::new(Semaphore::new(READS_MAX));
+    let mut waiting = Waiting::default();
+    let mut commit: Option<Commit> = None;
+    let mut arrived = Vec::with_capacity(1024);
+    let mut open = true;
+    while open || commit.is_some() {
+        tokio::select! {
+            biased;
+            (to, outcome) = async { commit.as_mut().expect("guarded").await }, if commit.is_some() => {
+                commit = None;
+                answer_batch(&inboxes, to, outcome).await;
+            }
+            n = jobs.recv_many(&mut arrived, 1024), if open => {
+                open = n > 0;
+                for job in arrived.drain(..) {
+                    take(&store, job, &mut waiting, &reads, &inboxes).await;
+                }
+            }
+        }
+        if commit.is_none() && !waiting.is_empty() {
+            let (to, appends) = waiting.take();
+            let store = store.clone();
+            commit = Some(Box::pin(async move { (to, store.append(appends).await) }));
+        }
+    }
+}
+
+async fn take<S: Store>(
+    store: &S,
+    job: StoreJob,
+    waiting: &mut Waiting,
+    reads: &Arc<Semaphore>,
+    inboxes: &Rc<Vec<Inbox>>,
+) {
+    let to = ReturnAddress { shard: job.shard, ticket: job.ticket };
+    match job.request {
+        StoreRequest::Append(append) => {
+            if !waiting.push(to, append) {
+                answer(inboxes, to, StoreReply::Fault(StoreFault::Unavailable)).await;
+            }
+        }
+        request => {
+            let permit = reads.clone().acquire_owned().await;
+            let (store, inboxes) = (store.clone(), inboxes.clone());
+            tokio_uring::spawn(async move {
+                let reply = store.ask(request).await;
+                drop(permit);
+                answer(&inboxes, to, reply).await;
+            });
+        }
+    }
+}
+
+async fn answer_batch(
+    inboxes: &Rc<Vec<Inbox>>,
+    to: Vec<ReturnAddress>,
+    outcome: Result<Vec<Appended>, StoreFault>,
+) {
+    match outcome {
+        Ok(outcomes) => {
+            assert_eq!(outcomes.len(), to.len(), "one outcome per append");
+            for (to, outcome) in to.into_iter().zip(outcomes) {
+                answer(inboxes, to, StoreReply::Append(outcome)).await;
+            }
+        }
+        Err(fault) => {
+            for to in to {
+                answer(inboxes, to, StoreReply::Fault(fault)).await;
+            }
+        }
+    }
+}
+
+async fn answer(inboxes: &Rc<Vec<Inbox>>, to: ReturnAddress, reply: StoreReply) {
+    post(&inboxes[usize::from(to.shard.0)], Mail::Stored { ticket: to.ticket, reply }).await;
+}
+
+/// A full inbox holds the store thread up, which holds the shards' requests up: nothing is dropped.
+async fn post(inbox: &Inbox, mut mail: Mail) {
+    while let Err(back) = inbox.put(mail) {
+        mail = back;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn poll_changes<S: Store>(store: S, inboxes: Vec<Inbox>, nudge: Arc<Notify>) {
+    let mut position = ChangePosition::default();
+    loop {
+        let full = match store.changes(position.clone(), CHANGES_MAX).await {
+            Ok((changes, next)) => {
+                position = next;
+                let full = changes.len() >= CHANGES_MAX as usize;
+                for change in changes {
+                    for inbox in &inboxes {
+                        post(inbox, Mail::Changed { change: change.clone() }).await;
+                    }
+                }
+                full
+            }
+            Err(fault) => {
+                tracing::warn!(?fault, "change log unreadable; live sessions keep their last known state");
+                false
+            }
+        };
+        if !full {
+            let _ = tokio::time::timeout(POLL, nudge.notified()).await;
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! All QUIC connections of one shard on its UDP socket: carries datagrams between the ring and the endpoint,
+//! and frames between the endpoint and the sessions' outboxes. Decides nothing about messages.
+
+use std::time::Instant;
+
+use hashbrown::HashMap;
+use schema_wire::{Disconnect, Frame, SessionId};
+
+use super::{QuicEndpoint, QuicEvent, QuicHandle, WriteError};
+use crate::ring::{Datagram, OutgoingDatagrams, Ring, SendRefusal, Slab, UdpKey};
+
+/// The QUIC side of one shard.
+pub struct QuicServer {
+    endpoint: QuicEndpoint,
+    /// The sockets, and whether each is an IPv4 one.
+    sockets: Vec<(bool, UdpKey)>,
+    sessions: HashMap<QuicHandle, Peer>,
+    /// Connections with frames waiting.
+    dirty: Vec<QuicHandle>,
+    /// Packets that found no free send.
+    unsent: Option<OutgoingDatagrams>,
+    /// Whether packets may wait inside the endpoint.
+    active: bool,
+}
+
+struct Peer {
+    session: SessionId,
+    /// A frame the endpoint had no room for; it goes first.
+    stalled: Option<Frame>,
+}
+
+impl QuicServer {
+    /// The endpoint on the UDP sockets that the ring knows; each with whether it is an IPv4 one.
+    pub fn new(endpoint: QuicEndpoint, sockets: Vec<(bool, UdpKey)>) -> Self {
+        Self { endpoint, sockets, sessions: HashMap::new(), dirty: Vec::new(), unsent: None, active: false }
+    }
+
+    /// Connections, handshakes included.
+    pub fn live(&self) -> usize {
+        self.endpoint.connections()
+    }
+
+    /// Takes what one receive brought.
+    pub fn receive(&mut self, now: Instant, datagram: &Datagram<'_>, events: &mut Vec<QuicEvent>) {
+        let (from, to_ip, ecn) = (datagram.from, datagram.to_ip, datagram.ecn);
+        self.endpoint.handle_datagram(now, from, to_ip, ecn, datagram.segment, datagram.bytes, events);
+        self.active = true;
+    }
+
+    /// Takes the passing of time.
+    pub fn on_time(&mut self, now: Instant, events: &mut Vec<QuicEvent>) {
+        if self.next_timeout().is_some_and(|at| at <= now) {
+            self.endpoint.handle_timeout(now, events);
+            self.active = true;
+        }
+    }
+
+    /// When `on_time` has something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.endpoint.next_timeout()
+    }
+
+    /// Binds a connection to its session.
+    pub fn bind(&mut self, handle: QuicHandle, session: SessionId) {
+        self.sessions.insert(handle, Peer { session, stalled: None });
+    }
+
+    /// The session of a connection.
+    pub fn session(&self, handle: QuicHandle) -> Option<SessionId> {
+        self.sessions.get(&handle).map(|peer| peer.session)
+    }
+
+    /// The connection is over.
+    pub fn unbind(&mut self, handle: QuicHandle) -> Option<SessionId> {
+        self.sessions.remove(&handle).map(|peer| peer.session)
+    }
+
+    /// Something waits for this connection.
+    pub fn mark(&mut self, handle: QuicHandle) {
+        self.dirty.push(handle);
+    }
+
+    /// Hands over what the outbox still holds, as far as there is room, and says goodbye behind it.
+    pub fn close(
+        &mut self,
+        now: Instant,
+        handle: QuicHandle,
+        with: Disconnect,
+        next: impl FnMut() -> Option<Frame>,
+        events: &mut Vec<QuicEvent>,
+    ) {
+        self.fill(handle, next);
+        self.sessions.remove(&handle);
+        self.endpoint.close_after_flush(now, handle, u32::from(with.code()), with.name(), events);
+        self.active = true;
+    }
+
+    /// Refuses new connections from now on.
+    pub fn drain(&mut self) {
+        self.endpoint.drain();
+    }
+
+    /// Moves waiting frames into streams and packets into the ring.
+    pub fn flush(&mut self, ring: &mut Ring, now: Instant, mut next: impl FnMut(SessionId) -> Option<Frame>) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for handle in dirty.drain(..) {
+            if let Some(session) = self.session(handle) {
+                self.fill(handle, || next(session));
+            }
+        }
+        self.dirty = dirty;
+        if self.active {
+            self.transmit(ring, now);
+        }
+    }
+
+    fn fill(&mut self, handle: QuicHandle, mut next: impl FnMut() -> Option<Frame>) {
+        let Some(peer) = self.sessions.get_mut(&handle) else { return };
+        while let Some(frame) = peer.stalled.take().or_else(&mut next) {
+            match self.endpoint.write(handle, &frame) {
+                Ok(_) => {}
+                Err(WriteError::Closed) => break,
+                Err(_) => {
+                    peer.stalled = Some(frame);
+                    break;
+                }
+            }
+        }
+        self.active = true;
+    }
+
+    fn transmit(&mut self, ring: &mut Ring, now: Instant) {
+        if let Some(out) = self.unsent.take()
+            && !self.send(ring, out)
+        {
+            return;
+        }
+        loop {
+            let mut payload: Slab = ring.slab();
+            let Some(transmit) = self.endpoint.poll_transmit(now, &mut payload) else {
+                self.active = false;
+                return;
+            };
+            let (to, from_ip) = (transmit.to, transmit.src_ip);
+            let (ecn, segment) = (transmit.ecn, transmit.segment_size);
+            if !self.send(ring, OutgoingDatagrams { to, from_ip, ecn, segment, payload }) {
+                return;
+            }
+        }
+    }
+
+    /// False when the ring has no free send: the packets are kept and go first next time.
+    fn send(&mut self, ring: &mut Ring, out: OutgoingDatagrams) -> bool {
+        let (to, from_ip, ecn, segment) = (out.to, out.from_ip, out.ecn, out.segment);
+        let same_family = self.sockets.iter().find(|(ipv4, _)| *ipv4 == to.is_ipv4());
+        let Some((_, udp)) = same_family.or(self.sockets.first()) else { return true };
+        match ring.send_datagrams(*udp, out) {
+            Ok(()) => true,
+            Err((SendRefusal::Full, payload)) => {
+                self.unsent = Some(OutgoingDatagrams { to, from_ip, ecn, segment, payload });
+                false
+            }
+            // Datagrams may be lost: QUIC sends again what mattered.
+            Err(_) => true,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! All TLS WebSocket connections of one shard: their table, deadlines and flushing. Decides nothing about
+//! messages; reads and writes through the shard's ring.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use schema_wire::{Disconnect, Frame, SessionId};
+
+use super::connection::{Connection, Incoming, Rules};
+use crate::ring::{Ring, SlabPool, StreamKey};
+use crate::transport::networks::Networks;
+use crate::transport::tls::TlsSession;
+
+/// Bounds in time, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// From accept to the finished upgrade.
+    pub handshake_us: u64,
+    /// Silence after which a ping goes out.
+    pub ping_us: u64,
+    /// Silence after which the connection is cut.
+    pub idle_us: u64,
+    /// From the goodbye to the end of the socket.
+    pub linger_us: u64,
+}
+
+/// The connections of one shard.
+pub struct WebSockets {
+    connections: Vec<Option<Box<Connection>>>,
+    live: usize,
+    connections_max: usize,
+    rules: Rules,
+    proxies: Networks,
+    deadlines: Deadlines,
+    slabs: SlabPool,
+    /// Connections with something to send, each perhaps more than once.
+    dirty: Vec<StreamKey>,
+    handshakes: VecDeque<(u64, StreamKey)>,
+    lingering: VecDeque<(u64, StreamKey)>,
+    /// Where the search for silent connections goes on.
+    sweep_at: usize,
+    swept_us: u64,
+}
+
+/// Connections looked at in one sweep turn.
+const SWEEP_STEP: usize = 512;
+/// Time between two sweep turns.
+const SWEEP_EVERY_US: u64 = 250_000;
+
+impl WebSockets {
+    /// An empty table.
+    pub fn new(
+        rules: Rules,
+        proxies: Networks,
+        deadlines: Deadlines,
+        connections_max: usize,
+        slabs: SlabPool,
+    ) -> Self {
+        Self {
+            connections: Vec::new(),
+            live: 0,
+            connections_max,
+            rules,
+            proxies,
+            deadlines,
+            slabs,
+            dirty: Vec::new(),
+            handshakes: VecDeque::new(),
+            lingering: VecDeque::new(),
+            sweep_at: 0,
+            swept_us: 0,
+        }
+    }
+
+    /// Connections, handshakes included.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Takes an accepted socket over. Beyond the bound it is closed at once: TCP tells the client to back off.
+    pub fn accept(
+        &mut self,
+        ring: &mut Ring,
+        socket: OwnedFd,
+        peer: SocketAddr,
+        tls: &Arc<rustls::ServerConfig>,
+        now_us: u64,
+    ) {
+        if self.live >= self.connections_max {
+            return;
+        }
+        let Ok(session) = TlsSession::new(tls.clone()) else { return };
+        let Ok(stream) = ring.add_stream(socket) else { return };
+        let proxied = self.proxies.contains(peer.ip());
+        let at = stream.slot().index();
+        if self.connections.len() <= at {
+            self.connections.resize_with(at + 1, || None);
+        }
+        assert!(self.connections[at].is_none(), "the ring reuses a slot only after its close");
+        self.connections[at] = Some(Box::new(Connection::new(stream, peer, session, proxied, now_us)));
+        self.live += 1;
+        self.handshakes.push_back((now_us + self.deadlines.handshake_us, stream));
+    }
+
+    /// The connection of a live key.
+    pub fn get(&mut self, stream: StreamKey) -> Option<&mut Connection> {
+        self.connections.get_mut(stream.slot().index())?.as_deref_mut().filter(|c| c.stream == stream)
+    }
+
+    /// Takes received bytes; what they mean is appended to `incoming`.
+    pub fn receive(
+        &mut self,
+        stream: StreamKey,
+        bytes: &mut [u8],
+        now_us: u64,
+        incoming: &mut Vec<Incoming>,
+    ) {
+        let Some(connection) = self
+            .connections
+            .get_mut(stream.slot().index())
+            .and_then(|c| c.as_deref_mut())
+            .filter(|c| c.stream == stream)
+        else {
+            return;
+        };
+        connection.receive(bytes, now_us, &self.rules, &self.slabs, &mut |what| incoming.push(what));
+        if connection.has_outgoing() || connection.is_ending() {
+            self.dirty.push(stream);
+        }
+    }
+
+    /// Something waits for this connection.
+    pub fn mark(&mut self, stream: StreamKey) {
+        self.dirty.push(stream);
+    }
+
+    /// Seals what the outbox still holds, says goodbye and lets go of the session.
+    pub fn close(&mut self, stream: StreamKey, with: Disconnect, next: impl FnMut() -> Option<Frame>) {
+        let slabs = self.slabs.clone();
+        let Some(connection) = self.get(stream) else { return };
+        connection.session = None;
+        connection.fill(&slabs, next);
+        connection.close(with, &slabs);
+        self.dirty.push(stream);
+    }
+
+    /// Sends what waits, one send in flight per connection; the rest goes on at its `Sent`.
+    pub fn flush(&mut self, ring: &mut Ring, now_us: u64, mut next: impl FnMut(SessionId) -> Option<Frame>) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for stream in dirty.drain(..) {
+            if !ring.can_send(stream) {
+                continue;
+            }
+            let slabs = self.slabs.clone();
+            let Some(connection) = self.get(stream) else { continue };
+            if let Some(session) = connection.session {
+                connection.fill(&slabs, || next(session));
+            }
+            match connection.take_outgoing() {
+                Some(slab) => {
+                    // A refused send means that the stream broke, which its own completion reports.
+                    let _ = ring.send(stream, slab);
+                }
+                None if connection.is_ending() => {
+                    ring.finish(stream);
+                    self.lingering.push_back((now_us + self.deadlines.linger_us, stream));
+                }
+                None => {}
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    /// The socket is over: forgets the connection and names the session that ended with it.
+    pub fn remove(&mut self, ring: &mut Ring, stream: StreamKey) -> Option<SessionId> {
+        let connection = self.get(stream)?;
+        let session = connection.session.take();
+        self.connections[stream.slot().index()] = None;
+        self.live -= 1;
+        ring.close(stream);
+        session
+    }
+
+    /// Cuts handshakes and goodbyes that took too long; pings or names (in `silent`) those that say nothing.
+    pub fn on_time(
+        &mut self,
+        ring: &mut Ring,
+        now_us: u64,
+        silent: &mut Vec<SessionId>,
+        gone: &mut Vec<SessionId>,
+    ) {
+        while let Some((_, stream)) = self.handshakes.pop_front_if(|(at, _)| *at <= now_us) {
+            let slabs = self.slabs.clone();
+            let Some(connection) = self.get(stream).filter(|c| !c.is_open() && !c.is_ending()) else {
+                continue;
+            };
+            connection.time_out(&slabs);
+            self.dirty.push(stream);
+        }
+        while let Some((_, stream)) = self.lingering.pop_front_if(|(at, _)| *at <= now_us) {
+            gone.extend(self.remove(ring, stream));
+        }
+        if now_us >= self.swept_us + SWEEP_EVERY_US {
+            self.swept_us = now_us;
+            self.sweep(now_us, silent);
+        }
+    }
+
+    /// When `on_time` has something to do, in microseconds.
+    pub fn next_timeout(&self) -> Option<u64> {
+        let first = |queue: &VecDeque<(u64, StreamKey)>| queue.front().map(|(at, _)| *at);
+        let sweep = (self.live > 0).then_some(self.swept_us + SWEEP_EVERY_US);
+        [first(&self.handshakes), first(&self.lingering), sweep].into_iter().flatten().min()
+    }
+
+    fn sweep(&mut self, now_us: u64, silent: &mut Vec<SessionId>) {
+        let slabs = self.slabs.clone();
+        for _ in 0..SWEEP_STEP.min(self.connections.len()) {
+            self.sweep_at = (self.sweep_at + 1) % self.connections.len();
+            let Some(connection) = self.connections[self.sweep_at].as_deref_mut() else { continue };
+            let silence = now_us.saturating_sub(connection.heard_us);
+            let since = connection.partial_since_us;
+            let half_a_message =
+                since.is_some_and(|at| now_us.saturating_sub(at) >= self.deadlines.handshake_us);
+            if silence >= self.deadlines.idle_us || half_a_message {
+                silent.extend(connection.session);
+            } else if silence >= self.deadlines.ping_us && !connection.pinged && connection.is_open() {
+                connection.ping(&slabs);
+                self.dirty.push(connection.stream);
+            }
+        }
+    }
+}
