@@ -123,7 +123,7 @@ async fn long_frames_travel_in_long_sends_and_long_receives() {
         let conn = endpoint.connect(node.address, NAME).unwrap().await.unwrap();
         let mut session = Session::open(endpoint, conn).await;
         for _ in 0..8 {
-            session.round(&[9; 100_000]).await;
+            session.round(&[9; 80_000]).await;
         }
         session.close().await;
         let report = node.stop().remove(0);

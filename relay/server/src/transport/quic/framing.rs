@@ -174,6 +174,32 @@ mod tests {
     }
 
     #[test]
+    fn any_bytes_end_in_frames_or_a_violation_and_hold_at_most_one_frame() {
+        let mut state = 0x5eed_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize
+        };
+        let (mut frames, mut violations) = (0, 0);
+        for _ in 0..2_000 {
+            let mut reader = FrameReader::new(1_000);
+            for _ in 0..20 {
+                let bytes: Vec<u8> = (0..random() % 300)
+                    .map(|_| (1 + random() % 62 + random() % 400 / 399 * 64) as u8)
+                    .collect();
+                let Ok(read) = read(&mut reader, &bytes) else {
+                    violations += 1;
+                    break;
+                };
+                assert!(read.iter().all(|frame| (1..=1_000).contains(&frame.len())));
+                assert!(reader.held() < 1_000);
+                frames += read.len();
+            }
+        }
+        assert!(frames > 1_000 && violations > 100, "{frames} frames, {violations} violations");
+    }
+
+    #[test]
     fn an_end_inside_the_prefix_is_an_end_inside_a_frame() {
         let mut reader = FrameReader::new(100);
         read(&mut reader, &[0x40]).unwrap();
