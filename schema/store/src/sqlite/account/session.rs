@@ -73,13 +73,14 @@ fn reopen_device(tx: &Transaction<'_>, new: &NewSession, device: DeviceId, now: 
     if was_revoked {
         must_have_room(tx, new.user)?;
     }
+    let name = clean_name("device_name", &new.device_name)?;
     tx.execute(
-        "UPDATE devices SET revoked_at = NULL, last_seen_at = ?2 WHERE id = ?1",
-        params![device.0, int(now)],
+        "UPDATE devices SET revoked_at = NULL, name = ?2, last_seen_at = ?3 WHERE id = ?1",
+        params![device.0, name, int(now)],
     )?;
     revoke_refresh_of(tx, device, now)?;
     if was_revoked {
-        announce(tx, new.user, device, false, &new.device_name, now)?;
+        announce(tx, new.user, device, false, &name, now)?;
     }
     Ok(true)
 }
