@@ -84,9 +84,9 @@ pub struct Generation(pub u32);
 pub struct Offset(pub u64);
 
 impl Offset {
-    /// The next offset.
+    /// The next offset. Nothing follows the largest one, which no log reaches but any client can name.
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 
@@ -158,6 +158,12 @@ mod tests {
         assert_eq!(UserId::parse("not a uuid"), None);
         assert_eq!(UserId::parse("+1920000-1234-7bab-abab-abababababab"), None, "a sign is not a hex digit");
         assert_eq!(UserId::from_slice(&[0; 15]), None);
+    }
+
+    #[test]
+    fn nothing_follows_the_largest_offset() {
+        assert_eq!(Offset(1).next(), Offset(2));
+        assert_eq!(Offset(u64::MAX).next(), Offset(u64::MAX));
     }
 
     #[test]
