@@ -38,6 +38,8 @@ pub const WORDS: &[&[u8]] = &[
 
 /// Operations of one script; more are not looked at.
 const OPERATIONS_MAX: usize = 48;
+/// Key updates of an honest client.
+const REFRESHES_MAX: u32 = 16;
 /// Twice the ciphertext that may wait, as a vector doubles.
 const PARTIAL_BYTES_MAX: usize = 2 * 96 * 1_024;
 
@@ -63,6 +65,7 @@ struct Link {
     /// Bytes of the client were changed, dropped or made up: nobody need understand anybody any more.
     tampered: bool,
     cut: usize,
+    refreshes: u32,
 }
 
 /// Inputs: a byte for version and cut, then operations.
@@ -84,6 +87,7 @@ pub fn run(data: &[u8]) {
         client_lost: false,
         client_closed: false,
         tampered: false,
+        refreshes: 0,
         cut: [usize::MAX, 1, 7, 300][usize::from(choice >> 1 & 3)],
     };
     for _ in 0..OPERATIONS_MAX {
@@ -120,7 +124,11 @@ impl Link {
             6 => self.inject(script.bytes()),
             7 => self.answer(script.below(40_000), 1 + script.below(4)),
             8 => self.close(),
-            9 => drop(self.client.refresh_traffic_keys()),
+            // More than 32 in a row are an attack by rustls' rule (and not for the relay to say otherwise).
+            9 if self.refreshes < REFRESHES_MAX => {
+                self.refreshes += 1;
+                drop(self.client.refresh_traffic_keys());
+            }
             10 => {
                 self.client_closed = true;
                 // A client that leaves in the middle of its handshake breaks it.
