@@ -169,5 +169,5 @@ fn ended(why: ConnectionError) -> ConnectError {
 
 /// TLS alerts about certificates (RFC 8446 §6.2), as QUIC carries them (RFC 9001 §4.8).
 fn is_certificate(code: u64) -> bool {
-    matches!(code.checked_sub(0x100), Some(42..=46 | 48))
+    matches!(code.checked_sub(0x100), Some(42..=46 | 48 | 51))
 }
