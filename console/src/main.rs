@@ -1,5 +1,6 @@
 //! The account API in a process of its own: configuration from the environment, stopped by SIGTERM or SIGINT.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
 use console::{ConsoleConfig, VARIABLES};
@@ -39,7 +40,9 @@ async fn run(config: ConsoleConfig) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     if let Some(folder) = config.database.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        // The database holds personal data: a folder made here is the owner's only.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let store = SqliteStore::open(&config.database).map_err(|error| error.to_string())?;
     let asked_to_stop = async move {

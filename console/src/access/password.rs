@@ -1,10 +1,10 @@
 //! Passwords: argon2id on a bounded number of threads, and the same work for accounts that do not exist.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 
 use crate::front::problem::{Code, Problem};
@@ -15,6 +15,8 @@ const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 /// Requests that may wait for a hashing thread before more are told to come back.
 const WAITING_MAX: usize = 64;
+/// Most memory that a kept hash may ask for, in blocks of 1 KiB.
+const BLOCKS_MAX: usize = 256 * 1024;
 /// Shortest password, in characters.
 pub const PASSWORD_CHARS_MIN: usize = 10;
 /// Longest password, in bytes: hashing cost does not depend on it, reading it does.
@@ -25,6 +27,9 @@ pub const PASSWORD_BYTES_MAX: usize = 256;
 pub struct Hasher {
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// Working memory of the hashes that are not running: allocating 19 MiB anew each time would scatter over the
+    /// allocator's arenas and never come back.
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
 }
 
 impl Hasher {
@@ -34,34 +39,36 @@ impl Hasher {
         Self {
             running: Arc::new(Semaphore::new((cores / 2).max(1))),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            memory: Arc::default(),
         }
     }
 
     /// The hash to keep for `password`, in PHC form.
     pub async fn hash(&self, password: String) -> Result<String, Problem> {
-        self.on_a_thread(move || hash_password(&password)).await?.map_err(|_| Code::Internal.into())
+        self.on_a_thread(move |memory| hash_with(&password, memory)).await?.map_err(|_| Code::Internal.into())
     }
 
     /// Whether `password` is the one behind `kept`. Without a kept hash the same work is done, and the answer is no.
     pub async fn verify(&self, password: String, kept: Option<String>) -> Result<bool, Problem> {
-        self.on_a_thread(move || {
+        self.on_a_thread(move |memory| {
             let hash = kept.as_deref().unwrap_or_else(|| nobodys_hash());
-            let matches = PasswordHash::new(hash)
-                .is_ok_and(|hash| argon2id().verify_password(password.as_bytes(), &hash).is_ok());
-            matches && kept.is_some()
+            matches(&password, hash, memory).unwrap_or(false) && kept.is_some()
         })
         .await
     }
 
     async fn on_a_thread<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let _place = self.waiting.try_acquire().map_err(|_| Problem::after(Code::Busy, 1))?;
         let turn = self.running.clone().acquire_owned().await.map_err(|_| Problem::from(Code::Internal))?;
         // The permit travels with the work: a caller who hangs up does not free the thread early.
+        let shelf = self.memory.clone();
         tokio::task::spawn_blocking(move || {
-            let out = work();
+            let mut memory = shelf.lock().expect("nothing panics on the shelf").pop().unwrap_or_default();
+            let out = work(&mut memory);
+            shelf.lock().expect("nothing panics on the shelf").push(memory);
             drop(turn);
             out
         })
@@ -78,7 +85,39 @@ impl Default for Hasher {
 
 /// The hash to keep for a password, in PHC form. Takes tens of milliseconds.
 pub fn hash_password(password: &str) -> Result<String, argon2::password_hash::Error> {
-    Ok(argon2id().hash_password(password.as_bytes())?.to_string())
+    hash_with(password, &mut Vec::new())
+}
+
+fn hash_with(password: &str, memory: &mut Vec<Block>) -> Result<String, argon2::password_hash::Error> {
+    let argon2 = argon2id();
+    let salt = Salt::generate();
+    let mut out = [0u8; Params::DEFAULT_OUTPUT_LEN];
+    memory.resize(argon2.params().block_count(), Block::new());
+    argon2.hash_password_into_with_memory(password.as_bytes(), &salt, &mut out, &mut memory[..])?;
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(argon2.params())?,
+        salt: Some(salt),
+        hash: Some(Output::new(&out)?),
+    };
+    Ok(hash.to_string())
+}
+
+/// Whether the kept hash is this password's, at the cost the hash itself names; `None` when it is no usable hash.
+fn matches(password: &str, kept: &str, memory: &mut Vec<Block>) -> Option<bool> {
+    let kept = PasswordHash::new(kept).ok()?;
+    let (salt, expected) = (kept.salt?, kept.hash?);
+    let params = Params::try_from(&kept).ok().filter(|params| params.block_count() <= BLOCKS_MAX)?;
+    let version = kept.version.map_or(Ok(Version::V0x13), Version::try_from).ok()?;
+    let algorithm = Algorithm::try_from(kept.algorithm.as_str()).ok()?;
+    let argon2 = Argon2::new(algorithm, version, params);
+    let mut buffer = [0u8; Output::MAX_LENGTH];
+    let out = &mut buffer[..expected.len()];
+    memory.resize(argon2.params().block_count(), Block::new());
+    argon2.hash_password_into_with_memory(password.as_bytes(), &salt, out, &mut memory[..]).ok()?;
+    // Outputs compare in constant time.
+    Some(Output::new(out).ok()? == expected)
 }
 
 /// What is wrong with a new password, if anything.
@@ -123,6 +162,8 @@ pub fn warm_up() {
 
 #[cfg(test)]
 mod tests {
+    use argon2::password_hash::PasswordVerifier;
+
     use super::*;
 
     #[tokio::test]
@@ -130,8 +171,22 @@ mod tests {
         let hasher = Hasher::new();
         let kept = hasher.hash("correct horse battery".into()).await.unwrap();
         assert!(kept.starts_with("$argon2id$v=19$m=19456,t=2,p=1$") && !is_outdated(&kept), "{kept}");
+        let theirs = "$argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHRzYWx0$";
+        assert!(
+            !hasher
+                .verify("x".into(), Some(format!("{theirs}AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")))
+                .await
+                .unwrap()
+        );
+        let greedy =
+            "$argon2id$v=19$m=4000000,t=1,p=1$c29tZXNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        assert!(!hasher.verify("x".into(), Some(greedy.into())).await.unwrap());
+        assert!(hasher.memory.lock().unwrap().len() <= 1, "one hash at a time needs one piece of memory");
         assert!(is_outdated("$argon2id$v=19$m=4096,t=3,p=1$c2FsdA$aGFzaA"));
         assert!(hasher.verify("correct horse battery".into(), Some(kept.clone())).await.unwrap());
+        let standard =
+            Argon2::default().verify_password(b"correct horse battery", &PasswordHash::new(&kept).unwrap());
+        standard.expect("any argon2 implementation understands it");
         assert!(!hasher.verify("wrong horse battery".into(), Some(kept)).await.unwrap());
         assert!(!hasher.verify("correct horse battery".into(), None).await.unwrap());
         assert!(!hasher.verify("x".into(), Some("not a hash".into())).await.unwrap());
@@ -139,7 +194,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_is_refused_at_once() {
-        let hasher = Hasher { running: Arc::new(Semaphore::new(1)), waiting: Arc::new(Semaphore::new(0)) };
+        let hasher = Hasher {
+            running: Arc::new(Semaphore::new(1)),
+            waiting: Arc::new(Semaphore::new(0)),
+            ..Hasher::new()
+        };
         let refused = hasher.hash("correct horse battery".into()).await.unwrap_err();
         assert_eq!(refused.code(), Code::Busy);
     }
