@@ -15,6 +15,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept per connection.
 const STATEMENTS_MAX: usize = 128;
 
+/// Files up to this size are checked whole when they are opened (about a second); larger ones by the backup jobs.
+const CHECKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// Unix milliseconds.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
@@ -68,7 +71,9 @@ pub enum OpenError {
 
 /// Opens for writing, checks the file and applies what is missing of the schema.
 pub fn writer(path: &Path, options: &Options) -> Result<Connection, OpenError> {
+    create_private(path)?;
     let mut connection = connect(path, options)?;
+    check(path, &connection)?;
     migrate(path, &mut connection)?;
     if options.pages_max > 0 {
         let bounded: Result<i64, _> =
@@ -94,6 +99,29 @@ fn connect(path: &Path, options: &Options) -> Result<Connection, OpenError> {
         return Err(OpenError::NotWritable { path: path.to_owned(), why: "read-only".to_owned() });
     }
     Ok(connection)
+}
+
+/// A new file is for the server's account alone; SQLite gives its log files the same mode.
+fn create_private(path: &Path) -> Result<(), OpenError> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let not_writable =
+        |e: std::io::Error| OpenError::NotWritable { path: path.to_owned(), why: e.to_string() };
+    options.open(path).map(drop).map_err(not_writable)
+}
+
+/// Finds damage before the first request does.
+fn check(path: &Path, connection: &Connection) -> Result<(), OpenError> {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() > CHECKED_BYTES_MAX) {
+        return Ok(());
+    }
+    let found: Result<String, _> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    match found.map_err(|e| explain(path, &e))? {
+        ok if ok == "ok" => Ok(()),
+        why => Err(OpenError::Damaged { path: path.to_owned(), why: why.replace('\n', " ") }),
+    }
 }
 
 fn prepare(connection: &Connection, options: &Options) -> rusqlite::Result<()> {
