@@ -145,9 +145,10 @@ fn within_limit(state: &mut State, out: &mut Out<'_>, user: UserId) -> Verdict {
         return Verdict::Admitted;
     }
     let (now_us, limits) = (state.now.mono_us, &state.config.limits);
-    let window_us = u64::from(limits.publish_window_s) * 1_000_000;
+    let (whole_us, shared_us) = (share::window_us(state), share::shared_window_us(state));
     let allowance = state.allowances.entry(user).or_default();
     let Some(part) = allowance.share else { return Verdict::Wait };
+    let window_us = if part >= limits.publish_limit { whole_us } else { shared_us };
     match allowance.accept(now_us, window_us, part) {
         Ok(()) => Verdict::Admitted,
         Err(_) if share::ask_again(state, out, user) => Verdict::Wait,

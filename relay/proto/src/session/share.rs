@@ -20,8 +20,15 @@ use crate::state::timer::Timer;
 /// How often a shard that used up its part may ask for another deal, in microseconds.
 const ASK_AGAIN_US: u64 = 1_000_000;
 
-fn window_us(state: &State) -> u64 {
+/// The window of the message limit.
+pub(crate) fn window_us(state: &State) -> u64 {
     u64::from(state.limits().publish_window_s) * 1_000_000
+}
+
+/// The window of a limit that is shared: a little longer, so that a publish which waited for a deal is within the
+/// limit by the time it came as well as by the time it was accepted.
+pub(crate) fn shared_window_us(state: &State) -> u64 {
+    window_us(state) + window_us(state) / 64
 }
 
 /// On the presence home: the user came to a shard, left one, or used up a part.
@@ -98,7 +105,7 @@ fn hand_out(state: &mut State, out: &mut Out<'_>, user: UserId) {
 fn plan(state: &mut State, user: UserId) {
     let window = window_us(state);
     // A stretch of a large limit counts from its end, hence a little longer.
-    let at = state.now.mono_us + window + window / 128 + 1;
+    let at = state.now.mono_us + window + window / 32 + 1;
     let Some(known) = state.present.get_mut(&user) else { return };
     let Some(planned) = known.deal.planned.replace(at) else {
         return state.timers.set(at, Timer::Share(user));
@@ -129,7 +136,7 @@ pub(crate) fn again(state: &mut State, out: &mut Out<'_>, user: UserId) {
 
 /// On a session's shard: its part of the limit, or the question how much it used.
 pub(crate) fn share(state: &mut State, out: &mut Out<'_>, from: ShardId, user: UserId, part: Option<u32>) {
-    let (now_us, window) = (state.now.mono_us, window_us(state));
+    let (now_us, window) = (state.now.mono_us, shared_window_us(state));
     let allowance = state.allowances.entry(user).or_default();
     allowance.share = part;
     if part.is_some() {
@@ -148,7 +155,7 @@ pub(crate) fn share(state: &mut State, out: &mut Out<'_>, from: ShardId, user: U
 
 /// On a session's shard: its part is used up, others may have some left. `false`: that was asked just now.
 pub(crate) fn ask_again(state: &mut State, out: &mut Out<'_>, user: UserId) -> bool {
-    let (now_us, window) = (state.now.mono_us, window_us(state));
+    let (now_us, window) = (state.now.mono_us, shared_window_us(state));
     let home = state.presence_home(user);
     let limit = state.limits().publish_limit;
     let Some(allowance) = state.allowances.get_mut(&user) else { return false };
