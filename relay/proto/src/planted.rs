@@ -59,7 +59,7 @@ faults! {
     DeletedStaysInTail,
     /// An expired message is delivered from the tail.
     ExpiredServed,
-    /// A home answers Follow with an offset one too far.
+    /// A subscription begins where the home begins to send, whatever it missed before.
     FollowStartsLate,
     /// Leaving one subscription unfollows the conversation for all.
     UnfollowTooEarly,

@@ -164,7 +164,7 @@ fn meet(
         subscription.mode = Mode::Recovering;
         return Met::Behind;
     }
-    let mine = publication.origin == Some(id) || subscription.own.contains(&publication.offset);
+    let mine = own(id, session, subscription, publication);
     if publication.offset >= subscription.next {
         subscription.next = publication.offset;
         subscription.pass(publication.offset);
@@ -182,6 +182,18 @@ fn meet(
         Ok(false) => Met::Nothing,
         Err(_) => Met::Full,
     }
+}
+
+/// Whether the session published it itself and has, or gets, the ack while it follows. An ack that came before the
+/// session followed told it nothing about this subscription, so then it is delivered.
+pub(crate) fn own(
+    id: SessionId,
+    session: &Session,
+    subscription: &Subscription,
+    publication: &Shared,
+) -> bool {
+    let acking = || session.publishing.contains_key(&publication.publish_key);
+    subscription.own.contains(&publication.offset) || (publication.origin == Some(id) && acking())
 }
 
 /// The planted faults of this step, asked once per publication.

@@ -22,7 +22,6 @@ const HEADS_MAX: usize = 256;
 
 /// A shard has subscribers now.
 pub(crate) fn follow(state: &mut State, out: &mut Out<'_>, from: ShardId, conversation: ConversationId) {
-    let late = state.planted(Fault::FollowStartsLate);
     let generation = state.generation;
     let serial = state.next_serial();
     let new = || Home { serial, generation, ..Home::default() };
@@ -30,7 +29,6 @@ pub(crate) fn follow(state: &mut State, out: &mut Out<'_>, from: ShardId, conver
     home.followers.insert(from);
     match home.due {
         Some(next) => {
-            let next = if late { next.next() } else { next };
             out.peer(from, PeerFrame::Following { conversation, generation: home.generation, next });
         }
         None => ask_head(state, out, conversation),

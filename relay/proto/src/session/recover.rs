@@ -8,13 +8,13 @@ use schema_wire::v1::{GoneReason, Rewound, server_frame::Body};
 use schema_wire::{ConversationId, Frame, Offset, Position, SessionId};
 
 use crate::effect::{Effect, Out};
-use crate::message::deliver::{gone_stretch, recent_frame};
+use crate::message::deliver::{gone_stretch, own, recent_frame};
 use crate::node::join;
 use crate::outward::{ask, send_in};
 use crate::planted::Fault;
 use crate::session::{membership, stream, subscribe};
 use crate::state::State;
-use crate::state::conversation::Feed;
+use crate::state::conversation::{Feed, Recent};
 use crate::state::session::{Behind, Session};
 use crate::state::subscription::{Mode, Subscription};
 use crate::state::ticket::Pending;
@@ -170,6 +170,9 @@ impl Walk<'_> {
             let known = subscription.next <= subscription.head;
             return if known { Need::Page(subscription.next) } else { Need::Nothing };
         };
+        if self.planted(Fault::FollowStartsLate) && subscription.next < due {
+            subscription.next = due;
+        }
         if subscription.next < due {
             if subscription.next < subscription.floor || subscription.next < self.feed.tail.start() {
                 return Need::Page(subscription.next);
@@ -199,7 +202,10 @@ impl Walk<'_> {
             let Some(frame) = recent_frame(self.feed, self.conversation, offset, now_ms) else {
                 return Some(Need::Page(offset));
             };
-            let mine = self.feed.tail.origin(offset) == Some(self.id) || subscription.own.contains(&offset);
+            let mine = match self.feed.tail.get(offset) {
+                Some(Recent::Publication(p)) => own(self.id, self.session, subscription, p),
+                _ => false,
+            };
             if !mine || self.planted(Fault::DeliverToOrigin) {
                 self.push(frame.clone());
             }

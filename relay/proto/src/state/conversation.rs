@@ -74,14 +74,6 @@ impl Tail {
         self.entries.get(usize::try_from(index).ok()?)
     }
 
-    /// The session that published what stands at this place.
-    pub(crate) fn origin(&self, offset: Offset) -> Option<SessionId> {
-        match self.get(offset)? {
-            Recent::Publication(publication) => publication.origin,
-            Recent::Deleted => None,
-        }
-    }
-
     /// Forgets everything and begins at `next`.
     pub(crate) fn restart(&mut self, next: Offset) {
         self.entries.clear();
