@@ -52,7 +52,8 @@ async fn run(config: ConsoleConfig) -> Result<(), String> {
         }
     };
     let served = console::serve(config, store, asked_to_stop).await.map_err(|fault| fault.to_string())?;
-    tracing::info!(address = %served.address, "the account API is ready");
+    let at = served.address;
+    tracing::info!(%at, "the account API is ready");
     served.finished.await.map_err(|error| error.to_string())
 }
 

@@ -36,11 +36,9 @@ impl Settings {
         // The guide's environment gives WebSocket and API one port; here they are two listeners.
         let asked = options.api_port.is_some() || set("API_ADDRESS").is_some();
         if !asked && relay.listen.iter().any(|at| at.port() == api.address.port()) {
-            api.address.set_port(api.address.port() + 1);
-            tracing::warn!(
-                port = api.address.port(),
-                "the relay has the API's port; the API moves to the next"
-            );
+            let port = api.address.port() + 1;
+            api.address.set_port(port);
+            tracing::warn!(port, "the relay has the API's port; the API moves to the next");
         }
         let database = api.database.clone();
         for issuer in &mut relay.access.issuers {

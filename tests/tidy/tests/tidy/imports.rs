@@ -49,8 +49,7 @@ const ROOMS: &[&[&str]] = &[
     &["limits", "hash"],
     &["event", "effect", "planted"],
     &["state"],
-    &["context"],
-    &["message", "session", "node", "control"],
+    &["outward", "message", "session", "node", "control"],
     &["shard"],
 ];
 
