@@ -79,7 +79,7 @@ impl Driver {
             };
             let come_back = self.core.take_leave();
             self.alternate = come_back.as_ref().and_then(|(_, alternate)| alternate.clone());
-            self.core.link_lost();
+            self.core.link_lost(Instant::now());
             if !self.comes_back(&lost) {
                 break (Some(lost), None);
             }

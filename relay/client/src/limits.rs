@@ -71,7 +71,7 @@ pub const GAP: Duration = Duration::from_secs(2);
 pub const GAP_MAX: Duration = Duration::from_secs(60);
 
 /// First and longest delay between connection attempts (exponential, full jitter).
-pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 /// Delay before a retriable refusal is tried again when the refusal names none.
 pub const RETRY: Duration = Duration::from_millis(500);
@@ -99,3 +99,9 @@ pub const LEAVE: Duration = Duration::from_secs(1);
 
 /// A session that lasted this long counts as a success: the next attempt comes soon again.
 pub const STEADY: Duration = Duration::from_secs(5);
+
+/// Shortest delay before a refused publish is tried again; doubles with each refusal in a row, up to 64 times.
+pub const RETRY_MIN: Duration = Duration::from_millis(50);
+
+/// Largest publish limit that is kept to by counting; beyond it, refusals set the pace.
+pub const PACED: usize = 4_096;

@@ -128,7 +128,7 @@ pub struct Subscription {
     pub generation: Generation,
     /// Newest offset when it began.
     pub head: Offset,
-    /// First offset the user may read; 0 when the relay answered with a rewind.
+    /// First offset the user may read.
     pub first: Offset,
     pub epoch: u64,
     /// Own read cursor.

@@ -91,25 +91,21 @@ impl Follow {
         let before_first = Offset(subscription.first.0.saturating_sub(1));
         position.offset = position.offset.max(before_first);
         self.head = self.head.max(subscription.head);
-        self.live(subscription, events);
+        self.state = State::Live;
+        self.stalled = None;
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(Ok(subscription));
+        }
+        self.drain(events);
     }
 
-    /// The store went back to `head`.
+    /// The store went back to `head`. The subscription goes on, or its answer follows.
     pub(crate) fn rewound(&mut self, generation: Generation, head: Offset, events: &mut VecDeque<Event>) {
         let offset = self.position.map_or(head, |p| p.offset.min(head));
         self.position = Some(Position { generation, offset });
         self.early.retain(|_, item| item.generation() >= generation && item.from() > head);
         self.early_bytes = self.early.values().map(size).sum();
         self.head = self.early.last_key_value().map_or(head, |(_, item)| item.to());
-        self.live(Subscription { generation, head, ..Subscription::default() }, events);
-    }
-
-    fn live(&mut self, subscription: Subscription, events: &mut VecDeque<Event>) {
-        self.state = State::Live;
-        self.stalled = None;
-        if let Some(reply) = self.reply.take() {
-            let _ = reply.send(Ok(subscription));
-        }
         self.drain(events);
     }
 

@@ -33,8 +33,8 @@ impl Core {
         }
         match frame.body {
             Some(Body::Welcome(welcome)) => self.welcomed(now, welcome)?,
-            Some(Body::PublishAck(ack)) => self.publish_ack(answers, &ack)?,
-            Some(Body::Delivery(delivery)) => self.delivery(delivery)?,
+            Some(Body::PublishAck(ack)) => self.publish_ack(now, answers, &ack)?,
+            Some(Body::Delivery(delivery)) => self.delivery(now, delivery)?,
             Some(Body::Gone(gone)) => {
                 self.item(Item::Gone(Gone::from_wire(&gone).ok_or_else(|| broken("a Gone"))?))
             }
@@ -57,7 +57,7 @@ impl Core {
         Ok(())
     }
 
-    fn publish_ack(&mut self, answers: u64, ack: &v1::PublishAck) -> Result<(), ConnectError> {
+    fn publish_ack(&mut self, now: Instant, answers: u64, ack: &v1::PublishAck) -> Result<(), ConnectError> {
         let ack = Ack {
             conversation: conversation(&ack.conversation)?,
             position: Position { generation: Generation(ack.generation), offset: Offset(ack.offset) },
@@ -68,7 +68,7 @@ impl Core {
         if ack.position.offset == Offset(0) {
             return Err(broken("a PublishAck"));
         }
-        if let Some(body) = self.publishes.acked(answers, ack) {
+        if let Some(body) = self.publishes.acked(now, answers, ack) {
             self.own(ack, body);
         }
         Ok(())
@@ -104,7 +104,7 @@ impl Core {
         self.item(Item::Delivery(delivery));
     }
 
-    fn delivery(&mut self, delivery: v1::Delivery) -> Result<(), ConnectError> {
+    fn delivery(&mut self, now: Instant, delivery: v1::Delivery) -> Result<(), ConnectError> {
         let mut delivery = Delivery::from_wire(delivery).ok_or_else(|| broken("a Delivery"))?;
         if self.session.as_ref().is_some_and(|s| s.device == delivery.device) {
             let ack = Ack {
@@ -115,7 +115,7 @@ impl Core {
                 duplicate: true,
             };
             // Known by its key although its ack was lost with an earlier connection.
-            delivery.own = self.publishes.seen(ack);
+            delivery.own = self.publishes.seen(now, ack);
         }
         self.item(Item::Delivery(delivery));
         Ok(())
@@ -175,6 +175,9 @@ impl Core {
             cursor: Offset(subscribed.cursor),
         };
         follow.subscribed(subscription, &mut self.events);
+        for (ack, body) in self.publishes.acked_here(conversation) {
+            self.own(ack, body);
+        }
         Ok(())
     }
 

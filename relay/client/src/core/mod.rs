@@ -4,6 +4,7 @@
 pub(crate) mod call;
 pub(crate) mod follow;
 pub(crate) mod frames;
+pub(crate) mod pace;
 pub(crate) mod publish;
 pub(crate) mod session;
 
@@ -219,10 +220,10 @@ impl Core {
     }
 
     /// The connection is gone; what was under way waits for the next one.
-    pub(crate) fn link_lost(&mut self) {
+    pub(crate) fn link_lost(&mut self, now: Instant) {
         self.session = None;
         self.out.clear();
-        self.publishes.link_lost();
+        self.publishes.link_lost(now);
         self.calls.link_lost();
         self.follows.values_mut().for_each(Follow::link_lost);
     }
@@ -258,3 +259,6 @@ pub(crate) fn recover(conversation: ConversationId, page: PageRequest) -> v1::Re
 pub(crate) fn some_offset(raw: u64) -> Option<Offset> {
     (raw != 0).then_some(Offset(raw))
 }
+
+#[cfg(test)]
+mod tests;

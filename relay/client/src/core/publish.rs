@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use crate::core::Numbering;
+use crate::core::pace::Pace;
 use crate::error::{Error, Refusal};
 use crate::limits;
 use crate::request::Ack;
@@ -41,6 +42,8 @@ struct Entry {
 struct Acked {
     ack: Ack,
     body: Body,
+    /// Acked on the link that stands: its session will not get it delivered.
+    here: bool,
 }
 
 /// All publishes of a client, in order.
@@ -51,6 +54,7 @@ pub(crate) struct Publishes {
     front: u64,
     held: HashMap<ConversationId, Instant>,
     acked: VecDeque<Acked>,
+    pace: Pace,
 }
 
 impl Default for Publishes {
@@ -62,6 +66,7 @@ impl Default for Publishes {
             front: middle,
             held: HashMap::new(),
             acked: VecDeque::new(),
+            pace: Pace::default(),
         }
     }
 }
@@ -78,7 +83,7 @@ impl Publishes {
         for entry in self.entries.values().filter(|e| e.request.is_some()) {
             *sent.entry(entry.publish.conversation).or_default() += 1;
         }
-        let mut room = limits::IN_FLIGHT.saturating_sub(sent.values().sum());
+        let mut room = self.pace.room(now, sent.values().sum());
         for entry in self.entries.values_mut().filter(|e| e.request.is_none()) {
             if room == 0 {
                 break;
@@ -103,26 +108,37 @@ impl Publishes {
             !self.entries.values().any(|e| e.publish.conversation == *c && e.request.is_some())
         };
         let unsent = |c: &ConversationId| self.entries.values().any(|e| e.publish.conversation == *c);
-        self.held
-            .iter()
-            .filter(|(c, until)| **until > now && unsent(c) && idle(c))
-            .map(|(_, until)| *until)
-            .min()
+        let held = self.held.iter().filter(|(c, until)| **until > now && unsent(c) && idle(c));
+        let paced =
+            self.pace.next_timeout(now).filter(|_| self.entries.values().any(|e| e.request.is_none()));
+        held.map(|(_, until)| *until).chain(paced).min()
+    }
+
+    /// What Welcome says about the user's limit.
+    pub(crate) fn adopt_limit(&mut self, limit: u32, window_s: u32) {
+        self.pace.adopt(limit, window_s);
+    }
+
+    /// Own messages acked on this link, newest last: the relay does not deliver them to this session.
+    pub(crate) fn acked_here(&self, conversation: ConversationId) -> Vec<(Ack, Body)> {
+        let here = self.acked.iter().filter(|a| a.here && a.ack.conversation == conversation);
+        here.map(|a| (a.ack, a.body.clone())).collect()
     }
 
     /// A PublishAck, or a delivery that shows that the publish was appended.
-    pub(crate) fn acked(&mut self, request: u64, ack: Ack) -> Option<Body> {
+    pub(crate) fn acked(&mut self, now: Instant, request: u64, ack: Ack) -> Option<Body> {
         let at = self.find(request, Some(ack.publish_key))?;
-        Some(self.settle(at, ack))
+        Some(self.settle(now, at, ack))
     }
 
-    fn settle(&mut self, at: u64, ack: Ack) -> Body {
+    fn settle(&mut self, now: Instant, at: u64, ack: Ack) -> Body {
         let entry = self.entries.remove(&at).expect("found just now");
         self.held.remove(&entry.publish.conversation);
+        self.pace.acked(now);
         if self.acked.len() == limits::REMEMBERED {
             self.acked.pop_front();
         }
-        self.acked.push_back(Acked { ack, body: entry.publish.body.clone() });
+        self.acked.push_back(Acked { ack, body: entry.publish.body.clone(), here: true });
         if let Some(reply) = entry.publish.reply {
             let _ = reply.send(Ok(ack));
         }
@@ -131,11 +147,11 @@ impl Publishes {
 
     /// A delivery with the key of a publish whose ack was lost: it is acked by this. True when the message is one
     /// of this client's, acked now or before.
-    pub(crate) fn seen(&mut self, ack: Ack) -> bool {
+    pub(crate) fn seen(&mut self, now: Instant, ack: Ack) -> bool {
         let same = |e: &Entry| e.publish.key == ack.publish_key && e.publish.conversation == ack.conversation;
         match self.entries.iter().find(|(_, e)| same(e)).map(|(at, _)| *at) {
             Some(at) => {
-                self.settle(at, ack);
+                self.settle(now, at, ack);
                 true
             }
             None => self.acked.iter().any(|a| a.ack.publish_key == ack.publish_key),
@@ -154,6 +170,7 @@ impl Publishes {
         if let Some(delay) = retry_in(&refusal) {
             let entry = self.entries.get_mut(&at).expect("found just now");
             entry.request = None;
+            let delay = delay.max(self.pace.refused());
             let until = self.held.entry(entry.publish.conversation).or_insert(now);
             *until = (*until).max(now + delay);
             return true;
@@ -166,7 +183,10 @@ impl Publishes {
     }
 
     /// The connection is gone: everything goes out again on the next one, with the same keys.
-    pub(crate) fn link_lost(&mut self) {
+    pub(crate) fn link_lost(&mut self, now: Instant) {
+        let in_flight = self.entries.values().filter(|e| e.request.is_some()).count();
+        self.pace.lost(now, in_flight);
+        self.acked.iter_mut().for_each(|a| a.here = false);
         self.entries.values_mut().for_each(|e| e.request = None);
     }
 
@@ -183,7 +203,7 @@ impl Publishes {
         };
         let (again, kept): (VecDeque<_>, VecDeque<_>) = self.acked.drain(..).partition(lost);
         self.acked = kept;
-        for Acked { ack, body } in again.iter().rev() {
+        for Acked { ack, body, .. } in again.iter().rev() {
             self.front -= 1;
             let publish = Outgoing {
                 conversation,
@@ -253,10 +273,10 @@ mod tests {
         publishes.push(outgoing(1, 2).0);
         assert_eq!(pump(&mut publishes, now, &mut numbers), [(1, 1), (2, 2)]);
         assert_eq!(pump(&mut publishes, now, &mut numbers), []);
-        publishes.link_lost();
+        publishes.link_lost(now);
         assert_eq!(pump(&mut publishes, now, &mut numbers), [(3, 1), (4, 2)]);
-        assert!(publishes.acked(1, ack(1, 1, 5)).is_none(), "an answer of the old link");
-        assert!(publishes.acked(3, ack(1, 1, 5)).is_some());
+        assert!(publishes.acked(now, 1, ack(1, 1, 5)).is_none(), "an answer of the old link");
+        assert!(publishes.acked(now, 3, ack(1, 1, 5)).is_some());
         assert_eq!(answer.try_recv().expect("answered").expect("acked").position.offset, Offset(5));
     }
 
@@ -272,11 +292,13 @@ mod tests {
         publishes.refused(now, 1, None, refusal.clone());
         publishes.refused(now, 2, None, refusal);
         publishes.push(outgoing(2, 4).0);
+        assert_eq!(pump(&mut publishes, now, &mut numbers), [], "refusals leave one under way");
+        publishes.acked(now, 3, ack(2, 3, 1));
         assert_eq!(pump(&mut publishes, now, &mut numbers), [(4, 4)], "the other conversation goes on");
         let later = publishes.next_timeout(now).expect("held");
         assert_eq!(later, now + Duration::from_secs(3));
         assert_eq!(pump(&mut publishes, later, &mut numbers), [(5, 1)]);
-        publishes.acked(5, ack(1, 1, 1));
+        publishes.acked(now, 5, ack(1, 1, 1));
         assert_eq!(pump(&mut publishes, later, &mut numbers), [(6, 2)]);
     }
 
@@ -296,7 +318,7 @@ mod tests {
         let (mut publishes, mut numbers, now) = (Publishes::default(), Numbering::default(), Instant::now());
         (1..=3).for_each(|key| publishes.push(outgoing(1, key).0));
         pump(&mut publishes, now, &mut numbers);
-        (1..=3u8).for_each(|key| drop(publishes.acked(key.into(), ack(1, key, key.into()))));
+        (1..=3u8).for_each(|key| drop(publishes.acked(now, key.into(), ack(1, key, key.into()))));
         publishes.push(outgoing(1, 4).0);
         assert_eq!(publishes.rewound(ConversationId([1; 16]), Generation(2), Offset(1)), 2);
         assert_eq!(pump(&mut publishes, now, &mut numbers), [(4, 2), (5, 3), (6, 4)]);

@@ -170,6 +170,7 @@ impl Core {
         let known = |value: u32, default: usize| if value == 0 { default } else { value as usize };
         self.body_bytes = known(limits.max_body, self.body_bytes);
         self.frame_bytes = known(limits.max_frame, self.frame_bytes);
+        self.publishes.adopt_limit(limits.publish_limit, limits.publish_window_s);
         self.page = if limits.max_page == 0 { self.page } else { limits.max_page };
     }
 
@@ -209,6 +210,9 @@ impl Core {
             session.pinged_at = Some(now);
             let request = self.numbers.next();
             self.out.push_back(frame(request, v1::Ping::default().into()));
+        }
+        for follow in self.follows.values_mut() {
+            follow.watch_gap(now);
         }
         self.pump(now);
         Ok(())

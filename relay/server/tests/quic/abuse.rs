@@ -3,7 +3,9 @@
 use crate::client::{frame, framed};
 use crate::world::{Rng, World, config, keys};
 use quinn_proto::{ConnectionError, Dir};
-use relay_server::transport::quic::{CloseCause, QuicEndpoint, QuicEvent, QuicKeys, QuicLimits, Violation};
+use relay_server::transport::quic::{
+    CloseCause, QuicEndpoint, QuicEvent, QuicKeys, QuicLimits, Violation, WriteError,
+};
 use schema_wire::frame::Lane;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -183,6 +185,19 @@ fn a_handle_of_a_lost_connection_never_names_its_successor() {
     let second = world.open_next();
     assert_ne!(first.to_bits(), second.to_bits());
     assert_eq!(first.to_bits() as u32, second.to_bits() as u32, "the slot is used again");
-    assert!(world.server.write_bytes(first, &framed(b"x"), Lane::Control).is_err());
+    let late = world.server.write_bytes(first, &framed(b"x"), Lane::Conversation(0));
+    assert_eq!(late, Err(WriteError::Closed));
     assert!(world.server.connection(second).is_some());
+}
+
+#[test]
+fn a_connection_lost_with_packets_waiting_leaves_nothing_behind() {
+    let (mut world, handle) = World::opened(QuicLimits::default());
+    world.write(handle, b"never sent", Lane::Conversation(0));
+    let later = world.now + Duration::from_secs(120);
+    world.server.handle_timeout(later, &mut world.events);
+    let cause = CloseCause::IdleTimeout;
+    assert_eq!(world.events, [QuicEvent::Closed { handle, cause }]);
+    assert_eq!(world.server.poll_transmit(later, &mut Vec::new()), None);
+    assert_eq!((world.server.connections(), world.server.next_timeout()), (0, None));
 }

@@ -97,6 +97,18 @@ fn a_lane_the_client_does_not_read_stops_only_itself() {
 }
 
 #[test]
+fn an_answer_overtakes_a_long_delivery() {
+    let (mut world, handle) = World::opened(QuicLimits::default());
+    world.clients[0].send(b"hello");
+    world.run_until("the frame", |world| !world.take_frames().is_empty());
+    world.write(handle, &[1; 200_000], Lane::Conversation(0));
+    world.write(handle, b"answer", Lane::Control);
+    world.run_until("the answer", |world| !world.clients[0].answers().is_empty());
+    assert_eq!(world.clients[0].deliveries().concat().len(), 0);
+    world.run_until("the delivery", |world| world.clients[0].deliveries().concat().len() == 1);
+}
+
+#[test]
 fn a_client_with_few_streams_gets_the_other_lanes_on_the_control_stream() {
     let mut world = World::new(QuicLimits::default());
     let address = "198.51.100.7:40000".parse().unwrap();

@@ -102,6 +102,8 @@ fn a_close_after_flush_comes_after_everything_queued() {
         world.run_for(Duration::from_millis(50));
     }
     world.write(handle, b"goodbye", Lane::Control);
+    // Longer than the send window, so that part of it waits outside the connection.
+    world.write(handle, &[8; 400_000], Lane::Conversation(8));
     let now = world.now;
     world.server.close_after_flush(now, handle, 4_007, "draining", &mut world.events);
     assert_eq!(closed(&world, handle), None);
@@ -109,7 +111,9 @@ fn a_close_after_flush_comes_after_everything_queued() {
     world.run_until("the close", |world| world.clients[0].lost.is_some());
     assert_eq!(code_seen(&world.clients[0]), Some(4_007));
     assert_eq!(closed(&world, handle), Some(CloseCause::Local(4_007)));
-    assert_eq!(world.clients[0].deliveries().concat().len(), 20);
+    let frames = world.clients[0].deliveries().concat();
+    assert_eq!(frames.len(), 21);
+    assert!(frames.contains(&vec![8; 400_000]));
     assert_eq!(world.clients[0].answers(), [b"goodbye"]);
 }
 

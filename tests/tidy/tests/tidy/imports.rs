@@ -46,7 +46,7 @@ const CONFINED: &[(&str, &str)] = &[
 
 /// Rooms of relay-proto from left to right; a room may use itself and what stands left of it.
 const ROOMS: &[&[&str]] = &[
-    &["limits", "hash"],
+    &["limits"],
     &["event", "effect", "planted"],
     &["state"],
     &["outward", "message", "session", "node", "control"],
