@@ -33,6 +33,10 @@ pub struct Talk {
     pub follow: Follow,
     /// Generation and last offset; `None` until the first Subscribed.
     pub position: Option<(u32, u64)>,
+    /// Newest life of the store that any frame named.
+    pub life: u32,
+    /// Newest offset that came from the relay, not from an own ack.
+    pub confirmed: u64,
     /// Everything up to here was never asked for.
     pub floor: u64,
     pub seen: BTreeMap<u64, Seen>,
@@ -138,6 +142,8 @@ impl Client {
             member: false,
             follow: Follow::No,
             position: None,
+            life: 0,
+            confirmed: 0,
             floor: 0,
             seen: BTreeMap::new(),
             retry_us: 0,
@@ -168,6 +174,7 @@ impl Client {
         for offset in from..=to {
             talk.seen.insert(offset, seen);
         }
+        talk.confirmed = talk.confirmed.max(to);
         if let Some((_, position)) = &mut talk.position {
             *position = (*position).max(to);
             while ahead.contains(&(*position + 1)) {
@@ -177,13 +184,11 @@ impl Client {
     }
 
     /// Frames of a newer life of the store: own messages that may not have survived are published again by key.
-    fn note_generation(&mut self, conversation: ConversationId, generation: u32, survived: u64) {
+    fn note_generation(&mut self, conversation: ConversationId, generation: u32) {
         let talk = self.talk(conversation);
-        let newer = talk.position.is_some_and(|(g, _)| g < generation);
-        if let Some((g, _)) = &mut talk.position {
-            *g = generation.max(*g);
-        }
-        if newer {
+        if talk.life < generation {
+            talk.life = generation;
+            let survived = talk.confirmed;
             self.forget_beyond(conversation, generation, survived);
         }
     }

@@ -131,11 +131,14 @@ impl Client {
         let (generation, offset) = (ack.generation, ack.offset);
         let key = self.messages[index].key;
         let conversation = talk_id(&ack.conversation);
-        let older = self.talk(conversation).position.is_some_and(|(g, _)| g > generation);
+        let older = self.talk(conversation).life > generation;
         if older && !ack.duplicate {
             // Acked in an earlier life of the store: it may not have survived.
             self.messages[index].fate = Fate::Waiting { retry_us: 0 };
             return;
+        }
+        if !ack.duplicate {
+            self.note_generation(conversation, generation);
         }
         self.messages[index].fate = Fate::Acked { generation, offset };
         self.ahead.entry(conversation).or_default().insert(offset);
@@ -145,14 +148,19 @@ impl Client {
             && position + 1 == offset
             && talk.follow == Follow::Live
         {
+            let confirmed = talk.confirmed;
             self.note(conversation, offset, offset, Seen::Message(key));
+            self.talk(conversation).confirmed = confirmed;
         }
     }
 
     fn delivered(&mut self, delivery: &v1::Delivery) {
         let conversation = talk_id(&delivery.conversation);
         let at = delivery.offset;
-        self.note_generation(conversation, delivery.generation, at - 1);
+        self.note_generation(conversation, delivery.generation);
+        if let Some((generation, _)) = &mut self.talk(conversation).position {
+            *generation = delivery.generation.max(*generation);
+        }
         self.note(conversation, at, at, Seen::Message(key_of(delivery)));
         let talk = self.talk(conversation);
         talk.head = talk.head.max(at);
@@ -170,8 +178,7 @@ impl Client {
 
     fn subscribed(&mut self, subscribed: &v1::Subscribed) {
         let conversation = talk_id(&subscribed.conversation);
-        let survived = self.talk(conversation).position.map_or(0, |(_, offset)| offset);
-        self.note_generation(conversation, subscribed.generation, survived);
+        self.note_generation(conversation, subscribed.generation);
         let talk = self.talk(conversation);
         talk.follow = Follow::Live;
         talk.head = subscribed.head;
@@ -200,6 +207,8 @@ impl Client {
         talk.seen.extend(fresh.iter().map(|(offset, key)| (*offset, Seen::Message(*key))));
         talk.position = Some((rewound.generation, rewound.head));
         talk.floor = talk.floor.min(rewound.head);
+        talk.confirmed = talk.confirmed.min(rewound.head);
+        talk.life = talk.life.max(rewound.generation);
         talk.head = rewound.head;
         self.forget_beyond(conversation, rewound.generation, rewound.head);
         self.ahead.entry(conversation).or_default().extend(fresh.iter().map(|(offset, _)| *offset));

@@ -51,7 +51,8 @@ impl Model {
         let slot = log.slots.get(offset as usize - 1);
         let same = slot.is_some_and(|s| s.message.publish_key == record.append.publish_key);
         let gone = same && slot.is_some_and(|s| s.gone.is_some());
-        if gone && record.deleted_us.is_some_and(|deleted| deleted < sent_us) {
+        let deleted = log.deleted_by(offset);
+        if gone && record.deleted.is_some_and(|(place, at)| deleted == Some(place) && at < sent_us) {
             let text = self.say(at.link, format!("asked after the deletion of {offset} was acked, got it"));
             return self.violate(at.now, "nothing deleted", text);
         }

@@ -10,9 +10,12 @@ use schema_wire::{ConversationId, PublishKey, UserId};
 
 use super::view::Request;
 use super::{At, Model};
-use crate::clock::S;
+use crate::clock::{MS, S};
 use crate::queue::Place;
 use crate::store::SimStore;
+
+/// How long a publish may wait for its user's limit to be dealt out before it counts, in microseconds.
+const PARKED_US: u64 = 20 * MS;
 
 /// One committed message.
 #[derive(Clone, Debug)]
@@ -23,8 +26,8 @@ pub struct Record {
     pub expires_at: Option<u64>,
     /// Members when it was committed.
     pub members: Vec<UserId>,
-    /// When the ack of its deletion left.
-    pub deleted_us: Option<u64>,
+    /// Where the delete stands that was acked, generation first, and when the ack left.
+    pub deleted: Option<((u32, u64), u64)>,
     pub erased_us: Option<u64>,
 }
 
@@ -139,7 +142,7 @@ impl Model {
             offset: offset.0,
             expires_at: *expires_at,
             members,
-            deleted_us: None,
+            deleted: None,
             erased_us: None,
         });
         let key = append.publish_key;
@@ -181,7 +184,11 @@ impl Model {
         {
             let targets = self.ledger.by_place.get(&(conversation, target.0)).cloned().unwrap_or_default();
             for index in targets {
-                self.ledger.records[index].deleted_us.get_or_insert(at.now);
+                let deleted = &mut self.ledger.records[index].deleted;
+                let place = (ack.generation, ack.offset);
+                if deleted.is_none_or(|(before, _)| before < place) {
+                    *deleted = Some((place, at.now));
+                }
             }
         }
         self.count_accepted(at, key);
@@ -195,7 +202,7 @@ impl Model {
         let received_us = attempt.received_us;
         let view = &self.views[at.link];
         let who = (view.place.node, view.place.life, view.user);
-        let window_us = u64::from(self.limits.publish_window_s) * S;
+        let window_us = u64::from(self.limits.publish_window_s) * S - PARKED_US;
         let most = self.ledger.accept(who, received_us, window_us);
         if most > self.limits.publish_limit as usize {
             let text = format!("{most} publishes within {} s", self.limits.publish_window_s);
@@ -230,11 +237,6 @@ impl Model {
             return None;
         }
         found
-    }
-
-    /// The store began a new life: deletions are judged anew.
-    pub fn store_rewound(&mut self) {
-        self.ledger.records.iter_mut().for_each(|r| r.deleted_us = None);
     }
 
     /// An operator erased a place.

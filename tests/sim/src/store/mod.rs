@@ -79,6 +79,13 @@ impl Log {
         slot.gone.or(expired.then_some(GoneReason::Expired))
     }
 
+    /// Generation and offset of the delete that emptied a place.
+    pub fn deleted_by(&self, offset: u64) -> Option<(u32, u64)> {
+        let by = self.slots.get(offset as usize - 1)?.deleted_by?;
+        let delete = &self.slots.get(by as usize - 1)?.message;
+        Some((delete.generation.0, by))
+    }
+
     fn present_count(&self) -> u32 {
         self.members.values().filter(|m| m.present()).count() as u32
     }

@@ -31,7 +31,6 @@ impl World {
             Op::Rewind { lost } => {
                 let rng = &mut self.rng;
                 self.store.rewind(|| rng.between(0, lost));
-                self.model.store_rewound();
             }
             Op::Heal => self.heal(),
             op => self.people(op),
