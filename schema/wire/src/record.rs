@@ -33,7 +33,8 @@ pub struct Append {
 pub enum Appended {
     /// Durable at this place. Times in unix milliseconds.
     Stored { generation: Generation, offset: Offset, at: u64, expires_at: Option<u64>, members_version: u64 },
-    /// The publish key was appended before, there.
+    /// The publish key was appended before, there. The generation is the store's now, in which the offset still holds:
+    /// who knows a newer one has to doubt the answer.
     Duplicate { generation: Generation, offset: Offset, at: u64 },
     /// Not stored.
     Refused { refused: Refused, retry_after_ms: u32 },

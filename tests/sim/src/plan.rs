@@ -207,9 +207,9 @@ fn limits(
             tail_publications: rng.between(1, 3) as usize,
             held_publications: rng.between(1, 4) as usize,
             body_bytes: 64,
-            publish_limit: rng.between(3, 8) as u32,
+            publish_limit: rng.between(4, 10) as u32,
             ephemeral_per_s: rng.between(2, 5) as u32,
-            refusals_per_min: rng.between(10, 40) as u32,
+            refusals_per_min: rng.between(30, 80) as u32,
             ..limits
         };
     }

@@ -83,10 +83,23 @@ pub(crate) fn ephemeral(
 
 fn gather(state: &mut State, conversation: ConversationId, new: Gathered) {
     let everybody = state.planted(Fault::TypingToEverybody);
+    let shown_back = state.planted(Fault::CursorShownBack);
     let at = state.after_ms(state.limits().coalesce_ms);
+    let individual = state.limits().individual_members as usize;
     let Some(feed) = state.feeds.get_mut(&conversation) else { return };
     if feed.watchers.is_empty() && !everybody {
         return;
+    }
+    if let Ephemeral::Cursor { offset } = new.event {
+        let furthest = feed.shared_cursors.entry(new.user).or_default();
+        if *furthest >= offset && !shown_back {
+            return;
+        }
+        *furthest = offset.max(*furthest);
+        // Above that number of members nobody is named.
+        if feed.shared_cursors.len() > individual {
+            feed.shared_cursors.pop_first();
+        }
     }
     let same = |old: &&mut Gathered| {
         old.user == new.user && core::mem::discriminant(&old.event) == core::mem::discriminant(&new.event)

@@ -121,6 +121,8 @@ pub(crate) struct Feed {
     pub(crate) watchers: BTreeMap<SessionId, UserId>,
     /// Sessions whose standing is being asked for.
     pub(crate) joining: usize,
+    /// The furthest cursor each user shared here, so that one that was overtaken on its way is not shown after it.
+    pub(crate) shared_cursors: BTreeMap<UserId, Offset>,
     /// Ephemeral events gathered since the last went out.
     pub(crate) gathered: Vec<Gathered>,
 }

@@ -7,7 +7,7 @@ use schema_wire::v1::Role;
 use schema_wire::{ConversationId, Generation, Offset, Refused, UserId};
 
 use super::generation::current;
-use super::value::{GONE_DELETED, int, role, small, status, uint, uint_opt};
+use super::value::{GONE_DELETED, int, role, status, uint, uint_opt};
 
 /// How long an invitation to a call is kept.
 const RING_MS: u64 = 60_000;
@@ -40,7 +40,7 @@ fn append_one(
     generation: Generation,
     now: u64,
 ) -> rusqlite::Result<Appended> {
-    if let Some(known) = known_key(tx, a)? {
+    if let Some(known) = known_key(tx, a, generation)? {
         return Ok(known);
     }
     if let Err(refused) = sender_may_write(tx, a.sender, now)? {
@@ -62,20 +62,16 @@ fn refuse(refused: Refused) -> Appended {
     Appended::Refused { refused, retry_after_ms: 0 }
 }
 
-fn known_key(tx: &Transaction<'_>, a: &Append) -> rusqlite::Result<Option<Appended>> {
+fn known_key(tx: &Transaction<'_>, a: &Append, generation: Generation) -> rusqlite::Result<Option<Appended>> {
     let mut find = tx.prepare_cached(
-        "SELECT conversation_id, log_offset, generation, created_at FROM publish_keys
+        "SELECT conversation_id, log_offset, created_at FROM publish_keys
          WHERE sender_id = ?1 AND publish_key = ?2",
     )?;
     find.query_row(params![a.sender.0, a.publish_key.0], |row| {
         if row.get::<_, [u8; 16]>(0)? != a.conversation.0 {
             return Ok(refuse(Refused::PublishKeyReused));
         }
-        Ok(Appended::Duplicate {
-            offset: Offset(uint(row, 1)?),
-            generation: Generation(small(row, 2)?),
-            at: uint(row, 3)?,
-        })
+        Ok(Appended::Duplicate { offset: Offset(uint(row, 1)?), generation, at: uint(row, 2)? })
     })
     .optional()
 }

@@ -132,14 +132,12 @@ impl Client {
         let key = self.messages[index].key;
         let conversation = talk_id(&ack.conversation);
         let older = self.talk(conversation).life > generation;
-        if older && !ack.duplicate {
+        if older {
             // Acked in an earlier life of the store: it may not have survived.
             self.messages[index].fate = Fate::Waiting { retry_us: 0 };
             return;
         }
-        if !ack.duplicate {
-            self.note_generation(conversation, generation);
-        }
+        self.note_generation(conversation, generation);
         self.messages[index].fate = Fate::Acked { generation, offset };
         self.ahead.entry(conversation).or_default().insert(offset);
         let talk = self.talk(conversation);
@@ -192,7 +190,7 @@ impl Client {
         let ahead = self.ahead.entry(conversation).or_default().clone();
         let talk = self.talk(conversation);
         if let Some((_, position)) = &mut talk.position {
-            while ahead.contains(&(*position + 1)) && *position < subscribed.head {
+            while ahead.contains(&(*position + 1)) {
                 *position += 1;
             }
         }

@@ -61,6 +61,8 @@ pub struct Ledger {
     attempts: BTreeMap<PublishKey, Vec<Attempt>>,
     by_link: BTreeMap<usize, Vec<PublishKey>>,
     accepted: BTreeMap<(usize, u32, UserId), Vec<u64>>,
+    /// The request each session last had stored, by conversation.
+    stored: BTreeMap<(usize, ConversationId), u64>,
 }
 
 impl Ledger {
@@ -149,12 +151,27 @@ impl Model {
         self.ledger.by_key.entry(key).or_default().push(index);
         self.ledger.by_place.entry((append.conversation, offset.0)).or_default().push(index);
         let attempts = self.ledger.attempts(key);
+        let only = if let [attempt] = attempts { Some(*attempt) } else { None };
         if attempts.iter().all(|a| a.fate == Fate::Refused) {
             let text = format!("node{}: {key} is stored after every attempt was refused", place.node);
             self.violate(now, "refused is not stored", text);
         } else if attempts.iter().all(|a| a.draining) {
             let text = format!("node{}: {key} was taken while draining", place.node);
             self.violate(now, "drain", text);
+        }
+        if let Some(attempt) = only {
+            self.check_order(now, attempt, append.conversation);
+        }
+    }
+
+    /// What one session sends to one conversation is stored in the order it was sent.
+    fn check_order(&mut self, now: u64, attempt: Attempt, conversation: ConversationId) {
+        let last = self.ledger.stored.entry((attempt.link, conversation)).or_default();
+        let before = std::mem::replace(last, attempt.request);
+        if before > attempt.request {
+            let what = format!("request {} is stored after request {before}", attempt.request);
+            let text = self.say(attempt.link, what);
+            self.violate(now, "stored as sent", text);
         }
     }
 
@@ -171,7 +188,7 @@ impl Model {
                 let r = &self.ledger.records[*i];
                 r.append.conversation == conversation
                     && r.offset == ack.offset
-                    && r.generation == ack.generation
+                    && (r.generation == ack.generation || ack.duplicate && r.generation < ack.generation)
             })
         });
         let Some(found) = found else {

@@ -23,7 +23,7 @@ impl SimStore {
                 return refused(Refused::PublishKeyReused);
             }
             let first = &self.logs[&conversation].slots[offset.0 as usize - 1].message;
-            return Appended::Duplicate { generation: first.generation, offset, at: first.at };
+            return Appended::Duplicate { generation: self.generation, offset, at: first.at };
         }
         match self.check(append, unix_ms) {
             Ok(()) => self.store(append, unix_ms),
