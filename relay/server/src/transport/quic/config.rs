@@ -87,7 +87,7 @@ impl Default for QuicLimits {
             handshake_deadline: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             keep_alive: Duration::from_secs(20),
-            frame_bytes_max: 81_920,
+            frame_bytes_max: schema_wire::codec::FRAME_BYTES_MAX,
             receive_window_bytes: 256 * 1024,
             send_window_bytes: 256 * 1024,
             datagram_window_bytes: 64 * 1024,
