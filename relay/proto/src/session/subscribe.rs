@@ -46,8 +46,9 @@ pub(crate) fn begin(
 ) {
     let Some(session) = state.sessions.get_mut(&id) else { return };
     let limits = &state.config.limits;
-    let many = session.subscriptions.len() + session.joining.len() >= limits.subscriptions
-        || (!resume && session.requests >= limits.requests);
+    let held = session.subscriptions.len() + session.joining.len();
+    let one_more = !session.subscriptions.contains(&conversation) && held >= limits.subscriptions;
+    let many = one_more || (!resume && session.requests >= limits.requests);
     if many {
         refuse(state, out, id, request, No::from(Refused::TooMany).conversation(conversation));
         return resumed(state, out, id, resume);
