@@ -42,7 +42,10 @@ variables! {
     "JWT_JWKS_FILE", "DATA_DIR/keys/jwks.json", "Where the public keys are written for the relay.";
     "JWT_SECRET", "", "HS256 secret, 32 bytes or more; verifies while it is set.";
     "JWT_SECRET_FILE", "", "The same, read from a file.";
-    "JWT_SECRET_KID", "derived", "`kid` of tokens signed with the secret.";
+    "JWT_LEGACY_HS256_SECRET", "", "Another name for JWT_SECRET, as the relay has it.";
+    "JWT_LEGACY_HS256_SECRET_FILE", "", "The same, read from a file.";
+    "JWT_LEGACY_HS256_KID", "derived", "`kid` of tokens signed with the secret; the relay needs the same.";
+    "JWT_LEGACY_HS256_UNTIL", "", "Day (UTC, YYYY-MM-DD) from which on HS256 tokens are refused.";
     "RATE_LIMIT_TTL", "60", "Seconds of the limit window: 1 to 3600.";
     "RATE_LIMIT_MAX", "100", "Requests per window, user and address.";
     "RATE_LIMIT_AUTH_MAX", "10", "The same for registering, logging in and resetting.";
@@ -193,8 +196,9 @@ fn public_url(values: &Values) -> Result<Option<String>, ConfigFault> {
 
 fn signing(values: &Values, data: &Path) -> Result<SigningConfig, ConfigFault> {
     let keys = data.join("keys");
-    let secret = values
-        .secret("JWT_SECRET", "JWT_SECRET_FILE")?
+    let own = values.secret("JWT_LEGACY_HS256_SECRET", "JWT_LEGACY_HS256_SECRET_FILE")?;
+    let secret = own
+        .or(values.secret("JWT_SECRET", "JWT_SECRET_FILE")?)
         .map(|text| Secret::new(&text).map_err(|problem| fault("JWT_SECRET", problem)))
         .transpose()?;
     let source = match (values.text("JWT_ALGORITHM").unwrap_or("RS256"), values.text("JWT_PRIVATE_KEY_FILE"))
@@ -210,7 +214,8 @@ fn signing(values: &Values, data: &Path) -> Result<SigningConfig, ConfigFault> {
         source,
         verify_files: values.list("JWT_PUBLIC_KEY_FILES").map(PathBuf::from).collect(),
         secret,
-        secret_kid: values.text("JWT_SECRET_KID").map_or(derived, str::to_owned),
+        secret_kid: values.text("JWT_LEGACY_HS256_KID").map_or(derived, str::to_owned),
+        secret_until_s: midnight_s(values)?,
         published: Some(
             values.text("JWT_JWKS_FILE").map_or_else(|| keys.join(PUBLISHED_KEYS), PathBuf::from),
         ),
@@ -341,6 +346,16 @@ impl Values {
     }
 }
 
+/// The first second of the day from which on the shared secret is worth nothing.
+fn midnight_s(values: &Values) -> Result<Option<u64>, ConfigFault> {
+    const NAME: &str = "JWT_LEGACY_HS256_UNTIL";
+    let Some(day) = values.parse::<jiff::civil::Date>(NAME, "a day such as 2027-01-31")? else {
+        return Ok(None);
+    };
+    let midnight = day.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| fault(NAME, "out of range"))?;
+    Ok(Some(u64::try_from(midnight.timestamp().as_second()).unwrap_or(0)))
+}
+
 fn duration_s(text: &str) -> Option<u64> {
     let (digits, unit_s) = match text.strip_suffix(['s', 'm', 'h', 'd']) {
         None => (text, 1),
@@ -385,6 +400,7 @@ mod tests {
             ("JWT_ALGORITHM", "HS256"),
             ("JWT_SECRET", "your-256-bit-secret-key"),
             ("JWT_SECRET_FILE", "/nonexistent/secret"),
+            ("JWT_LEGACY_HS256_UNTIL", "soon"),
             ("RATE_LIMIT_TTL", "0"),
             ("RATE_LIMIT_MAX", "many"),
             ("TRUSTED_PROXIES", "10.0.0.0/40"),

@@ -38,6 +38,8 @@ pub struct SigningConfig {
     pub secret: Option<Secret>,
     /// Name under which tokens refer to the secret.
     pub secret_kid: String,
+    /// Unix seconds from which on tokens of the secret are refused; `None`: never.
+    pub secret_until_s: Option<u64>,
     /// Where the public keys are written for the relay.
     pub published: Option<PathBuf>,
     pub issuer: String,
@@ -122,11 +124,17 @@ fn verify_keys(config: &SigningConfig, public: &[PublicKey]) -> Result<Vec<Verif
     for key in public {
         let decoding = DecodingKey::from_rsa_components(&key.n, &key.e)
             .map_err(|_| KeyFault::Unusable { path: key.kid.clone(), problem: "not an RSA public key" })?;
-        keys.push(VerifyKey { kid: key.kid.clone(), algorithm: Algorithm::RS256, key: decoding });
+        keys.push(VerifyKey {
+            kid: key.kid.clone(),
+            algorithm: Algorithm::RS256,
+            key: decoding,
+            until_s: None,
+        });
     }
     if let Some(secret) = &config.secret {
         let key = DecodingKey::from_secret(secret.expose());
-        keys.push(VerifyKey { kid: config.secret_kid.clone(), algorithm: Algorithm::HS256, key });
+        let (kid, until_s) = (config.secret_kid.clone(), config.secret_until_s);
+        keys.push(VerifyKey { kid, algorithm: Algorithm::HS256, key, until_s });
     }
     Ok(keys)
 }

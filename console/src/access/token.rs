@@ -48,6 +48,8 @@ pub struct VerifyKey {
     pub kid: String,
     pub algorithm: Algorithm,
     pub key: DecodingKey,
+    /// Unix seconds from which on it verifies nothing; `None`: never.
+    pub until_s: Option<u64>,
 }
 
 /// Signs with one key, verifies with several.
@@ -93,7 +95,7 @@ impl Tokens {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenFault::Invalid)?;
         let kid = header.kid.as_deref().ok_or(TokenFault::Invalid)?;
         let key = self.verify.iter().find(|key| key.kid == kid).ok_or(TokenFault::Invalid)?;
-        if header.alg != key.algorithm {
+        if header.alg != key.algorithm || key.until_s.is_some_and(|until_s| now_s >= until_s) {
             return Err(TokenFault::Invalid);
         }
         let claims = jsonwebtoken::decode::<Claims>(token, &key.key, &self.validation(key.algorithm))

@@ -58,8 +58,8 @@ fn the_published_keys_verify_what_was_signed() {
     let part = |name: &str| jwks["keys"][0][name].as_str().unwrap();
     let key = DecodingKey::from_rsa_components(part("n"), part("e")).unwrap();
     let mut validation = Validation::new(Algorithm::RS256);
-    validation.set_issuer(&["secure-messenger"]);
-    validation.set_audience(&["secure-messenger"]);
+    validation.set_issuer(&["https://api.secure-messenger.local"]);
+    validation.set_audience(&["https://secure-messenger.local"]);
     validation.validate_exp = false;
     let claims = jsonwebtoken::decode::<Claims>(&alice.access, &key, &validation).unwrap().claims;
     assert_eq!((claims.sub, claims.device), (alice.user, alice.device));
@@ -199,6 +199,16 @@ fn hs256_can_be_gone_back_to_and_its_tokens_outlive_the_way_forward() {
         json!({"keys": []}),
         "a secret is not published"
     );
+    // The day it ends is over at its first second: BEGIN_MS lies on 2027-01-15.
+    for (day, status) in [("2027-01-15", 401), ("2027-01-16", 200)] {
+        let set = [("JWT_SECRET", secret), ("JWT_LEGACY_HS256_KID", "2025"), ("JWT_LEGACY_HS256_UNTIL", day)];
+        let api = Api::with(&set);
+        let carol = api.user("carol");
+        let mut old = header.clone();
+        old.kid = Some("2025".to_owned());
+        let key = EncodingKey::from_secret(secret.as_bytes());
+        assert_eq!(forged(&api, &old, &claims_of(&carol), &key), status, "{day}");
+    }
     // While the secret is configured, RS256 signs and old HS256 tokens still pass.
     let api = Api::with(&[("JWT_SECRET", secret)]);
     let bob = api.user("bob");
