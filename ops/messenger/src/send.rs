@@ -133,12 +133,13 @@ fn to_line(line: u64, result: Result<Ack, Error>) -> Line {
 /// Where the messages come from.
 enum Source {
     Texts(std::vec::IntoIter<String>),
-    Lines(BufReader<tokio::io::Stdin>),
+    /// The input, and the beginning of a line whose end has not come.
+    Lines(BufReader<tokio::io::Stdin>, Vec<u8>),
 }
 
 fn source(options: &Options) -> Source {
     if options.stdin {
-        return Source::Lines(BufReader::new(tokio::io::stdin()));
+        return Source::Lines(BufReader::new(tokio::io::stdin()), Vec::new());
     }
     Source::Texts(options.text.clone().into_iter())
 }
@@ -147,22 +148,22 @@ impl Source {
     async fn next(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
         match self {
             Self::Texts(texts) => Ok(texts.next().map(String::into_bytes)),
-            Self::Lines(lines) => next_line(lines).await,
+            Self::Lines(input, line) => next_line(input, line).await,
         }
     }
 }
 
-/// The next line without its end; `None` at the end of the input.
-async fn next_line(input: &mut (impl AsyncBufRead + Unpin)) -> anyhow::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    let read = input
-        .take(LINE_BYTES_MAX + 2)
-        .read_until(b'\n', &mut line)
-        .await
-        .context("reading standard input")?;
-    if read == 0 {
+/// The next line without its end; `None` at the end of the input. May be cancelled: what was read stays in `line`.
+async fn next_line(
+    input: &mut (impl AsyncBufRead + Unpin),
+    line: &mut Vec<u8>,
+) -> anyhow::Result<Option<Vec<u8>>> {
+    let room = (LINE_BYTES_MAX + 2).saturating_sub(line.len() as u64);
+    input.take(room).read_until(b'\n', line).await.context("reading standard input")?;
+    if line.is_empty() {
         return Ok(None);
     }
+    let mut line = std::mem::take(line);
     if line.last() == Some(&b'\n') {
         line.pop();
         line.pop_if(|last| *last == b'\r');
@@ -188,12 +189,13 @@ async fn tell_of_reconnects(mut events: Events) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncWriteExt;
 
     #[tokio::test]
     async fn each_line_is_a_message_without_its_end() {
         let mut input = &b"one\r\n\ntwo\nlast"[..];
-        let mut lines = Vec::new();
-        while let Some(line) = next_line(&mut input).await.expect("reads") {
+        let (mut lines, mut begun) = (Vec::new(), Vec::new());
+        while let Some(line) = next_line(&mut input, &mut begun).await.expect("reads") {
             lines.push(String::from_utf8(line).expect("text"));
         }
         assert_eq!(lines, ["one", "", "two", "last"]);
@@ -202,6 +204,19 @@ mod tests {
     #[tokio::test]
     async fn an_endless_line_is_refused_before_it_fills_the_memory() {
         let endless = vec![b'x'; 1 << 20];
-        assert!(next_line(&mut &endless[..]).await.is_err());
+        assert!(next_line(&mut &endless[..], &mut Vec::new()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_line_that_comes_in_pieces_survives_being_cancelled() {
+        let (mut keyboard, input) = tokio::io::duplex(16);
+        let (mut input, mut begun) = (BufReader::new(input), Vec::new());
+        keyboard.write_all(b"tw").await.expect("there is room");
+        let cancelled =
+            tokio::time::timeout(std::time::Duration::from_millis(10), next_line(&mut input, &mut begun));
+        assert!(cancelled.await.is_err(), "the line has no end yet");
+        keyboard.write_all(b"o\n").await.expect("there is room");
+        let line = next_line(&mut input, &mut begun).await.expect("reads");
+        assert_eq!(line.as_deref(), Some(&b"two"[..]));
     }
 }

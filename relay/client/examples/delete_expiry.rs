@@ -16,7 +16,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run(client: &Client, conversation: ConversationId) -> anyhow::Result<()> {
+pub async fn run(client: &Client, conversation: ConversationId) -> anyhow::Result<()> {
     let short = PublishRequest::message("burn this").expires_in(Duration::from_secs(1));
     let expiring = client.publish(conversation, short).await?.position.offset;
     let regretted = client.publish(conversation, PublishRequest::message("oops")).await?.position.offset;

@@ -14,7 +14,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run(client: &Client, conversation: ConversationId) -> anyhow::Result<()> {
+pub async fn run(client: &Client, conversation: ConversationId) -> anyhow::Result<()> {
     // Any offset beyond the newest means "from the newest".
     let mut from = Offset(u64::MAX >> 1);
     loop {

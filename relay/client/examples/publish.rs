@@ -13,7 +13,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run(client: &Client, events: Events, conversation: ConversationId) -> anyhow::Result<()> {
+pub async fn run(client: &Client, events: Events, conversation: ConversationId) -> anyhow::Result<()> {
     // Who only publishes needs no events: without a reader they are discarded.
     drop(events);
     let mut under_way = Vec::new();

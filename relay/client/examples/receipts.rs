@@ -11,7 +11,7 @@ async fn main() -> anyhow::Result<()> {
     run(&client, events, conversation).await
 }
 
-async fn run(client: &Client, mut events: Events, conversation: ConversationId) -> anyhow::Result<()> {
+pub async fn run(client: &Client, mut events: Events, conversation: ConversationId) -> anyhow::Result<()> {
     client.watch(&[conversation], &[]).await?;
     let subscription = client.subscribe(conversation, After::Now).await?;
     // Durable, and shared with those who watch; it never moves back.

@@ -16,7 +16,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run(
+pub async fn run(
     client: &Client,
     mut events: Events,
     conversation: ConversationId,

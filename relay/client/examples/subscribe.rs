@@ -11,7 +11,7 @@ async fn main() -> anyhow::Result<()> {
     run(&client, events, conversation).await
 }
 
-async fn run(client: &Client, mut events: Events, conversation: ConversationId) -> anyhow::Result<()> {
+pub async fn run(client: &Client, mut events: Events, conversation: ConversationId) -> anyhow::Result<()> {
     let subscription = client.subscribe(conversation, After::Now).await?;
     println!("following after offset {}", subscription.head.0);
     while let Some(event) = events.next().await {

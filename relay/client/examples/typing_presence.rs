@@ -13,7 +13,7 @@ async fn main() -> anyhow::Result<()> {
     run(&client, events, conversation, &others).await
 }
 
-async fn run(
+pub async fn run(
     client: &Client,
     mut events: Events,
     conversation: ConversationId,

@@ -17,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run(mut events: Events) {
+pub async fn run(mut events: Events) {
     while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(2), events.next()).await {
         let Event::UserEvent(event) = event else { continue };
         let what = match &event.event {

@@ -69,6 +69,8 @@ struct Chat {
     line: Line,
     quiet: bool,
     under_way: FuturesUnordered<Publishing>,
+    /// Newest own offset that was acked.
+    acked: Offset,
     typed_at: Option<Instant>,
     /// Newest offset the receipt went out for, and when the next may.
     receipted: Offset,
@@ -88,6 +90,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         line: Line::default(),
         quiet: options.quiet,
         under_way: FuturesUnordered::new(),
+        acked: Offset(0),
         typed_at: None,
         receipted: Offset(0),
         receipt_at: None,
@@ -150,7 +153,9 @@ impl Chat {
                 Some(answer) = self.under_way.next() => self.answered(answer)?,
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.receipt().await?,
             }
-            if matches!(input, Input::Ended) && self.under_way.is_empty() {
+            // What was said is shown before the end, too.
+            let shown = self.view.own >= self.acked;
+            if matches!(input, Input::Ended) && self.under_way.is_empty() && shown {
                 return Ok(());
             }
         }
@@ -211,7 +216,10 @@ impl Chat {
 
     fn answered(&mut self, answer: Result<relay_client::Ack, Error>) -> anyhow::Result<()> {
         match answer {
-            Ok(_) => Ok(()),
+            Ok(ack) => {
+                self.acked = self.acked.max(ack.position.offset);
+                Ok(())
+            }
             Err(e) => self.print(warning(format!("not sent: {}", printable(&e.to_string())))),
         }
     }

@@ -73,7 +73,8 @@ impl Screen {
         if !self.interactive {
             return Ok(());
         }
-        let columns = size().map_or(80, |(columns, _)| usize::from(columns)).max(20);
+        let columns = size().map_or(80, |(columns, _)| usize::from(columns));
+        let columns = if columns < 20 { 80 } else { columns };
         let mut status = status.to_owned();
         while status.width() > columns / 2 {
             status.pop();

@@ -26,7 +26,7 @@ pub struct View {
     typing: HashMap<UserId, Instant>,
     presence: HashMap<UserId, PresenceState>,
     /// Newest own message, and whom it was said to be read by.
-    own: Offset,
+    pub own: Offset,
     read_by: Vec<UserId>,
     /// Newest message of somebody else.
     pub newest: Offset,
@@ -100,7 +100,7 @@ impl View {
         self.typing.remove(&d.sender);
         let offset = d.position.offset;
         if d.sender == self.me {
-            self.own = offset;
+            self.own = self.own.max(offset);
             self.read_by.clear();
         } else {
             self.newest = self.newest.max(offset);

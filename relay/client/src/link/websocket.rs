@@ -1,5 +1,6 @@
 //! A link over TLS WebSocket: one message per frame, binary or text by the subprotocol.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
@@ -107,6 +108,7 @@ async fn read(mut stream: SplitStream<Socket>, incoming: mpsc::Sender<Inward>, e
             Some(Ok(Message::Close(None))) | None => {
                 Inward::Ended(ConnectError::Link("the connection was closed".to_owned()))
             }
+            Some(Err(Error::Io(e))) if e.kind() == ErrorKind::UnexpectedEof => Inward::Ended(cut()),
             Some(Err(e)) => Inward::Ended(ConnectError::Link(e.to_string())),
         };
         let ended = matches!(inward, Inward::Ended(_));
@@ -117,6 +119,10 @@ async fn read(mut stream: SplitStream<Socket>, incoming: mpsc::Sender<Inward>, e
             return;
         }
     }
+}
+
+fn cut() -> ConnectError {
+    ConnectError::Link("the connection was cut".to_owned())
 }
 
 /// How long the closing handshake is waited for.
