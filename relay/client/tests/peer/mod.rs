@@ -223,7 +223,7 @@ impl Connection {
         match self {
             Self::WebSocket(mut socket, _) => {
                 let frame = CloseFrame { code: with.code().into(), reason: with.name().into() };
-                socket.close(Some(frame)).await.unwrap();
+                (*socket).close(Some(frame)).await.unwrap();
                 while let Ok(Some(Ok(_))) = tokio::time::timeout(PATIENCE, socket.next()).await {}
             }
             Self::Quic(quic) => quic.connection.close(u32::from(with.code()).into(), with.name().as_bytes()),
