@@ -142,6 +142,8 @@ pub struct NodeState {
     pub snapshots: Vec<Snapshot>,
     /// The process's numbers, for `/metrics`.
     pub process: ProcessStats,
+    /// Prometheus text of whatever else runs in this process.
+    pub more_metrics: String,
 }
 
 /// The whole response to a request.
@@ -153,7 +155,8 @@ pub fn respond(request: Request, state: &NodeState) -> Vec<u8> {
             verdict("ready", "not_ready", &reasons, state.version)
         }
         Route::Metrics => {
-            let text = prometheus(&state.snapshots, &state.process, state.version);
+            let mut text = prometheus(&state.snapshots, &state.process, state.version);
+            text.push_str(&state.more_metrics);
             (Status::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }
         Route::Hdr => (Status::OK, "application/x-ndjson", hdr_lines(&state.snapshots)),

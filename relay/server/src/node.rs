@@ -16,7 +16,7 @@ use schema_wire::{NodeId, Refused, ShardId};
 use crate::access::{AccessError, KeyError, KeyFiles, Verifier};
 use crate::clock::Clock;
 use crate::config::RelayConfig;
-use crate::internal::listener::{self, Watched};
+use crate::internal::listener::{self, MoreMetrics, Watched};
 use crate::launch::{Launch, ShardThread};
 use crate::mesh::cores::{Inbox, Mail};
 use crate::ring::{RingError, check_host, socket};
@@ -34,6 +34,8 @@ pub struct NodeConfig {
     pub limits: Limits,
     pub certificate: CertificatePaths,
     pub quic_keys: QuicKeys,
+    /// Figures of whatever else runs in this process, shown on the same page.
+    pub more_metrics: Option<MoreMetrics>,
 }
 
 /// Why a node can't start; each message says what to do.
@@ -105,6 +107,7 @@ impl Node {
     /// Starts everything; returns once clients can connect.
     pub fn start<S: Store>(config: NodeConfig, store: S) -> Result<Self, StartError> {
         check_host()?;
+        raise_descriptor_limit();
         let cores = launch_cores(config.relay.shards);
         let (address, sockets) = open(&config.relay, cores.len())?;
         let certificates = Certificates::load(config.certificate.clone())?;
@@ -130,7 +133,12 @@ impl Node {
         for shard in &shards {
             shard.go(inboxes.clone(), store_handle.clone());
         }
-        let watched = Arc::new(Watched::new(gate, certificates, launch.config.relay.metrics_enabled));
+        let watched = Arc::new(Watched::new(
+            gate,
+            certificates,
+            launch.config.relay.metrics_enabled,
+            launch.config.more_metrics.clone(),
+        ));
         let listener = listener::start(
             launch.config.relay.internal_listen,
             inboxes.clone(),
@@ -215,6 +223,17 @@ impl Node {
                 }
             }
         }
+    }
+}
+
+/// Each connection is a descriptor: takes as many as this process may have.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel fills the struct it is given.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0 && limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: the struct is valid; when the kernel refuses, the limit stays as it was.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
     }
 }
 

@@ -35,7 +35,8 @@ pub fn prepare(relay: RelayConfig) -> Result<(NodeConfig, Option<PathBuf>), Star
         }
     };
     let limits = relay.limits();
-    Ok((NodeConfig { node: NodeId(1), limits, relay, certificate, quic_keys }, ca))
+    let config = NodeConfig { node: NodeId(1), limits, relay, certificate, quic_keys, more_metrics: None };
+    Ok((config, ca))
 }
 
 fn quic_keys(path: &Path) -> Result<QuicKeys, StartError> {

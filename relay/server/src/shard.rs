@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use glommio::io::BufferedFile;
 use hashbrown::HashMap;
 use relay_proto::{Effects, Event, event::Transport};
+use schema_wire::frame::Lane;
 use schema_wire::{Encoding, SessionId, ShardId, codec};
 
 use crate::clock::Clock;
@@ -26,6 +27,8 @@ use crate::transport::websocket::server::WebSockets;
 const MAILS_PER_TURN: usize = 4_096;
 /// How long goodbyes may take to leave once the shard is told to stop.
 const STOP_AFTER: Duration = Duration::from_millis(500);
+/// How often sessions on living QUIC connections count as heard; QUIC itself cuts the silent ones.
+const QUIC_HEARD_EVERY: Duration = Duration::from_secs(15);
 /// Longest sleep without anything to do.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,8 @@ pub struct Shard {
     quic_events: Vec<QuicEvent>,
     effects: Effects,
     stop_at: Option<Instant>,
+    /// When QUIC sessions were last said to live.
+    quic_heard: Instant,
 }
 
 /// What `Shard::new` puts together.
@@ -106,6 +111,7 @@ impl Shard {
             quic_events: Vec::new(),
             effects: Vec::new(),
             stop_at: None,
+            quic_heard: Instant::now(),
         }
     }
 
@@ -198,6 +204,7 @@ impl Shard {
                 }
                 self.disconnected(session);
             }
+            (Incoming::Alive, Some(session)) => self.event(Event::Heard { session }),
             (Incoming::Alive | Incoming::Opened { .. } | Incoming::Frame(_) | Incoming::Ended, _) => {}
         }
     }
@@ -314,6 +321,12 @@ impl Shard {
         let mut events = std::mem::take(&mut self.quic_events);
         self.quic.on_time(Instant::now(), &mut events);
         self.on_quic(events);
+        if self.quic_heard.elapsed() >= QUIC_HEARD_EVERY {
+            self.quic_heard = Instant::now();
+            for session in self.quic.sessions() {
+                self.event(Event::Heard { session });
+            }
+        }
         let (mut silent, mut gone) = (Vec::new(), Vec::new());
         self.websockets.on_time(ring, now.mono_us, &mut silent, &mut gone);
         for session in silent {
@@ -327,9 +340,16 @@ impl Shard {
 
     fn flush(&mut self, ring: &mut Ring) {
         let now_us = self.clock.now().mono_us;
-        let proto = &mut self.proto;
-        self.websockets.flush(ring, now_us, |session| proto.poll_transmit(session));
-        self.quic.flush(ring, Instant::now(), |session| proto.poll_transmit(session));
+        let (proto, counters) = (&mut self.proto, &mut self.metrics.counters);
+        let mut next = |session| {
+            let frame = proto.poll_transmit(session);
+            if frame.as_ref().is_some_and(|frame| matches!(frame.lane(), Lane::Conversation(_))) {
+                counters.messages_delivered += 1;
+            }
+            frame
+        };
+        self.websockets.flush(ring, now_us, &mut next);
+        self.quic.flush(ring, Instant::now(), &mut next);
     }
 
     fn is_over(&self) -> bool {
@@ -341,7 +361,14 @@ impl Shard {
         let counters = ring.counters();
         self.metrics.gauges.websocket_connections = self.websockets.live() as u64;
         self.metrics.gauges.quic_connections = self.quic.live() as u64;
-        self.metrics.gauges.sessions = self.links.len() as u64;
+        let counts = self.proto.counts();
+        self.metrics.gauges.sessions = counts.attached as u64;
+        self.metrics.gauges.subscriptions = counts.subscriptions as u64;
+        self.metrics.gauges.outbox_bytes = counts.outbox_bytes as u64;
+        self.metrics.gauges.outbox_frames = counts.outbox_frames as u64;
+        self.metrics.gauges.appends = counts.appends as u64;
+        self.metrics.gauges.handshakes =
+            (self.websockets.live() + self.quic.live()).saturating_sub(self.links.len()) as u64;
         self.metrics.counters.buffers_exhausted = counters.receives_starved;
         self.metrics.snapshot(self.id)
     }

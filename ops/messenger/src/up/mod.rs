@@ -73,7 +73,9 @@ async fn serve(options: &UpOptions, settings: Settings, store: SqliteStore) -> R
     let api = start_api(&settings, store.clone(), api_stopped).await?;
     let people = if options.demo { Some(demo::people(&store, &settings.data).await?) } else { None };
     let drain_deadline = settings.relay.drain_deadline;
-    let (config, ca) = prepare(settings.relay.clone()).map_err(Failure::start)?;
+    let (mut config, ca) = prepare(settings.relay.clone()).map_err(Failure::start)?;
+    let api_metrics = api.metrics.clone();
+    config.more_metrics = Some(std::sync::Arc::new(move || api_metrics.render()));
     let node_store = store.clone();
     let node = tokio::task::spawn_blocking(move || Node::start(config, node_store))
         .await

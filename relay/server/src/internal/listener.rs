@@ -28,6 +28,9 @@ const SNAPSHOT: Duration = Duration::from_secs(2);
 /// How often files and store are looked at.
 const WATCH: Duration = Duration::from_secs(2);
 
+/// Gives the Prometheus text of another part of the process.
+pub type MoreMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// What the watchers know, for readiness, and what they swap.
 pub struct Watched {
     gate: Arc<Gate>,
@@ -35,13 +38,19 @@ pub struct Watched {
     draining: AtomicBool,
     store_away: AtomicBool,
     metrics_enabled: bool,
+    more_metrics: Option<MoreMetrics>,
 }
 
 impl Watched {
     /// Nothing is wrong yet.
-    pub fn new(gate: Arc<Gate>, certificates: Arc<Certificates>, metrics_enabled: bool) -> Self {
+    pub fn new(
+        gate: Arc<Gate>,
+        certificates: Arc<Certificates>,
+        metrics_enabled: bool,
+        more_metrics: Option<MoreMetrics>,
+    ) -> Self {
         let (draining, store_away) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { gate, certificates, draining, store_away, metrics_enabled }
+        Self { gate, certificates, draining, store_away, metrics_enabled, more_metrics }
     }
 
     /// From now on the node is not ready.
@@ -170,6 +179,7 @@ async fn answer(request: Request, inboxes: &[Inbox], watched: &Watched) -> Vec<u
         obstacles: watched.obstacles(),
         snapshots,
         process: ProcessStats::read(),
+        more_metrics: watched.more_metrics.as_ref().map(|more| more()).unwrap_or_default(),
     };
     respond(request, &state)
 }

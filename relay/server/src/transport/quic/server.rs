@@ -70,6 +70,11 @@ impl QuicServer {
         self.sessions.get(&handle).map(|peer| peer.session)
     }
 
+    /// Every session with a living connection.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        self.sessions.values().map(|peer| peer.session).collect()
+    }
+
     /// The connection is over.
     pub fn unbind(&mut self, handle: QuicHandle) -> Option<SessionId> {
         self.sessions.remove(&handle).map(|peer| peer.session)
