@@ -1,9 +1,11 @@
 //! All QUIC connections of one shard on its UDP socket: carries datagrams between the ring and the endpoint,
 //! and frames between the endpoint and the sessions' outboxes. Decides nothing about messages.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use hashbrown::HashMap;
+use schema_wire::frame::Lane;
 use schema_wire::{Disconnect, Frame, SessionId};
 
 use super::{QuicEndpoint, QuicEvent, QuicHandle, WriteError};
@@ -23,10 +25,13 @@ pub struct QuicServer {
     active: bool,
 }
 
+/// Frames of blocked lanes that wait beside the outbox, so that other conversations go on. Beyond, all lanes wait.
+const PARKED_MAX: usize = 64;
+
 struct Peer {
     session: SessionId,
-    /// A frame the endpoint had no room for; it goes first.
-    stalled: Option<Frame>,
+    /// Frames whose lane had no room, oldest first; they go before anything newer of their lane.
+    parked: VecDeque<Frame>,
 }
 
 impl QuicServer {
@@ -62,7 +67,7 @@ impl QuicServer {
 
     /// Binds a connection to its session.
     pub fn bind(&mut self, handle: QuicHandle, session: SessionId) {
-        self.sessions.insert(handle, Peer { session, stalled: None });
+        self.sessions.insert(handle, Peer { session, parked: VecDeque::new() });
     }
 
     /// The session of a connection.
@@ -121,17 +126,24 @@ impl QuicServer {
 
     fn fill(&mut self, handle: QuicHandle, mut next: impl FnMut() -> Option<Frame>) {
         let Some(peer) = self.sessions.get_mut(&handle) else { return };
-        while let Some(frame) = peer.stalled.take().or_else(&mut next) {
-            match self.endpoint.write(handle, &frame) {
-                Ok(_) => {}
-                Err(WriteError::Closed) => break,
-                Err(_) => {
-                    peer.stalled = Some(frame);
-                    break;
-                }
+        self.active = true;
+        let mut blocked = Blocked::default();
+        for _ in 0..peer.parked.len() {
+            let frame = peer.parked.pop_front().expect("counted");
+            match blocked.write(&mut self.endpoint, handle, &frame) {
+                Sent::Taken => {}
+                Sent::Waits => peer.parked.push_back(frame),
+                Sent::Over => return peer.parked.clear(),
             }
         }
-        self.active = true;
+        while peer.parked.len() < PARKED_MAX {
+            let Some(frame) = next() else { return };
+            match blocked.write(&mut self.endpoint, handle, &frame) {
+                Sent::Taken => {}
+                Sent::Waits => peer.parked.push_back(frame),
+                Sent::Over => return peer.parked.clear(),
+            }
+        }
     }
 
     fn transmit(&mut self, ring: &mut Ring, now: Instant) {
@@ -168,5 +180,42 @@ impl QuicServer {
             // Datagrams may be lost: QUIC sends again what mattered.
             Err(_) => true,
         }
+    }
+}
+
+/// What became of a frame that was offered to the endpoint.
+enum Sent {
+    Taken,
+    Waits,
+    Over,
+}
+
+/// Lanes that had no room in this round: what follows on them waits too, so that their order is kept.
+#[derive(Default)]
+struct Blocked(u64);
+
+impl Blocked {
+    fn write(&mut self, endpoint: &mut QuicEndpoint, handle: QuicHandle, frame: &Frame) -> Sent {
+        let bit = 1u64 << lane_bit(frame.lane());
+        if self.0 & bit != 0 {
+            return Sent::Waits;
+        }
+        match endpoint.write(handle, frame) {
+            Ok(_) => Sent::Taken,
+            Err(WriteError::Closed) => Sent::Over,
+            Err(WriteError::Blocked) => {
+                self.0 |= bit;
+                Sent::Waits
+            }
+        }
+    }
+}
+
+/// Conversations that share a bit wait together, which costs independence and never order.
+fn lane_bit(lane: Lane) -> u64 {
+    match lane {
+        Lane::Control => 0,
+        Lane::Ephemeral => 1,
+        Lane::Conversation(spread) => 2 + spread % 61,
     }
 }

@@ -8,12 +8,14 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::ServerSessionMemoryCache;
 use rustls::version::{TLS12, TLS13};
 
+use crate::transport::quic::server_tls;
+
 use super::certificates::Certificates;
 
 /// ALPN of the WebSocket listener (RFC 9112 over TLS).
 pub const ALPN_WEBSOCKET: &[u8] = b"http/1.1";
 /// ALPN of the QUIC listener.
-pub const ALPN_QUIC: &[u8] = b"relay/1";
+pub const ALPN_QUIC: &[u8] = crate::transport::quic::ALPN;
 
 /// Tickets sent after a full handshake; each lets one later connection resume.
 const TICKETS: usize = 1;
@@ -44,13 +46,7 @@ pub fn websocket_config(certificates: Arc<Certificates>) -> Result<Arc<ServerCon
 /// sessions kept here rather than in tickets, so that each is used at most once; share one configuration between
 /// all shards of a node.
 pub fn quic_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider().clone())
-        .with_protocol_versions(&[&TLS13])?
-        .with_no_client_auth()
-        .with_cert_resolver(certificates);
-    config.alpn_protocols = vec![ALPN_QUIC.to_vec()];
-    config.session_storage = ServerSessionMemoryCache::new(QUIC_SESSIONS_MAX);
-    config.max_early_data_size = u32::MAX;
+    let mut config = server_tls(certificates, ServerSessionMemoryCache::new(QUIC_SESSIONS_MAX))?;
     config.send_tls13_tickets = TICKETS;
     Ok(Arc::new(config))
 }
