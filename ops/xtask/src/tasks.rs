@@ -81,10 +81,14 @@ pub fn codegen() -> Result<()> {
     crate::codegen::generate()
 }
 
-/// Benchmarks: criterion for the steps.
+/// Benchmarks. `--smoke` is what CI runs: the development profile, few samples, only that they still run.
 pub fn bench(rest: &[String]) -> Result<()> {
     let mut args = vec!["bench", "--package", "relay-server"];
-    args.extend(rest.iter().map(String::as_str));
+    if rest.iter().any(|flag| flag == "--smoke") {
+        args.extend(["--profile", "dev", "--bench", "verify", "--", "--quick"]);
+    } else {
+        args.extend(rest.iter().map(String::as_str));
+    }
     run("cargo", &args)
 }
 
