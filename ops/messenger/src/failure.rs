@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use relay_server::node::StartError;
 use relay_server::ring::socket::SocketError;
+use relay_server::start::StartError;
 use schema_store::OpenError;
 
 /// Exit codes, documented in CONFIGURATION.md.

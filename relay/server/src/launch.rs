@@ -6,12 +6,13 @@ use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use relay_proto::ShardConfig;
 use schema_wire::ShardId;
 
+use crate::access::Gate;
 use crate::clock::Clock;
 use crate::mesh::cores::{Inbox, Postbox};
 use crate::metrics::ShardMetrics;
-use crate::node::{Gate, NodeConfig, ShardSockets, StartError};
 use crate::ring::{Ring, RingConfig};
 use crate::shard::{Parts, Shard};
+use crate::start::{NodeConfig, ShardSockets, StartError};
 use crate::store::StoreThread;
 use crate::transport::quic::{Issuer, QuicConfig, QuicEndpoint, QuicLimits, QuicServer};
 use crate::transport::websocket::connection::Rules;

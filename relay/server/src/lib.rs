@@ -13,5 +13,6 @@ mod perform;
 pub mod prepare;
 pub mod ring;
 pub mod shard;
+pub mod start;
 pub mod store;
 pub mod transport;

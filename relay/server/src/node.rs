@@ -2,91 +2,24 @@
 //! and takes them down again. Everything a shard shares with others is made here and is immutable or a queue.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use relay_proto::Limits;
-use relay_proto::event::{Claims, Control};
+use relay_proto::event::Control;
 use schema_store::Store;
-use schema_wire::{NodeId, Refused, ShardId};
+use schema_wire::ShardId;
 
-use crate::access::{AccessError, KeyError, KeyFiles, Verifier};
+use crate::access::{Gate, KeyFiles};
 use crate::clock::Clock;
 use crate::config::RelayConfig;
-use crate::internal::listener::{self, MoreMetrics, Watched};
+use crate::internal::listener::{self, Watched};
 use crate::launch::{Launch, ShardThread};
 use crate::mesh::cores::{Inbox, Mail};
-use crate::ring::{RingError, check_host, socket};
+use crate::ring::{check_host, socket};
+use crate::start::{NodeConfig, ShardSockets, StartError};
 use crate::store::StoreThread;
-use crate::transport::quic::QuicKeys;
 use crate::transport::steer;
-use crate::transport::tls::{
-    CertificateError, CertificatePaths, Certificates, quic_config, websocket_config,
-};
-
-/// Everything a node is told at start.
-pub struct NodeConfig {
-    pub node: NodeId,
-    pub relay: RelayConfig,
-    pub limits: Limits,
-    pub certificate: CertificatePaths,
-    pub quic_keys: QuicKeys,
-    /// Figures of whatever else runs in this process, shown on the same page.
-    pub more_metrics: Option<MoreMetrics>,
-}
-
-/// Why a node can't start; each message says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    Ring(#[from] RingError),
-    #[error(transparent)]
-    Socket(#[from] socket::SocketError),
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    #[error("QUIC cannot be set up: {0}")]
-    Quic(#[from] crate::transport::quic::QuicConfigError),
-    #[error("{doing}: {source}")]
-    Io { doing: &'static str, source: std::io::Error },
-    #[error("cannot use {}: {source}; make its folder writable for this user", .path.display())]
-    File { path: PathBuf, source: std::io::Error },
-    #[error(transparent)]
-    LocalCa(#[from] crate::transport::tls::LocalCaError),
-    #[error("a shard could not be started: {0}")]
-    Executor(String),
-}
-
-/// Who may attach: the token verifier in use, swapped when key files change.
-pub struct Gate {
-    verifier: ArcSwap<Verifier>,
-}
-
-impl Gate {
-    /// A gate that opens to tokens of `verifier`.
-    pub fn new(verifier: Arc<Verifier>) -> Self {
-        Self { verifier: ArcSwap::new(verifier) }
-    }
-
-    /// Uses other keys from now on.
-    pub fn swap(&self, verifier: Arc<Verifier>) {
-        self.verifier.store(verifier);
-    }
-
-    /// Verifies a token. The error that is counted, and the refusal that is told.
-    pub fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, (AccessError, Refused)> {
-        match self.verifier.load().verify(token, now_unix_s) {
-            Ok(claims) => Ok(claims.into()),
-            Err(error) => Err((error, error.into())),
-        }
-    }
-}
+use crate::transport::tls::{Certificates, quic_config, websocket_config};
 
 /// A running node.
 pub struct Node {
@@ -235,13 +168,6 @@ fn raise_descriptor_limit() {
         // SAFETY: the struct is valid; when the kernel refuses, the limit stays as it was.
         unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
     }
-}
-
-/// Sockets of one shard: TCP and UDP on each public address.
-#[derive(Default)]
-pub struct ShardSockets {
-    pub tcp: Vec<OwnedFd>,
-    pub udp: Vec<(SocketAddr, OwnedFd)>,
 }
 
 /// Opens every public address for every shard; all addresses get the port of the first.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use schema_wire::NodeId;
 
 use crate::config::RelayConfig;
-use crate::node::{NodeConfig, StartError};
+use crate::start::{NodeConfig, StartError};
 use crate::transport::quic::QuicKeys;
 use crate::transport::tls::{CertificatePaths, ensure_local_certificate};
 

@@ -13,10 +13,10 @@ use relay_proto::{Effects, Event, event::Transport};
 use schema_wire::frame::Lane;
 use schema_wire::{Encoding, SessionId, ShardId, codec};
 
+use crate::access::Gate;
 use crate::clock::Clock;
 use crate::mesh::cores::{Inbox, Mail, Postbox};
 use crate::metrics::{ShardMetrics, Snapshot};
-use crate::node::Gate;
 use crate::ring::{Completion, Ring, RingError, StreamKey};
 use crate::store::StoreThread;
 use crate::transport::quic::{QuicEvent, QuicHandle, QuicServer};

@@ -3,6 +3,7 @@
 
 mod error;
 mod files;
+mod gate;
 mod keys;
 mod secret;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod verify;
 
 pub use error::{AccessError, KeyError};
 pub use files::{AccessConfig, IssuerConfig, KeyFiles, LegacyKey};
+pub use gate::Gate;
 pub use keys::{KEYS_MAX, KeyRing};
 pub use secret::{SECRET_BYTES_MIN, Secret, WeakSecret};
 pub use verify::{Claims, LEEWAY_S_DEFAULT, LEEWAY_S_MAX, TOKEN_BYTES_MAX, Verifier};

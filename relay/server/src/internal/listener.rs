@@ -13,10 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 
 use super::{Exchange, Inbound, NodeState, Request, respond};
+use crate::access::Gate;
 use crate::access::KeyFiles;
 use crate::mesh::cores::{Inbox, Mail};
 use crate::metrics::{ProcessStats, Snapshot};
-use crate::node::{Gate, StartError};
+use crate::start::{MoreMetrics, StartError};
 use crate::transport::tls::Certificates;
 
 /// Connections at once; scrapers need one or two.
@@ -27,9 +28,6 @@ const IDLE: Duration = Duration::from_secs(30);
 const SNAPSHOT: Duration = Duration::from_secs(2);
 /// How often files and store are looked at.
 const WATCH: Duration = Duration::from_secs(2);
-
-/// Gives the Prometheus text of another part of the process.
-pub type MoreMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// What the watchers know, for readiness, and what they swap.
 pub struct Watched {
