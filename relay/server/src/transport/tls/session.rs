@@ -205,7 +205,9 @@ fn shake(
     outgoing: &mut Vec<u8>,
 ) -> Result<Shaken, TlsFault> {
     let mut shaken = Shaken { taken: 0, done: false, peer_closed: false };
-    loop {
+    // The records behind the handshake are left to whoever takes over: rustls would change its key at a key update
+    // among them, and keep the announcement to itself.
+    while connection.is_handshaking() || connection.wants_write() {
         let status = connection.process_tls_records(&mut incoming[shaken.taken..]);
         shaken.taken += status.discard;
         match status.state {

@@ -435,3 +435,21 @@ fn quic_offers_early_data_to_its_own_protocol_only() {
     assert!(!config.ticketer.enabled(), "0-RTT needs sessions that are used once");
     assert_eq!(site.server.max_early_data_size, 0);
 }
+
+#[test]
+fn a_key_update_in_the_flight_of_the_handshake_is_followed() {
+    let site = Site::new();
+    let mut pair = site.pair(site.client_config(&version::TLS13, ALPN_WEBSOCKET));
+    let hello = pair.client_bytes();
+    let (_, flight) = pair.give_server(hello).unwrap();
+    pair.give_client(&flight);
+    pair.client.refresh_traffic_keys().unwrap();
+    pair.client.writer().write_all(b"early").unwrap();
+    let finished = pair.client_bytes();
+    let (progress, answer) = pair.give_server(finished).unwrap();
+    assert!(progress.open && pair.received == b"early");
+    pair.received.clear();
+    pair.give_client(&answer);
+    pair.answer(&[b"under the right key"]);
+    pair.say(b"back");
+}
