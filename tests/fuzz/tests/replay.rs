@@ -29,7 +29,7 @@ macro_rules! corpora {
     };
 }
 
-corpora!(wire, upgrade, websocket, proxy, internal, jwt, tls, shard);
+corpora!(wire, upgrade, websocket, proxy, internal, jwt, tls, quic, shard);
 
 #[test]
 fn the_corpora_stay_small() {
