@@ -1,5 +1,5 @@
 //! The client subcommands and the library's examples against the whole product: real processes, both transports.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::duplicate_mod)]
 
 mod server;
 
