@@ -58,10 +58,11 @@ fn own(
     about: About,
     (generation, offset): (schema_wire::Generation, schema_wire::Offset),
 ) {
+    let current = state.generation;
     let feed = state.feeds.get_mut(&about.conversation);
     let Some(subscription) = feed.and_then(|f| f.subscribers.get_mut(&about.session)) else { return };
     // In a newer life of the store somebody else's message may stand there.
-    if offset >= subscription.next && generation >= subscription.generation {
+    if offset >= subscription.next && generation >= subscription.generation.max(current) {
         subscription.own.insert(offset);
     }
 }
