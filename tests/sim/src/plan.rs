@@ -204,7 +204,7 @@ fn limits(
             standings: rng.between(2, 6) as usize,
             appends: rng.between(3, 8) as usize,
             conversation_appends: rng.between(2, 4) as usize,
-            tail_publications: rng.between(1, 3) as usize,
+            tail_publications: rng.pick(&[1, 2, 3, 16, 32]),
             held_publications: rng.between(1, 4) as usize,
             body_bytes: 64,
             publish_limit: rng.between(4, 10) as u32,

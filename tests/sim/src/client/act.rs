@@ -70,8 +70,8 @@ impl World {
         match self.rng.below(20) {
             0..3 => {
                 let messages = self.clients[device].talks[&conversation].seen.iter();
-                let there = messages.filter(|(_, s)| matches!(s, Seen::Message(_))).map(|(o, _)| *o);
-                let there: Vec<u64> = there.collect();
+                let there = messages.rev().filter(|(_, s)| matches!(s, Seen::Message(_))).map(|(o, _)| *o);
+                let there: Vec<u64> = there.take(8).collect();
                 if !there.is_empty() {
                     mine.kind = kind::DELETE;
                     mine.relates_to = Some(self.rng.pick(&there));

@@ -51,6 +51,8 @@ pub struct Model {
     calm: bool,
     /// The store may fail.
     stormy: bool,
+    /// One node alone, with a store that is quick.
+    lone: bool,
 }
 
 impl Model {
@@ -66,6 +68,7 @@ impl Model {
             erased_heard: BTreeMap::new(),
             calm: plan.mood == Mood::Calm,
             stormy: plan.mood == Mood::Stormy,
+            lone: plan.nodes == 1 && matches!(plan.mood, Mood::Calm | Mood::Tight),
         }
     }
 

@@ -48,6 +48,8 @@ pub struct View {
     pub open: bool,
     pub opened_us: u64,
     pub heard_us: u64,
+    /// When its outbox was last seen empty: whatever leaves later was put there later.
+    pub emptied_us: u64,
     pub claims: Option<Claims>,
     pub verified_us: Option<u64>,
     pub refreshing: bool,
@@ -77,6 +79,7 @@ impl View {
             open: false,
             opened_us: 0,
             heard_us: 0,
+            emptied_us: 0,
             claims: None,
             verified_us: None,
             refreshing: false,

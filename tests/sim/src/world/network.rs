@@ -106,7 +106,10 @@ impl World {
         let Link { session, place, .. } = self.links[link];
         while self.links[link].server_open && self.links[link].in_flight.len() < self.plan.window {
             let slot = &mut self.nodes[place.node].slots[place.shard];
-            let Some(frame) = slot.shard.poll_transmit(session) else { break };
+            let Some(frame) = slot.shard.poll_transmit(session) else {
+                self.model.views[link].emptied_us = self.now;
+                break;
+            };
             self.transmit(link, frame);
         }
     }
