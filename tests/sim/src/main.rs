@@ -1,4 +1,4 @@
-//! `sim --seeds N [--from S]` · `sim SEED` · `sim trace SEED --conversation C` · `sim --planted`.
+//! `sim --seeds N [--from S] [--seeds-only]` · `sim SEED` · `sim trace SEED --conversation C` · `sim --planted`.
 //! Without arguments: 1,000 seeds and the planted faults, as CI runs it.
 
 use std::process::ExitCode;
@@ -27,16 +27,18 @@ fn main() -> ExitCode {
         },
         Some(seed) if seed.parse::<u64>().is_ok() => replay(seed.parse().unwrap_or(0), &args),
         Some("--help" | "-h") => usage(),
-        _ => many(flag("--seeds"), flag("--from").unwrap_or(0), has("--planted")),
+        _ => many(flag("--seeds"), flag("--from").unwrap_or(0), has("--planted"), has("--seeds-only")),
     }
 }
 
 fn usage() -> ExitCode {
-    eprintln!("sim --seeds N [--from S] | sim SEED | sim trace SEED --conversation C | sim --planted");
+    eprintln!(
+        "sim --seeds N [--from S] [--seeds-only] | sim SEED | sim trace SEED --conversation C | sim --planted"
+    );
     ExitCode::from(2)
 }
 
-fn many(seeds: Option<u64>, from: u64, planted_only: bool) -> ExitCode {
+fn many(seeds: Option<u64>, from: u64, planted_only: bool, seeds_only: bool) -> ExitCode {
     let began = Instant::now();
     let count = seeds.unwrap_or(if planted_only { 0 } else { PLANTED_SEEDS });
     let mut list = if count > 0 { kept_seeds() } else { Vec::new() };
@@ -46,7 +48,7 @@ fn many(seeds: Option<u64>, from: u64, planted_only: bool) -> ExitCode {
         report(outcome);
     }
     let mut totals = (0, 0);
-    if planted_only || seeds.is_none() {
+    if planted_only || !seeds_only {
         let (found, events) = search_planted(Fault::ALL);
         tally.events += events;
         for found in &found {

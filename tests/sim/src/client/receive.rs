@@ -31,6 +31,9 @@ impl World {
         match body {
             Body::Welcome(welcome) => self.greeted(device, &welcome),
             Body::PublishAck(ack) => client.acked(wanted, &ack),
+            // Frames of a subscription that was given up do not count: the next one brings them again.
+            Body::Delivery(d) if !client.follows(&d.conversation) => {}
+            Body::Gone(gone) if !client.follows(&gone.conversation) => {}
             Body::Delivery(delivery) => client.delivered(&delivery),
             Body::Gone(gone) => {
                 client.note(talk_id(&gone.conversation), gone.from, gone.to, Seen::Gone);
@@ -126,6 +129,10 @@ impl World {
 }
 
 impl Client {
+    fn follows(&self, conversation: &[u8]) -> bool {
+        self.talks.get(&talk_id(conversation)).is_some_and(|t| t.follow == Follow::Live)
+    }
+
     fn acked(&mut self, wanted: Option<Wanted>, ack: &v1::PublishAck) {
         let Some(Wanted::Publish(index)) = wanted else { return };
         let (generation, offset) = (ack.generation, ack.offset);

@@ -26,10 +26,14 @@ impl World {
         let frames = limits.outbox_frames + limits.outbox_ephemeral;
         // One frame may be larger than the bound when it is alone; ephemeral frames are small.
         let bytes = limits.outbox_bytes + FRAME_BYTES_MAX + limits.outbox_ephemeral * EPHEMERAL_BYTES_MAX;
-        let full = node
-            .sessions
-            .keys()
-            .find(|id| shard.waiting(**id).is_some_and(|(waiting, size)| waiting > frames || size > bytes));
+        let mut full = None;
+        for (id, link) in node.sessions.iter().filter(|(id, _)| usize::from(id.shard().0) == place.shard) {
+            match shard.waiting(*id) {
+                Some((0, _)) => self.model.views[*link].emptied_us = self.now,
+                Some((waiting, size)) if waiting > frames || size > bytes => full = Some(id),
+                _ => {}
+            }
+        }
         let what = if let Some(id) = full {
             format!("the outbox of {id:?} holds {:?}", shard.waiting(*id))
         } else if counts.sessions > limits.sessions {
