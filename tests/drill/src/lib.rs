@@ -1,1 +1,14 @@
-//! placeholder
+//! The drill: the real server, many real clients, and faults. Clients write a history that a checker which knows
+//! nothing of the server judges. Runs on a developer's machine and in CI, over loopback only.
+
+pub mod cast;
+pub mod device;
+pub mod history;
+pub mod http;
+pub mod judge;
+pub mod nemesis;
+pub mod publisher;
+pub mod random;
+pub mod registrar;
+pub mod run;
+pub mod server;

@@ -1,0 +1,280 @@
+//! One drill from start to verdict: cast, faults, calm, a complete sync of every device, final reads, judgement.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use relay_client::{Offset, Transport};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use crate::cast::{Cast, Talk};
+use crate::device::{self, Desk, Whim};
+use crate::history::{History, Who};
+use crate::http::{Http, Verb};
+use crate::judge::{self, Least};
+use crate::nemesis::{Nemesis, Toll};
+use crate::random::Random;
+use crate::registrar::{self, Guests};
+use crate::server::{Launch, Server, tail, work_folder};
+
+/// How long devices may take to settle and to catch up once all is calm.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Entries of one page of a final read.
+const PAGE: usize = 200;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub kills: u64,
+    pub seed: u64,
+    pub clients: usize,
+    /// One transport per device, in turn.
+    pub transports: Vec<Transport>,
+    pub program: PathBuf,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub toll: Toll,
+    pub acked: u64,
+    pub delivered: u64,
+    pub changes: u64,
+    pub verdict: String,
+    pub folder: PathBuf,
+    pub took: Duration,
+}
+
+/// Runs the plan; an error names what was violated and where the history lies.
+pub async fn run(plan: &Plan) -> Result<Outcome> {
+    let began = Instant::now();
+    let folder = work_folder("drill")?;
+    let launch = Launch::new(plan.program.clone(), folder.join("data"), folder.join("server.log"))?;
+    let history = History::create(&folder.join("history.jsonl"))?;
+    history.write(&json!({"e": "meta", "seed": plan.seed, "kills": plan.kills, "t": history.now()}));
+    let server = tokio::task::block_in_place(|| launch.start())?;
+    let cast = Arc::new(Cast::assemble(&server.ready.api, plan.clients, &history).await?);
+    let stage = Stage::open(plan, &cast, &server, &history);
+    let guests = Guests::new(Mutex::new(HashSet::new()));
+    let (stop_changes, changes_stopped) = watch::channel(false);
+    let keeping = registrar::keep(
+        cast.clone(),
+        server.ready.api.clone(),
+        history.clone(),
+        guests.clone(),
+        changes_stopped,
+        Random::new(plan.seed, 1),
+    );
+    let keeping = tokio::spawn(keeping);
+    let nemesis = Nemesis {
+        launch: launch.clone(),
+        server,
+        history: history.clone(),
+        clients: stage.whims.clone(),
+        random: Random::new(plan.seed, 2),
+        toll: Toll::default(),
+    };
+    let raged = nemesis.rage(plan.kills).await;
+    let (server, toll) = raged.with_context(|| format!("{}\n{}", folder.display(), tail(&launch.log)))?;
+    stop_changes.send_replace(true);
+    let changes = keeping.await?.context("memberships")?;
+    let finals = finish(&stage, &cast, &server, &history, &guests)
+        .await
+        .with_context(|| format!("in {}\n{}", folder.display(), tail(&launch.log)))?;
+    stage.close().await;
+    let status = tokio::task::block_in_place(|| server.drain())?;
+    history.flush()?;
+    sober(&history, &launch, status.success(), &folder)?;
+    let (acked, delivered) = (history.acked(), history.delivered());
+    let least = Least { kills: plan.kills, acked: plan.kills * 20, received: plan.kills * 60, finals };
+    let verdict = judge::judge(&folder.join("history.jsonl"), least)?;
+    Ok(Outcome { toll, acked, delivered, changes, verdict, folder, took: began.elapsed() })
+}
+
+/// What the checker can't see: surprises of the clients, panics of the server, a drain that failed.
+fn sober(history: &History, launch: &Launch, drained: bool, folder: &std::path::Path) -> Result<()> {
+    let surprises = history.surprises();
+    if let Some(first) = surprises.first() {
+        bail!("{} surprises, the first: {first}; {}", surprises.len(), folder.display());
+    }
+    let log = std::fs::read_to_string(&launch.log)?;
+    if let Some(line) = log.lines().find(|line| line.contains("panicked")) {
+        bail!("the server panicked: {line}; {}", launch.log.display());
+    }
+    if !drained {
+        bail!("the last drain failed; {}", launch.log.display());
+    }
+    Ok(())
+}
+
+/// All devices of a run.
+struct Stage {
+    desks: Vec<Arc<Desk>>,
+    whims: Vec<mpsc::Sender<Whim>>,
+    lives: Vec<tokio::task::JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Stage {
+    fn open(plan: &Plan, cast: &Cast, server: &Server, history: &History) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let mut stage = Self { desks: Vec::new(), whims: Vec::new(), lives: Vec::new(), stop };
+        for (index, seat) in cast.seats.iter().enumerate() {
+            let transport = plan.transports[index % plan.transports.len()];
+            let desk = Arc::new(Desk::new(seat, cast, history, transport));
+            let (whim, whims) = mpsc::channel(1);
+            let random = Random::new(plan.seed, 100 + index as u64);
+            let life = device::live(desk.clone(), server.ready.clone(), whims, stopped.clone(), random);
+            stage.lives.push(tokio::spawn(life));
+            stage.whims.push(whim);
+            stage.desks.push(desk);
+        }
+        stage
+    }
+
+    async fn close(self) {
+        self.stop.send_replace(true);
+        for life in self.lives {
+            let _ = tokio::time::timeout(PATIENCE, life).await;
+        }
+    }
+}
+
+/// Silence, then every device catches up with every conversation it is in; returns how many final events there are.
+async fn finish(
+    stage: &Stage,
+    cast: &Cast,
+    server: &Server,
+    history: &History,
+    guests: &Guests,
+) -> Result<u64> {
+    stage.desks.iter().for_each(|desk| desk.drafts.silent.store(true, Ordering::Relaxed));
+    until("messages are not settled", || {
+        let open: Vec<_> = stage.desks.iter().filter(|desk| desk.drafts.open() > 0).collect();
+        open.iter().map(|desk| format!("{:?} has {}", desk.who, desk.drafts.open())).collect()
+    })
+    .await?;
+    let http = Http::new(&server.ready.api);
+    let mut finals = 0;
+    for (index, talk) in cast.talks.iter().enumerate() {
+        let path = format!("/api/v1/conversations/{}", talk.id);
+        let owner = &cast.seat(&talk.steady[0]).account;
+        let (_, answer) = http.insist(owner, Verb::Get, &path, Value::Null).await?;
+        let head = answer["head"].as_u64().with_context(|| format!("no head in {answer}"))?;
+        let present = |user: &String| {
+            talk.steady.contains(user)
+                || guests.lock().expect("no holder panics").contains(&(talk.name, user.clone()))
+        };
+        let desks: Vec<_> = stage.desks.iter().filter(|desk| present(&desk.who.user)).collect();
+        until("devices did not catch up", || {
+            let behind = desks.iter().filter(|desk| desk.place(index) < head);
+            behind.map(|d| format!("{:?} at {} of {head} in {}", d.who, d.place(index), talk.name)).collect()
+        })
+        .await?;
+        for desk in desks {
+            let Who { user, device } = &desk.who;
+            history.write(
+                &json!({"e": "final", "u": user, "dev": device, "conv": talk.name, "t": history.now()}),
+            );
+            finals += 1;
+        }
+        for user in talk.steady.iter().take(2) {
+            let items = read(&http, cast, talk, user, history).await?;
+            history.write(
+                &json!({"e": "history", "u": user, "conv": talk.name, "items": items, "t": history.now()}),
+            );
+            finals += 1;
+        }
+    }
+    Ok(finals)
+}
+
+/// Waits until nobody is named any more.
+async fn until(what: &str, mut who: impl FnMut() -> Vec<String>) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let left = who();
+        if left.is_empty() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > deadline {
+            bail!("{what} within {PATIENCE:?}: {}", left.join(", "));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The whole log as a member reads it through the API. A deleted message that the run deleted keeps its place, so
+/// that a hole shows.
+async fn read(
+    http: &Http,
+    cast: &Cast,
+    talk: &Talk,
+    user: &str,
+    history: &History,
+) -> Result<Vec<(u64, String, String)>> {
+    let account = &cast.seat(user).account;
+    let mut items = BTreeMap::new();
+    let mut gone = Vec::new();
+    let mut from = 1;
+    loop {
+        let path = format!("/api/v1/conversations/{}/messages?from={from}&limit={PAGE}", talk.id);
+        let (status, page) = http.insist(account, Verb::Get, &path, Value::Null).await?;
+        let entries = page["entries"].as_array().with_context(|| format!("{status} {page}"))?;
+        for entry in entries {
+            match (entry.get("message"), entry.get("gone")) {
+                (Some(message), _) => note(&mut items, message)?,
+                (_, Some(range)) => {
+                    let ends = (range["from"].as_u64(), range["to"].as_u64());
+                    let (Some(from), Some(to)) = ends else { bail!("not a range: {range}") };
+                    gone.extend((from..=to).map(|offset| (offset, range["reason"].to_string())));
+                }
+                _ => bail!("neither message nor gap: {entry}"),
+            }
+        }
+        let next = page["next"].as_u64().unwrap_or(0);
+        if entries.is_empty() || next <= from {
+            break;
+        }
+        from = next;
+    }
+    for (offset, reason) in gone {
+        match history.deleted_at(talk.name, offset) {
+            Some((id, hash)) => drop(items.insert(offset, (id, hash))),
+            None => history.surprise(format!("{}/{offset} is gone ({reason}), nobody deleted it", talk.name)),
+        }
+    }
+    Ok(items.into_iter().map(|(offset, (id, hash))| (offset, id, hash)).collect())
+}
+
+fn note(items: &mut BTreeMap<u64, (String, String)>, message: &Value) -> Result<()> {
+    let offset = message["offset"].as_u64().with_context(|| format!("no offset: {message}"))?;
+    let key = message["publish_key"].as_str().unwrap_or_default();
+    let relates_to = message["relates_to"].as_u64().map(Offset);
+    let body = decode(message["body"].as_str().unwrap_or_default()).context("not Base64")?;
+    let kind = message["kind"].as_u64().unwrap_or(0) as u32;
+    let (id, hash) = device::identify(kind, key, relates_to, &body);
+    items.insert(offset, (id, hash));
+    Ok(())
+}
+
+/// Standard Base64 with padding.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = Vec::new();
+    let (mut bits, mut held) = (0u32, 0);
+    for letter in text.trim_end_matches('=').bytes() {
+        bits = bits << 6 | LETTERS.iter().position(|l| *l == letter)? as u32;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            out.push((bits >> held) as u8);
+            bits &= (1 << held) - 1;
+        }
+    }
+    Some(out)
+}

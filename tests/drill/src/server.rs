@@ -1,0 +1,207 @@
+//! The server as a process of its own: started on a folder with fixed ports, killed, paused, drained, started again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// How long a start may take, and an end after SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How the server is started each time.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub program: PathBuf,
+    pub data: PathBuf,
+    pub log: PathBuf,
+    pub relay_port: u16,
+    pub api_port: u16,
+    pub shards: Option<u16>,
+    pub env: Vec<(String, String)>,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    child: Option<Child>,
+    /// What it said when it was ready.
+    pub ready: Ready,
+}
+
+/// The ready line.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    pub relay: String,
+    pub wss: String,
+    pub ca: PathBuf,
+    pub api: String,
+    pub signing_key: PathBuf,
+}
+
+impl Launch {
+    /// On `data`, with free ports and without limits that would get in the drill's way.
+    pub fn new(program: PathBuf, data: PathBuf, log: PathBuf) -> Result<Self> {
+        let far = ["MESSAGE_LIMIT_MAX", "RATE_LIMIT_MAX", "RATE_LIMIT_AUTH_MAX"];
+        let mut env: Vec<_> = far.iter().map(|name| ((*name).to_owned(), "1000000".to_owned())).collect();
+        env.push(("REGISTRATION".into(), "open".into()));
+        env.push(("REGISTRATION_VERIFY".into(), "none".into()));
+        Ok(Self { program, data, log, relay_port: free_port()?, api_port: free_port()?, shards: None, env })
+    }
+
+    /// The server that was built next to this program; `tests` live one folder deeper.
+    pub fn program() -> Result<PathBuf> {
+        let here = std::env::current_exe().context("where this program is")?;
+        let folders = here.ancestors().skip(1).take(2);
+        let found = folders.map(|folder| folder.join("messenger")).find(|program| program.is_file());
+        found.context("there is no messenger next to this program: cargo build -p messenger")
+    }
+
+    /// Starts it and waits until clients can connect.
+    pub fn start(&self) -> Result<Server> {
+        let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let mut child = self.command(log).spawn().with_context(|| self.program.display().to_string())?;
+        let stdout = child.stdout.take().context("its standard output")?;
+        let (said, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // Nobody listens any more once it was ready.
+                let _ = said.send(line);
+            }
+        });
+        match heard.recv_timeout(PATIENCE) {
+            Ok(line) => Ok(Server { child: Some(child), ready: Ready::parse(&line)? }),
+            Err(_) => {
+                let _ = child.kill();
+                let ended = child.wait()?;
+                bail!("the server did not get ready ({ended}); see {}", self.log.display())
+            }
+        }
+    }
+
+    fn command(&self, log: File) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("up").arg("--data").arg(&self.data).args(["--demo", "--json"]);
+        command.args(["--relay-port", &self.relay_port.to_string()]);
+        command.args(["--api-port", &self.api_port.to_string()]);
+        if let Some(shards) = self.shards {
+            command.args(["--shards", &shards.to_string()]);
+        }
+        command.envs(self.env.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command
+    }
+}
+
+impl Ready {
+    fn parse(line: &str) -> Result<Self> {
+        let ready: Value = serde_json::from_str(line).with_context(|| format!("not a ready line: {line}"))?;
+        let text = |name: &str| {
+            ready[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {line}"))
+        };
+        Ok(Self {
+            relay: text("relay_quic")?,
+            wss: text("relay_wss")?,
+            ca: text("ca")?.into(),
+            api: text("api")?,
+            signing_key: text("signing_key")?.into(),
+        })
+    }
+}
+
+impl Server {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("handed over only by hand_over").id()
+    }
+
+    /// Leaves an empty handle behind, to be replaced by a server started later.
+    pub fn hand_over(&mut self) -> Self {
+        Self { child: self.child.take(), ready: self.ready.clone() }
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().expect("handed over only by hand_over")
+    }
+
+    /// Fails when it ended without being asked to.
+    pub fn must_run(&mut self) -> Result<()> {
+        match self.child().try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("the server ended by itself: {status}"),
+        }
+    }
+
+    /// SIGKILL; returns when it is gone.
+    pub fn kill(mut self) -> Result<()> {
+        self.child().kill()?;
+        self.child().wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM; returns how it ended.
+    pub fn drain(mut self) -> Result<ExitStatus> {
+        self.signal(libc::SIGTERM);
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child().try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("the server did not end within {PATIENCE:?} after SIGTERM")
+    }
+
+    /// Stops it for a while, as a busy machine would.
+    pub fn pause(&self, time: Duration) {
+        self.signal(libc::SIGSTOP);
+        std::thread::sleep(time);
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        // SAFETY: the process is this one's child and was not waited for, so the id is still its own.
+        let sent = unsafe { libc::kill(self.pid() as libc::pid_t, signal) };
+        assert_eq!(sent, 0, "a child can be sent a signal");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A folder of this run's own.
+pub fn work_folder(name: &str) -> Result<PathBuf> {
+    let folder = std::env::temp_dir().join(format!("messenger-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
+/// The end of a log, for a message.
+pub fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// A port that is free for TCP and UDP at this moment.
+fn free_port() -> Result<u16> {
+    for _ in 0..100 {
+        let tcp = TcpListener::bind("127.0.0.1:0")?;
+        let port = tcp.local_addr()?.port();
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free for TCP and UDP")
+}
