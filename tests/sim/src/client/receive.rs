@@ -210,7 +210,9 @@ impl Client {
         let talk = self.talk(conversation);
         talk.seen.split_off(&(rewound.head + 1));
         talk.seen.extend(fresh.iter().map(|(offset, key)| (*offset, Seen::Message(*key))));
-        talk.position = Some((rewound.generation, rewound.head));
+        // Frames of a subscription given up meanwhile were not taken: the position never moves on here.
+        let had = talk.position.map_or(rewound.head, |(_, offset)| offset);
+        talk.position = Some((rewound.generation, rewound.head.min(had)));
         talk.floor = talk.floor.min(rewound.head);
         talk.confirmed = talk.confirmed.min(rewound.head);
         talk.life = talk.life.max(rewound.generation);
