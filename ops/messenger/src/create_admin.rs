@@ -1,7 +1,7 @@
 //! `messenger create-admin`: the first account that may use the console. The password is asked for, read from
 //! standard input, or made; never an argument.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,7 +15,10 @@ use crate::failure::{Code, Failure};
 /// Letters of a password made here.
 const PASSWORD_LETTERS: usize = 24;
 
-/// Flags.
+/// Longest line read from a pipe, in bytes.
+const LINE_BYTES_MAX: u64 = 4_096;
+
+/// Flags. There is none for the password: other processes read arguments.
 #[derive(Args, Debug, Clone)]
 pub struct CreateAdminOptions {
     /// The account's address.
@@ -31,7 +34,7 @@ pub struct CreateAdminOptions {
     #[arg(long)]
     pub generate: bool,
     /// The data folder.
-    #[arg(long, value_name = "DIR", default_value = ".data", env = "RELAY_DATA")]
+    #[arg(long, value_name = "DIR", default_value = ".data", env = "DATA_DIR")]
     pub data: PathBuf,
 }
 
@@ -48,7 +51,7 @@ pub fn run(options: &CreateAdminOptions) -> Result<ExitCode, Failure> {
     let chosen = if options.generate {
         crate::random_password(PASSWORD_LETTERS)
     } else {
-        read_password().map_err(Failure::other)?
+        read_password()?
     };
     password::check_password(&chosen, &options.email).map_err(|problem| bad(problem.message().to_owned()))?;
     let hash = password::hash_password(&chosen).map_err(Failure::other)?;
@@ -64,13 +67,69 @@ pub fn run(options: &CreateAdminOptions) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read_password() -> std::io::Result<String> {
+/// From a pipe: its first line. From a terminal: typed twice, unseen.
+fn read_password() -> Result<String, Failure> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        eprint!("password (shown while you type unless you pipe it): ");
-        std::io::stderr().flush()?;
+        let typed = terminal::ask("password: ").map_err(Failure::other)?;
+        let again = terminal::ask("the same again: ").map_err(Failure::other)?;
+        return if typed == again {
+            Ok(typed)
+        } else {
+            Err(Failure::new(Code::Settings, "the two passwords differ; nothing was made"))
+        };
     }
     let mut line = String::new();
-    stdin.lock().read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    stdin.lock().take(LINE_BYTES_MAX).read_line(&mut line).map_err(Failure::other)?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        let fix = "no password on standard input; pipe one line, or use --generate";
+        return Err(Failure::new(Code::Settings, fix));
+    }
+    Ok(password.to_owned())
+}
+
+/// Typing that nobody reads over a shoulder.
+mod terminal {
+    use std::io::{self, Write};
+
+    use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+    use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
+
+    /// Gives the terminal back as it was, whatever happens while typing.
+    struct Raw;
+
+    impl Drop for Raw {
+        fn drop(&mut self) {
+            // Nothing is left to do when the terminal is gone.
+            let _ = disable_raw_mode();
+            eprintln!();
+        }
+    }
+
+    /// One line, without echo; Ctrl-C and Ctrl-D give up.
+    pub fn ask(prompt: &str) -> io::Result<String> {
+        eprint!("{prompt}");
+        io::stderr().flush()?;
+        enable_raw_mode()?;
+        let _raw = Raw;
+        let mut typed = String::new();
+        loop {
+            let Event::Key(key) = event::read()? else { continue };
+            if key.kind == KeyEventKind::Release {
+                continue;
+            }
+            let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
+            match key.code {
+                KeyCode::Enter => return Ok(typed),
+                KeyCode::Char('c' | 'd') if is_control => {
+                    return Err(io::Error::new(io::ErrorKind::Interrupted, "given up"));
+                }
+                KeyCode::Char('u') if is_control => typed.clear(),
+                KeyCode::Char(letter) if !is_control => typed.push(letter),
+                KeyCode::Backspace => drop(typed.pop()),
+                _ => {}
+            }
+        }
+    }
 }

@@ -22,6 +22,9 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("LOG_FORMAT", "`json` for one object per line; text when not set."),
 ];
 
+/// Values of `LOG_LEVEL`.
+const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
 /// A secure messenger that a team runs itself.
 #[derive(Parser)]
 #[command(name = "messenger", version, about)]
@@ -46,10 +49,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Up(options) => {
-            log();
-            up::run(&options)
-        }
+        Command::Up(options) => log().and_then(|()| up::run(&options)),
         Command::CreateAdmin(options) => create_admin::run(&options),
         Command::Chat(options) => account::block_on(chat::run(options)).map_err(Failure::other),
         Command::Send(options) => account::block_on(send::run(options)).map_err(Failure::other),
@@ -59,15 +59,29 @@ fn main() -> ExitCode {
 }
 
 /// Logs go to standard error; standard output belongs to the command.
-fn log() {
-    let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info".into());
-    let filter = EnvFilter::try_new(&level).unwrap_or_else(|_| EnvFilter::new("info"));
+fn log() -> Result<(), Failure> {
+    let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let bad = |fix: &str| Err(Failure::new(failure::Code::Settings, fix));
+    let level = match set("LOG_LEVEL").map(|level| level.to_ascii_lowercase()) {
+        None => "info".to_owned(),
+        Some(level) if LOG_LEVELS.contains(&level.as_str()) => level,
+        Some(_) => return bad("LOG_LEVEL is none of error, warn, info, debug, trace; fix: LOG_LEVEL=info"),
+    };
+    let as_json = match set("LOG_FORMAT").as_deref() {
+        None | Some("text") => false,
+        Some("json") => true,
+        Some(_) => return bad("LOG_FORMAT is none of text, json; fix: LOG_FORMAT=json"),
+    };
+    // A person at a terminal is not told of every request; whoever collects JSON is.
+    let quiet = if as_json || level != "info" { "" } else { ",console::front::observe=warn" };
+    let filter = EnvFilter::new(format!("{level}{quiet}"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json") {
+    if as_json {
         subscriber.json().flatten_event(true).with_current_span(false).init();
     } else {
         subscriber.with_target(false).init();
     }
+    Ok(())
 }
 
 /// A random password of so many letters, six bits each, that survive a terminal and a shell.

@@ -113,7 +113,7 @@ impl RelayConfig {
     /// The first variable that is malformed, contradicts another or names a file that cannot be read.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let env = Reader::new(&lookup);
-        let data = PathBuf::from(env.text_or_default("RELAY_DATA")?);
+        let data = PathBuf::from(env.text_or_default("DATA_DIR")?);
         let listen = listen(&env)?;
         let mut warnings = Vec::new();
         let max = env.number::<u32>("RATE_LIMIT_MAX", 1..=1_000_000)?;

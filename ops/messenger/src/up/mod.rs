@@ -62,12 +62,16 @@ pub fn run(options: &UpOptions) -> Result<ExitCode, Failure> {
         .map_err(Failure::other)?;
     let store = SqliteStore::open(&settings.database()).map_err(Failure::store)?;
     let ended = runtime.block_on(serve(options, settings, store));
-    runtime.shutdown_timeout(Duration::from_secs(5));
+    match ended {
+        // What was acknowledged is durable, so nothing needs to be waited for.
+        Ok(Ended::AtOnce) => runtime.shutdown_background(),
+        _ => runtime.shutdown_timeout(Duration::from_secs(5)),
+    }
     drop(folder);
-    ended.map(|()| ExitCode::SUCCESS)
+    ended.map(|_| ExitCode::SUCCESS)
 }
 
-async fn serve(options: &UpOptions, settings: Settings, store: SqliteStore) -> Result<(), Failure> {
+async fn serve(options: &UpOptions, settings: Settings, store: SqliteStore) -> Result<Ended, Failure> {
     let mut stop = Stop::listen().map_err(Failure::other)?;
     let (api_stop, api_stopped) = tokio::sync::watch::channel(false);
     let api = start_api(&settings, store.clone(), api_stopped).await?;
@@ -85,15 +89,28 @@ async fn serve(options: &UpOptions, settings: Settings, store: SqliteStore) -> R
     let ready = Ready::new(&settings, &node, api.address, ca, people);
     ready.print(options.json);
     stop.wanted().await;
-    tracing::info!("stopping: sessions are told to come back");
-    tokio::select! {
-        drained = tokio::task::spawn_blocking(move || node.drain(drain_deadline)) => drained.map_err(Failure::other)?,
-        () = stop.wanted() => tracing::warn!("stopping at once"),
-    }
+    tracing::info!("stopping: sessions are told to come back; once more stops at once");
     sweeper.abort();
-    // The API may have ended by itself already.
-    let _ = api_stop.send(true);
-    api.finished.await.map_err(Failure::other)
+    let leave = async {
+        tokio::task::spawn_blocking(move || node.drain(drain_deadline)).await.map_err(Failure::other)?;
+        // The API may have ended by itself already.
+        let _ = api_stop.send(true);
+        api.finished.await.map_err(Failure::other)
+    };
+    tokio::select! {
+        drained = leave => drained.map(|_| Ended::Drained),
+        () = stop.wanted() => {
+            tracing::warn!("stopping at once");
+            Ok(Ended::AtOnce)
+        }
+    }
+}
+
+/// How it stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ended {
+    Drained,
+    AtOnce,
 }
 
 async fn start_api(

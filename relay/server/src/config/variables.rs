@@ -105,7 +105,7 @@ pub const VARIABLES: &[Variable] = &[
         "Shards, one pinned thread each. Default: one per core.",
     ),
     plain(
-        "RELAY_DATA",
+        "DATA_DIR",
         "data",
         "the path of a folder",
         "/var/lib/messenger",
@@ -114,7 +114,7 @@ pub const VARIABLES: &[Variable] = &[
     file(
         "RELAY_TLS_CERT_FILE",
         "/etc/messenger/tls.crt",
-        "Certificate chain in PEM, read again when it changes. Default: a local CA in RELAY_DATA.",
+        "Certificate chain in PEM, read again when it changes. Default: a local CA in DATA_DIR.",
     ),
     file("RELAY_TLS_KEY_FILE", "/etc/messenger/tls.key", "Private key of the certificate in PEM."),
     file(
@@ -216,7 +216,7 @@ pub const VARIABLES: &[Variable] = &[
         "DATABASE_URL",
         "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME",
         "sqlite:data/messenger.db",
-        "The store. Default: sqlite:messenger.db in RELAY_DATA.",
+        "The store. Default: sqlite:messenger.db in DATA_DIR.",
     ),
     number("DATABASE_POOL_SIZE", "20", "Connections to PostgreSQL."),
     secret(
