@@ -16,51 +16,59 @@ use crate::mail::{MailConfig, SmtpConfig, SmtpTls};
 pub struct Variable {
     pub name: &'static str,
     pub default: &'static str,
+    /// What its value looks like.
+    pub form: &'static str,
     pub meaning: &'static str,
 }
 
 macro_rules! variables {
-    ($($name:literal, $default:literal, $meaning:literal;)*) => {
+    ($($name:literal, $default:literal, $form:literal, $meaning:literal;)*) => {
         /// Every variable the account API reads.
-        pub const VARIABLES: &[Variable] = &[$(Variable { name: $name, default: $default, meaning: $meaning },)*];
+        pub const VARIABLES: &[Variable] = &[$(Variable {
+            name: $name,
+            default: $default,
+            form: $form,
+            meaning: $meaning,
+        },)*];
     };
 }
 
 variables! {
-    "API_ADDRESS", "127.0.0.1:3001", "Where the account API listens.";
-    "INTERNAL_ADDRESS", "", "Where /metrics and /health are served for the operator; empty: nowhere.";
-    "DATA_DIR", "data", "Folder for the embedded database, keys and mail.";
-    "DATABASE_URL", "", "`sqlite:FILE`; empty: DATA_DIR/messenger.db. PostgreSQL comes with a later version.";
-    "PUBLIC_URL", "http://API_ADDRESS", "How people reach the API; letters link to it.";
-    "JWT_ISSUER", "https://api.secure-messenger.local", "`iss` of access tokens; the relay must expect the same.";
-    "JWT_AUDIENCE", "https://secure-messenger.local", "`aud` of access tokens; the relay must expect the same.";
-    "JWT_EXPIRATION", "15m", "Life of an access token: 1m to 7d; s, m, h, d, or plain seconds.";
-    "JWT_REFRESH_EXPIRATION", "7d", "Life of a refresh token: 1h to 90d.";
-    "JWT_ALGORITHM", "RS256", "RS256, or HS256 to go back to the shared secret.";
-    "JWT_PRIVATE_KEY_FILE", "DATA_DIR/keys/signing.pem", "RSA private key in PEM (openssl genrsa 4096). Made at the first start when not set.";
-    "JWT_PUBLIC_KEY_FILES", "", "Comma-separated public keys in PEM that still verify, such as the one before a rotation.";
-    "JWT_JWKS_FILE", "DATA_DIR/keys/jwks.json", "Where the public keys are written for the relay.";
-    "JWT_SECRET", "", "HS256 secret, 32 bytes or more; verifies while it is set.";
-    "JWT_SECRET_FILE", "", "The same, read from a file.";
-    "JWT_LEGACY_HS256_SECRET", "", "Another name for JWT_SECRET, as the relay has it.";
-    "JWT_LEGACY_HS256_SECRET_FILE", "", "The same, read from a file.";
-    "JWT_LEGACY_HS256_KID", "derived", "`kid` of tokens signed with the secret; the relay needs the same.";
-    "JWT_LEGACY_HS256_UNTIL", "", "Day (UTC, YYYY-MM-DD) from which on HS256 tokens are refused.";
-    "RATE_LIMIT_TTL", "60", "Seconds of the limit window: 1 to 3600.";
-    "RATE_LIMIT_MAX", "100", "Requests per window, user and address.";
-    "RATE_LIMIT_AUTH_MAX", "10", "The same for registering, logging in and resetting.";
-    "TRUSTED_PROXIES", "", "Comma-separated networks whose X-Forwarded-For is believed, such as 10.0.0.0/8.";
-    "CORS_ORIGINS", "", "Comma-separated origins of web clients, such as https://chat.example.org.";
-    "REGISTRATION", "closed", "closed, invite, approval, or open.";
-    "REGISTRATION_VERIFY", "mail", "For open: mail, or none (demo only).";
-    "MAIL_FOLDER", "DATA_DIR/mail", "Letters become files here while SMTP_HOST is not set.";
-    "SMTP_HOST", "", "Server that takes letters.";
-    "SMTP_PORT", "by SMTP_TLS", "Port of the server.";
-    "SMTP_TLS", "starttls", "starttls, tls, or none (only to a server on this machine).";
-    "SMTP_USER", "", "Account on the server.";
-    "SMTP_PASSWORD", "", "Its password.";
-    "SMTP_PASSWORD_FILE", "", "The same, read from a file.";
-    "SMTP_FROM", "messenger@localhost", "Sender of letters.";
+    "API_ADDRESS", "127.0.0.1:3001", "an address with a port", "Where the account API listens.";
+    "INTERNAL_ADDRESS", "", "an address with a port", "Where /metrics and /health are served for the operator; empty: nowhere.";
+    "DATA_DIR", ".data", "the path of a folder", "Folder of all that is written: database, keys, certificates, mail. `up --data` goes first.";
+    "DATABASE_URL", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME", "The store. Default: sqlite:messenger.db in DATA_DIR. `up` serves sqlite only; PostgreSQL comes later.";
+    "DATABASE_URL_FILE", "", "the path of a file", "The same, read from a file.";
+    "PUBLIC_URL", "", "https://HOST or http://HOST", "How people reach the API; letters link to it. Default: http:// and API_ADDRESS.";
+    "JWT_ISSUER", "https://api.secure-messenger.local", "the iss of the tokens", "Issuer: what the API writes into access tokens and the relay expects.";
+    "JWT_AUDIENCE", "https://secure-messenger.local", "the aud of the tokens", "Audience: what the API writes into access tokens and the relay expects.";
+    "JWT_EXPIRATION", "15m", "a time such as 15m", "Life of an access token: 1m to 7d; s, m, h, d, or plain seconds.";
+    "JWT_REFRESH_EXPIRATION", "7d", "a time such as 7d", "Life of a refresh token: 1h to 90d.";
+    "JWT_ALGORITHM", "RS256", "RS256 or HS256", "RS256, or HS256 to go back to the shared secret.";
+    "JWT_PRIVATE_KEY_FILE", "", "the path of a file", "RSA private key in PEM (openssl genrsa 4096). Default: keys/signing.pem in DATA_DIR, made at the first start.";
+    "JWT_PUBLIC_KEY_FILES", "", "paths of files, separated by commas", "Public keys in PEM that still verify, such as the one before a rotation; so do those in keys/retired of DATA_DIR.";
+    "JWT_JWKS_FILE", "", "the path of a file", "RSA public keys as JWKS: the API writes it, the relay reads it again when it changes. Default: keys/jwks.json in DATA_DIR.";
+    "JWT_SECRET", "", "32 random bytes or more", "Former name of JWT_LEGACY_HS256_SECRET.";
+    "JWT_SECRET_FILE", "", "the path of a file", "The same, read from a file.";
+    "JWT_LEGACY_HS256_SECRET", "", "32 random bytes or more", "Shared secret of old HS256 tokens; needs the two variables below.";
+    "JWT_LEGACY_HS256_SECRET_FILE", "", "the path of a file", "The same, read from a file.";
+    "JWT_LEGACY_HS256_KID", "", "the kid of the old tokens", "kid of the old HS256 tokens.";
+    "JWT_LEGACY_HS256_UNTIL", "", "a day as YYYY-MM-DD", "Day (UTC) from whose first second on HS256 tokens are refused.";
+    "RATE_LIMIT_TTL", "60", "whole seconds", "Window of RATE_LIMIT_MAX.";
+    "RATE_LIMIT_MAX", "100", "a whole number", "Requests of one user, and of one address, within RATE_LIMIT_TTL.";
+    "RATE_LIMIT_AUTH_MAX", "10", "a whole number", "The same for registering, logging in and resetting.";
+    "TRUSTED_PROXIES", "", "networks such as 10.0.0.0/8, separated by commas", "Proxies whose X-Forwarded-For is believed. Default: none.";
+    "CORS_ORIGINS", "", "origins such as https://chat.example.org, separated by commas", "Web origins that may call the API. Default: none.";
+    "REGISTRATION", "closed", "closed, invite, approval or open", "Who may make an account.";
+    "REGISTRATION_VERIFY", "mail", "mail or none", "For open: mail, or none (demo only).";
+    "MAIL_FOLDER", "", "the path of a folder", "Letters become files here while SMTP_HOST is not set. Default: mail in DATA_DIR.";
+    "SMTP_HOST", "", "a host name", "Server that takes letters.";
+    "SMTP_PORT", "", "a port", "Port of the server. Default: the usual one for SMTP_TLS.";
+    "SMTP_TLS", "starttls", "starttls, tls or none", "starttls, tls, or none (only to a server on this machine).";
+    "SMTP_USER", "", "a name", "Account on the server.";
+    "SMTP_PASSWORD", "", "a password", "Its password.";
+    "SMTP_PASSWORD_FILE", "", "the path of a file", "The same, read from a file.";
+    "SMTP_FROM", "messenger@localhost", "a mail address", "Sender of letters.";
 }
 
 /// Why the configuration is refused: the line to fix.
@@ -126,7 +134,7 @@ impl ConsoleConfig {
     /// From wherever `lookup` looks. `demo` allows what must not face a network.
     pub fn from_env(demo: bool, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFault> {
         let values = Values::read(lookup);
-        let data = PathBuf::from(values.text("DATA_DIR").unwrap_or("data"));
+        let data = PathBuf::from(values.text("DATA_DIR").unwrap_or(".data"));
         let registration = registration(&values, demo)?;
         let mail = mail(&values, &data)?;
         if registration == (Registration::Open { verify: true }) && mail == MailConfig::None {
@@ -141,7 +149,7 @@ impl ConsoleConfig {
             signing: signing(&values, &data)?,
             refresh_ttl_s: values.duration("JWT_REFRESH_EXPIRATION", 7 * DAY_S, HOUR_S..=90 * DAY_S)?,
             rate: RateLimits {
-                window_s: values.number("RATE_LIMIT_TTL", 60, 1..=3600)?,
+                window_s: values.number("RATE_LIMIT_TTL", 60, 1..=86_400)?,
                 general: values.number("RATE_LIMIT_MAX", 100, 1..=1_000_000)? as u32,
                 auth: values.number("RATE_LIMIT_AUTH_MAX", 10, 1..=1_000_000)? as u32,
             },
@@ -177,12 +185,16 @@ fn registration(values: &Values, demo: bool) -> Result<Registration, ConfigFault
 }
 
 fn database(values: &Values, data: &Path) -> Result<PathBuf, ConfigFault> {
-    let Some(url) = values.text("DATABASE_URL") else { return Ok(data.join("messenger.db")) };
+    let url = values.secret("DATABASE_URL", "DATABASE_URL_FILE")?;
+    let Some(url) = url else { return Ok(data.join("messenger.db")) };
     match url.strip_prefix("sqlite:") {
         Some(path) if !path.trim_start_matches("//").is_empty() => {
             Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
         }
-        _ => Err(fault("DATABASE_URL", "only sqlite:FILE is understood by this version")),
+        _ => Err(fault(
+            "DATABASE_URL",
+            "PostgreSQL cannot be served yet; fix: remove it, or DATABASE_URL=sqlite:FILE",
+        )),
     }
 }
 
@@ -384,7 +396,7 @@ mod tests {
         assert_eq!((config.signing.access_ttl_s, config.refresh_ttl_s), (900, 604_800));
         assert_eq!(config.rate, RateLimits { window_s: 60, general: 100, auth: 10 });
         assert_eq!(config.registration, Registration::Closed);
-        assert_eq!(config.database, PathBuf::from("data/messenger.db"));
+        assert_eq!(config.database, PathBuf::from(".data/messenger.db"));
     }
 
     #[test]

@@ -48,11 +48,7 @@ pub fn run(options: &CreateAdminOptions) -> Result<ExitCode, Failure> {
         "AUDITOR" => AccountRole::Auditor,
         other => return Err(bad(format!("--role {other}: use ADMIN, SRE, MODERATOR or AUDITOR"))),
     };
-    let chosen = if options.generate {
-        crate::random_password(PASSWORD_LETTERS)
-    } else {
-        read_password()?
-    };
+    let chosen = if options.generate { crate::random_password(PASSWORD_LETTERS) } else { read_password()? };
     password::check_password(&chosen, &options.email).map_err(|problem| bad(problem.message().to_owned()))?;
     let hash = password::hash_password(&chosen).map_err(Failure::other)?;
     let name =

@@ -11,20 +11,33 @@ use schema_store::OpenError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// Anything else.
     Other = 1,
-    /// A flag, variable or file of settings is wrong.
     Settings = 2,
-    /// A port is in use or not ours to take.
     Port = 3,
-    /// The data folder cannot be used, or another process uses it.
     Folder = 4,
-    /// The database is damaged.
     Damaged = 5,
-    /// The database was written by a newer version.
     Newer = 6,
-    /// The host lacks something: io_uring, locked memory.
     Host = 7,
+}
+
+#[cfg(test)]
+impl Code {
+    /// All of them, in order.
+    pub const ALL: [Self; 7] =
+        [Self::Other, Self::Settings, Self::Port, Self::Folder, Self::Damaged, Self::Newer, Self::Host];
+
+    /// What it tells a script.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Other => "Anything else.",
+            Self::Settings => "A flag, variable or file of settings is wrong.",
+            Self::Port => "A port is in use or not ours to take.",
+            Self::Folder => "The data folder cannot be used, or another process uses it.",
+            Self::Damaged => "The database is damaged.",
+            Self::Newer => "The database was written by a newer version.",
+            Self::Host => "The host lacks something: io_uring, locked memory.",
+        }
+    }
 }
 
 /// Why a command failed.

@@ -8,6 +8,7 @@ mod listen;
 mod send;
 mod text;
 mod up;
+mod variables;
 
 use std::process::ExitCode;
 
@@ -15,12 +16,6 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use failure::Failure;
-
-/// Variables of this program itself, and what they mean.
-pub const VARIABLES: &[(&str, &str)] = &[
-    ("LOG_LEVEL", "error, warn, info, debug or trace; `info` when not set."),
-    ("LOG_FORMAT", "`json` for one object per line; text when not set."),
-];
 
 /// Values of `LOG_LEVEL`.
 const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use console::ConsoleConfig;
 use console::access::signing::{GENERATED_KEY, SigningSource};
-use relay_server::config::{self, RelayConfig};
+use relay_server::config::RelayConfig;
 
 use super::UpOptions;
 use crate::failure::{Code, Failure};
+use crate::variables;
 
 /// Where the embedded product keeps its data when nobody says otherwise.
 const DATA: &str = ".data";
@@ -24,15 +25,19 @@ pub struct Settings {
 impl Settings {
     /// Reads flags and environment.
     pub fn read(options: &UpOptions) -> Result<Self, Failure> {
-        refuse_unknown()?;
+        let names: Vec<String> =
+            std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+        variables::refuse_unknown(&names)?;
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let data =
-            options.data.clone().or_else(|| set("RELAY_DATA").or_else(|| set("DATA_DIR")).map(PathBuf::from));
+        let data = options.data.clone().or_else(|| set("DATA_DIR").map(PathBuf::from));
         let data = data.unwrap_or_else(|| PathBuf::from(DATA));
         let bad = |error: &dyn std::fmt::Display| Failure::new(Code::Settings, error);
         let layered = |name: &str| layer(name, options, &data).or_else(|| set(name));
+        let mut warnings = variables::check(set, options.demo)?;
         let mut relay = RelayConfig::from_env(layered).map_err(|error| bad(&error))?;
+        refuse_later(&relay)?;
         let mut api = ConsoleConfig::from_env(options.demo, layered).map_err(|error| bad(&error))?;
+        agree(&relay, &mut api)?;
         // The guide's environment gives WebSocket and API one port; here they are two listeners.
         let asked = options.api_port.is_some() || set("API_ADDRESS").is_some();
         if !asked && relay.listen.iter().any(|at| at.port() == api.address.port()) {
@@ -49,7 +54,8 @@ impl Settings {
         if let Some(port) = options.relay_port {
             relay.listen.iter_mut().for_each(|at| at.set_port(port));
         }
-        for warning in &relay.warnings {
+        warnings.extend(relay.warnings.iter().cloned());
+        for warning in warnings {
             tracing::warn!("{warning}");
         }
         Ok(Self { data, relay, api, database })
@@ -73,23 +79,40 @@ impl Settings {
 /// What a flag, or running embedded, says about a variable.
 fn layer(name: &str, options: &UpOptions, data: &Path) -> Option<String> {
     match name {
-        "RELAY_DATA" | "DATA_DIR" => Some(data.display().to_string()),
+        "DATA_DIR" => Some(data.display().to_string()),
         "API_ADDRESS" => options.api_port.map(|port| format!("127.0.0.1:{port}")),
         "RELAY_SHARDS" => options.shards.map(|shards| shards.to_string()),
+        "ALLOWED_ORIGINS" if std::env::var_os(name).is_none() => std::env::var("CORS_ORIGINS").ok(),
         "PROMETHEUS_PORT" if std::env::var_os(name).is_none() => Some("0".into()),
         _ => None,
     }
 }
 
-fn refuse_unknown() -> Result<(), Failure> {
-    let mut declared = config::names();
-    declared.extend(console::VARIABLES.iter().map(|variable| variable.name.to_owned()));
-    declared.extend(crate::VARIABLES.iter().map(|(name, _)| (*name).to_owned()));
-    let declared: Vec<&str> = declared.iter().map(String::as_str).collect();
-    let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
-    let unknown = config::unknown(names.iter().map(String::as_str), &declared);
-    match unknown.first() {
-        None => Ok(()),
-        Some(first) => Err(Failure::new(Code::Settings, first)),
+/// What the environment may ask for and this version cannot do yet: said, not ignored.
+fn refuse_later(relay: &RelayConfig) -> Result<(), Failure> {
+    let refuse = |line: &str| Err(Failure::new(Code::Settings, line));
+    if !relay.database_url.expose().starts_with("sqlite:") {
+        return refuse(
+            "DATABASE_URL: PostgreSQL cannot be served yet; fix: remove it, or DATABASE_URL=sqlite:FILE",
+        );
     }
+    if relay.redis_url.is_some() {
+        return refuse("REDIS_URL: nodes cannot be joined through Redis yet; fix: remove it");
+    }
+    Ok(())
+}
+
+/// Relay and API trust the same shared secret, or none.
+fn agree(relay: &RelayConfig, api: &mut ConsoleConfig) -> Result<(), Failure> {
+    let is_known_to_relay = relay.access.issuers.iter().any(|issuer| !issuer.legacy.is_empty());
+    if is_known_to_relay {
+        return Ok(());
+    }
+    if matches!(api.signing.source, SigningSource::Secret) {
+        let line = "JWT_ALGORITHM=HS256: the relay would refuse these tokens; fix: set JWT_LEGACY_HS256_SECRET, \
+                    JWT_LEGACY_HS256_KID and JWT_LEGACY_HS256_UNTIL, such as 2027-01-31";
+        return Err(Failure::new(Code::Settings, line));
+    }
+    api.signing.secret = None;
+    Ok(())
 }

@@ -106,10 +106,10 @@ pub const VARIABLES: &[Variable] = &[
     ),
     plain(
         "DATA_DIR",
-        "data",
+        ".data",
         "the path of a folder",
         "/var/lib/messenger",
-        "Folder of all that the relay writes.",
+        "Folder of all that is written: database, keys, certificates, mail. `up --data` goes first.",
     ),
     file(
         "RELAY_TLS_CERT_FILE",
@@ -132,21 +132,21 @@ pub const VARIABLES: &[Variable] = &[
     file(
         "JWT_JWKS_FILE",
         "/etc/messenger/jwks.json",
-        "RSA public keys as JWKS, read again when the file changes.",
+        "RSA public keys as JWKS: the API writes it, the relay reads it again when it changes. Default: keys/jwks.json in DATA_DIR.",
     ),
     plain(
         "JWT_ISSUER",
         "https://api.secure-messenger.local",
         "the iss of the tokens",
         "https://api.secure-messenger.local",
-        "Issuer that access tokens must name.",
+        "Issuer: what the API writes into access tokens and the relay expects.",
     ),
     plain(
         "JWT_AUDIENCE",
         "https://secure-messenger.local",
         "the aud of the tokens",
         "https://secure-messenger.local",
-        "Audience that access tokens must name.",
+        "Audience: what the API writes into access tokens and the relay expects.",
     ),
     plain("JWT_LEEWAY", "5", "whole seconds", "5", "Tolerance for clocks that differ."),
     plain(
@@ -176,7 +176,7 @@ pub const VARIABLES: &[Variable] = &[
         "(output of: openssl rand -hex 32)",
         "Former name of JWT_LEGACY_HS256_SECRET.",
     ),
-    number("RATE_LIMIT_MAX", "100", "Requests of one client within RATE_LIMIT_TTL."),
+    number("RATE_LIMIT_MAX", "100", "Requests of one user, and of one address, within RATE_LIMIT_TTL."),
     seconds("RATE_LIMIT_TTL", "60", "Window of RATE_LIMIT_MAX."),
     plain(
         "MESSAGE_LIMIT_MAX",
@@ -199,7 +199,7 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "origins such as https://app.example, separated by commas, without a path",
         "https://app.example",
-        "Web origins that may open a WebSocket. Default: every origin.",
+        "Web origins that may open a WebSocket. Default: those of CORS_ORIGINS, else every origin.",
     ),
     plain(
         "PROXY_NETWORKS",
@@ -215,15 +215,15 @@ pub const VARIABLES: &[Variable] = &[
     secret(
         "DATABASE_URL",
         "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME",
-        "sqlite:data/messenger.db",
-        "The store. Default: sqlite:messenger.db in DATA_DIR.",
+        "sqlite:.data/messenger.db",
+        "The store. Default: sqlite:messenger.db in DATA_DIR. `up` serves sqlite only; PostgreSQL comes later.",
     ),
     number("DATABASE_POOL_SIZE", "20", "Connections to PostgreSQL."),
     secret(
         "REDIS_URL",
         "redis://HOST:PORT or rediss://HOST:PORT",
         "redis://127.0.0.1:6379",
-        "Redis that connects the nodes. Default: none, the node runs alone.",
+        "Redis that connects the nodes; `up` runs alone and refuses it until nodes can be joined. Default: none.",
     ),
     seconds("REDIS_TTL", "3600", "Life of what is cached in Redis."),
 ];

@@ -1,0 +1,93 @@
+//! The variables that only the `messenger` program reads: its log, its clients, and what the seeds' environment
+//! names for parts that come later.
+
+use relay_server::access::Secret;
+
+use crate::failure::{Code, Failure};
+
+/// One environment variable.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    pub name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the document shows it"))]
+    pub default: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the document shows it"))]
+    pub form: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the document shows it"))]
+    pub meaning: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the document shows it"))]
+    pub reader: &'static str,
+}
+
+macro_rules! variables {
+    ($($reader:literal { $($name:literal, $default:literal, $form:literal, $meaning:literal;)* })*) => {
+        /// The table.
+        pub const VARIABLES: &[Variable] = &[$($(Variable {
+            name: $name,
+            default: $default,
+            form: $form,
+            meaning: $meaning,
+            reader: $reader,
+        },)*)*];
+    };
+}
+
+variables! {
+    "up" {
+        "LOG_LEVEL", "info", "error, warn, info, debug or trace", "What is worth a line. Requests show at info as JSON, at debug as text.";
+        "LOG_FORMAT", "text", "text or json", "`json` for one object per line.";
+        "APP_ENV", "", "development, staging or production", "`production` refuses --demo.";
+        "MEDIA_ENCRYPTION_ALGORITHM", "AES-256-GCM", "AES-256-GCM", "Media are encrypted with it; nothing else is taken.";
+        "ENCRYPTION_KEY", "", "32 random bytes or more", "Not used yet, `up` says so: backups and media come later. A guessable one is refused.";
+        "S3_ENDPOINT", "", "https://HOST", "Not used yet, `up` says so: media come later.";
+        "S3_BUCKET", "", "a name", "Not used yet, `up` says so: media come later.";
+        "S3_REGION", "", "a name", "Not used yet, `up` says so: media come later.";
+        "S3_ACCESS_KEY", "", "a key", "Not used yet, `up` says so: media come later. The sample is refused.";
+        "S3_SECRET_KEY", "", "a key", "Not used yet, `up` says so: media come later. The sample is refused.";
+    }
+    "chat, send, listen" {
+        "MESSENGER_RELAY", "127.0.0.1:8443", "wss://HOST:PORT/PATH or HOST:PORT", "The relay, as --relay.";
+        "MESSENGER_API", "http://127.0.0.1:3001", "https://HOST or http://HOST", "The account API, as --api.";
+        "MESSENGER_TRANSPORT", "", "quic or ws", "As --transport. Default: QUIC, else WebSocket.";
+        "MESSENGER_CA", "", "the path of a file", "Certificates to trust instead of the system's, as --ca.";
+        "MESSENGER_EMAIL", "", "a mail address", "The account, as --email.";
+        "MESSENGER_PASSWORD", "", "a password", "Its password.";
+        "MESSENGER_PASSWORD_FILE", "", "the path of a file", "The same, read from a file, as --password-file.";
+        "MESSENGER_CONVERSATION", "", "an id", "The conversation, as --conversation.";
+    }
+}
+
+/// Names that nothing uses yet.
+const LATER: [&str; 6] =
+    ["ENCRYPTION_KEY", "S3_ENDPOINT", "S3_BUCKET", "S3_REGION", "S3_ACCESS_KEY", "S3_SECRET_KEY"];
+
+/// Checks the values of this table; gives back what the operator should know although `up` starts.
+pub fn check(set: impl Fn(&str) -> Option<String>, demo: bool) -> Result<Vec<String>, Failure> {
+    let refuse = |line: &str| Err(Failure::new(Code::Settings, line));
+    match set("APP_ENV").as_deref() {
+        None | Some("development" | "staging") => {}
+        Some("production") if !demo => {}
+        Some("production") => {
+            return refuse("APP_ENV=production does not go with --demo; fix: leave out one");
+        }
+        Some(_) => {
+            return refuse("APP_ENV is none of development, staging, production; fix: APP_ENV=production");
+        }
+    }
+    if set("MEDIA_ENCRYPTION_ALGORITHM").is_some_and(|algorithm| algorithm != "AES-256-GCM") {
+        return refuse("MEDIA_ENCRYPTION_ALGORITHM: only AES-256-GCM is taken; fix: remove it");
+    }
+    if let Some(Err(why)) = set("ENCRYPTION_KEY").map(|key| Secret::new(&key)) {
+        return refuse(&format!("ENCRYPTION_KEY is refused: {why}"));
+    }
+    for name in ["S3_ACCESS_KEY", "S3_SECRET_KEY"] {
+        if set(name).is_some_and(|key| key.starts_with("YOUR_")) {
+            return refuse(&format!(
+                "{name} is refused: it is a published sample; fix: remove it or set yours"
+            ));
+        }
+    }
+    let unused: Vec<&str> = LATER.into_iter().filter(|name| set(name).is_some()).collect();
+    let warning = || format!("{}: not used by this version; media and backups come later", unused.join(", "));
+    Ok(if unused.is_empty() { Vec::new() } else { vec![warning()] })
+}
