@@ -86,7 +86,7 @@ Written from the programs' own tables by a test; change the tables, then run
 
 Everything has a default that runs on a laptop. Empty counts as not set. What is malformed, contradicts another
 variable or looks like one of these and is none stops the start with the line to write instead (exit code 2).
-Each secret has a `_FILE` variant; secrets are never arguments.
+Secrets in use have a `_FILE` variant, and are never arguments.
 ";
 
 fn flags() -> impl Iterator<Item = (String, String)> {
