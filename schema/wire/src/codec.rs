@@ -9,6 +9,12 @@ use crate::v1::{ClientFrame, ServerFrame};
 /// Deepest nesting any frame of version 1 has, with room for unknown fields.
 const DEPTH_MAX: u32 = 16;
 
+/// Memory that the lists of one decoded frame may take, in bytes: tiny entries cost more in memory than on the wire.
+const ELEMENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Fields this version does not know that one frame may carry.
+const UNKNOWN_FIELDS_MAX: usize = 64;
+
 /// Largest frame a client may send, in bytes: a body of 64 KiB in base64 with room around it.
 pub const FRAME_BYTES_MAX: usize = 96 * 1024;
 
@@ -45,5 +51,9 @@ pub fn decode_server(bytes: &[u8], encoding: Encoding) -> Result<ServerFrame, Un
 }
 
 fn options() -> DecodeOptions {
-    DecodeOptions::new().with_recursion_limit(DEPTH_MAX).with_max_message_size(FRAME_BYTES_MAX)
+    DecodeOptions::new()
+        .with_recursion_limit(DEPTH_MAX)
+        .with_max_message_size(FRAME_BYTES_MAX)
+        .with_element_memory_limit(ELEMENT_BYTES_MAX)
+        .with_unknown_field_limit(UNKNOWN_FIELDS_MAX)
 }

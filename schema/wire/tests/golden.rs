@@ -401,3 +401,28 @@ fn hostile_frames_are_refused() {
         assert!(codec::decode_client(text.as_bytes(), Encoding::Json).is_err(), "{text}");
     }
 }
+
+#[test]
+fn a_small_frame_cannot_grow_large_in_memory() {
+    // Forty thousand empty entries of `Hello.resume`, two bytes each.
+    let entries: Vec<u8> = [0x32, 0x00].repeat(40_000);
+    let mut bytes = vec![0x12];
+    let mut len = entries.len();
+    while len >= 0x80 {
+        bytes.push(len as u8 | 0x80);
+        len >>= 7;
+    }
+    bytes.push(len as u8);
+    bytes.extend_from_slice(&entries);
+    assert!(bytes.len() < codec::FRAME_BYTES_MAX);
+    assert!(codec::decode_client(&bytes, Encoding::Proto).is_err());
+    // Ten thousand unknown fields behind a ping.
+    let mut bytes = ClientFrame {
+        request: 1,
+        body: Some(client_frame::Body::Ping(Ping::default())),
+        ..Default::default()
+    }
+    .encode_to_vec();
+    bytes.extend([0xc0, 0x3e, 0x07].repeat(10_000));
+    assert!(codec::decode_client(&bytes, Encoding::Proto).is_err());
+}
