@@ -60,6 +60,8 @@ pub struct Connection {
     pub pinged: bool,
     /// When the message that is not yet whole began.
     pub partial_since_us: Option<u64>,
+    /// When a sweep first met it ending.
+    pub ending_since_us: Option<u64>,
     stage: Stage,
     tls: TlsSession,
     control: ControlBudget,
@@ -80,6 +82,7 @@ impl Connection {
             heard_us: now_us,
             pinged: false,
             partial_since_us: None,
+            ending_since_us: None,
             stage,
             tls,
             control: ControlBudget::new(now_us / 1000),

@@ -204,7 +204,7 @@ impl WebSockets {
         }
         if now_us >= self.swept_us + SWEEP_EVERY_US {
             self.swept_us = now_us;
-            self.sweep(now_us, silent);
+            self.sweep(ring, now_us, silent, gone);
         }
     }
 
@@ -215,21 +215,52 @@ impl WebSockets {
         [first(&self.handshakes), first(&self.lingering), sweep].into_iter().flatten().min()
     }
 
-    fn sweep(&mut self, now_us: u64, silent: &mut Vec<SessionId>) {
-        let slabs = self.slabs.clone();
+    fn sweep(
+        &mut self,
+        ring: &mut Ring,
+        now_us: u64,
+        silent: &mut Vec<SessionId>,
+        gone: &mut Vec<SessionId>,
+    ) {
         for _ in 0..SWEEP_STEP.min(self.connections.len()) {
             self.sweep_at = (self.sweep_at + 1) % self.connections.len();
             let Some(connection) = self.connections[self.sweep_at].as_deref_mut() else { continue };
-            let silence = now_us.saturating_sub(connection.heard_us);
-            let since = connection.partial_since_us;
-            let half_a_message =
-                since.is_some_and(|at| now_us.saturating_sub(at) >= self.deadlines.handshake_us);
-            if silence >= self.deadlines.idle_us || half_a_message {
-                silent.extend(connection.session);
-            } else if silence >= self.deadlines.ping_us && !connection.pinged && connection.is_open() {
-                connection.ping(&slabs);
-                self.dirty.push(connection.stream);
+            let stream = connection.stream;
+            match look(connection, now_us, &self.deadlines) {
+                Look::Fine => {}
+                Look::Silent => silent.extend(connection.session),
+                Look::Ping => {
+                    connection.ping(&self.slabs);
+                    self.dirty.push(stream);
+                }
+                // Its peer takes no bytes: the goodbye can't leave.
+                Look::Over => gone.extend(self.remove(ring, stream)),
             }
         }
+    }
+}
+
+/// What a sweep finds.
+enum Look {
+    Fine,
+    Silent,
+    Ping,
+    Over,
+}
+
+fn look(connection: &mut Connection, now_us: u64, deadlines: &Deadlines) -> Look {
+    if connection.is_ending() {
+        let since = *connection.ending_since_us.get_or_insert(now_us);
+        let over = now_us.saturating_sub(since) >= deadlines.linger_us;
+        return if over { Look::Over } else { Look::Fine };
+    }
+    let silence = now_us.saturating_sub(connection.heard_us);
+    let partial = connection.partial_since_us.map_or(0, |at| now_us.saturating_sub(at));
+    if silence >= deadlines.idle_us || partial >= deadlines.handshake_us {
+        Look::Silent
+    } else if silence >= deadlines.ping_us && !connection.pinged && connection.is_open() {
+        Look::Ping
+    } else {
+        Look::Fine
     }
 }
