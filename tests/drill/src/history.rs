@@ -29,8 +29,6 @@ pub struct History(Arc<Inner>);
 struct Inner {
     began: Instant,
     file: Mutex<BufWriter<File>>,
-    acked: AtomicU64,
-    delivered: AtomicU64,
     last_ack: AtomicU64,
     surprises: Mutex<Vec<String>>,
     deleted: Mutex<Deleted>,
@@ -43,8 +41,6 @@ impl History {
         Ok(Self(Arc::new(Inner {
             began: Instant::now(),
             file: Mutex::new(BufWriter::new(file)),
-            acked: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
             last_ack: AtomicU64::new(0),
             surprises: Mutex::new(Vec::new()),
             deleted: Mutex::default(),
@@ -71,7 +67,6 @@ impl History {
     /// It was acked.
     pub fn ack(&self, who: &Who, conversation: &str, id: &str, offset: u64) {
         let t = self.now();
-        self.0.acked.fetch_add(1, Ordering::Relaxed);
         self.0.last_ack.store(t, Ordering::Relaxed);
         self.write(&json!({"e": "ack", "u": who.user, "dev": who.device, "conv": conversation, "id": id, "seq": offset, "t": t}));
     }
@@ -85,7 +80,6 @@ impl History {
     /// It reached the application.
     pub fn recv(&self, who: &Who, conversation: &str, id: &str, (offset, hash, from): (u64, &str, &str)) {
         let t = self.now();
-        self.0.delivered.fetch_add(1, Ordering::Relaxed);
         self.write(&json!({"e": "recv", "u": who.user, "dev": who.device, "conv": conversation, "id": id, "seq": offset, "h": hash, "from": from, "t": t}));
     }
 
@@ -120,16 +114,6 @@ impl History {
     /// All of them.
     pub fn surprises(&self) -> Vec<String> {
         self.0.surprises.lock().expect("no writer panics").clone()
-    }
-
-    /// Messages acked so far.
-    pub fn acked(&self) -> u64 {
-        self.0.acked.load(Ordering::Relaxed)
-    }
-
-    /// Messages handed to applications so far.
-    pub fn delivered(&self) -> u64 {
-        self.0.delivered.load(Ordering::Relaxed)
     }
 
     /// When the newest ack came.

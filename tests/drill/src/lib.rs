@@ -9,6 +9,7 @@ pub mod judge;
 pub mod nemesis;
 pub mod publisher;
 pub mod random;
+pub mod raw;
 pub mod registrar;
 pub mod run;
 pub mod server;

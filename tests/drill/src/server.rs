@@ -22,6 +22,8 @@ pub struct Launch {
     pub relay_port: u16,
     pub api_port: u16,
     pub shards: Option<u16>,
+    /// MiB of a filesystem of its own that holds `data`, gone with the process.
+    pub tiny_mib: Option<u32>,
     pub env: Vec<(String, String)>,
 }
 
@@ -50,7 +52,16 @@ impl Launch {
         let mut env: Vec<_> = far.iter().map(|name| ((*name).to_owned(), "1000000".to_owned())).collect();
         env.push(("REGISTRATION".into(), "open".into()));
         env.push(("REGISTRATION_VERIFY".into(), "none".into()));
-        Ok(Self { program, data, log, relay_port: free_port()?, api_port: free_port()?, shards: None, env })
+        Ok(Self {
+            program,
+            data,
+            log,
+            relay_port: free_port()?,
+            api_port: free_port()?,
+            shards: None,
+            tiny_mib: None,
+            env,
+        })
     }
 
     /// The server that was built next to this program; `tests` live one folder deeper.
@@ -83,8 +94,23 @@ impl Launch {
         }
     }
 
+    /// In a mount namespace of its own; without root, in a user namespace of its own as well. `exec` keeps the id.
+    fn on_tiny_filesystem(&self, mib: u32) -> Command {
+        let mut command = Command::new("unshare");
+        // SAFETY: the call reads the process's own user id and can't fail.
+        if unsafe { libc::geteuid() } != 0 {
+            command.arg("--map-root-user");
+        }
+        let mount = format!("mount -t tmpfs -o size={mib}m,mode=700 tmpfs \"$0\" && exec \"$@\"");
+        command.args(["--mount", "sh", "-c", &mount]).arg(&self.data).arg(&self.program);
+        command
+    }
+
     fn command(&self, log: File) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.tiny_mib {
+            None => Command::new(&self.program),
+            Some(mib) => self.on_tiny_filesystem(mib),
+        };
         command.arg("up").arg("--data").arg(&self.data).args(["--demo", "--json"]);
         command.args(["--relay-port", &self.relay_port.to_string()]);
         command.args(["--api-port", &self.api_port.to_string()]);
@@ -134,6 +160,11 @@ impl Server {
             None => Ok(()),
             Some(status) => bail!("the server ended by itself: {status}"),
         }
+    }
+
+    /// A path of the server as this process reaches it, whatever filesystems the server sees.
+    pub fn seen_from_here(&self, path: &Path) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.pid())).join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// SIGKILL; returns when it is gone.
