@@ -22,8 +22,11 @@ pub fn ensure() -> Result<PathBuf> {
 fn debian() -> Result<()> {
     let missing: Vec<&str> = PACKAGES
         .iter()
-        .filter(|(program, package)| {
-            !present(program) || (*package == "postgresql" && server_folder().is_none())
+        .filter(|(program, package)| match *package {
+            "postgresql" => server_folder().is_none(),
+            // Debian's python3 comes without what makes virtual environments.
+            "python3-venv" => !succeeds("python3", &["-c", "import ensurepip, venv"]),
+            _ => !present(program),
         })
         .map(|(_, package)| *package)
         .collect();
