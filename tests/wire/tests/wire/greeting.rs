@@ -66,9 +66,7 @@ async fn requests_before_hello_are_refused(carrier: Carrier) {
     match link.next().await {
         wire_tests::Incoming::Frame(frame) => {
             assert_eq!(frame.answers, 9);
-            assert!(
-                matches!(&frame.body, Some(Body::Refusal(r)) if r.code == u32::from(Refused::NotGreeted.code()))
-            );
+            assert!(matches!(&frame.body, Some(Body::Refusal(r)) if r.code == Refused::NotGreeted.code()));
         }
         other => panic!("instead of a refusal: {other:?}"),
     }

@@ -164,7 +164,7 @@ async fn hello_resumes_conversations(carrier: Carrier) {
         match reader.next().await {
             Body::Subscribed(s) => answers.push((s.conversation, s.head)),
             Body::Refusal(r) => {
-                assert_eq!(r.code, u32::from(Refused::NotMember.code()));
+                assert_eq!(r.code, Refused::NotMember.code());
                 answers.push((r.conversation, 0));
             }
             Body::Delivery(d) => delivered.push((d.conversation, d.offset)),

@@ -1,4 +1,14 @@
 //! Client scenarios against the real binary, each over QUIC and over WebSocket, and what only one of them has.
 
+mod abuse;
+mod ephemeral;
 mod greeting;
+mod internal;
 mod log;
+mod membership;
+mod pressure;
+mod quic;
+mod standing;
+mod up;
+mod user_stream;
+mod websocket;

@@ -1,0 +1,85 @@
+//! What only the operator sees, and what nobody may see in it.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wire_tests::link::websocket;
+use wire_tests::{After, Carrier, Session, Settings, World, http, within};
+
+#[test]
+fn the_public_port_knows_no_internal_paths() {
+    wire_tests::run(async {
+        let world = World::start().await;
+        for path in ["/health", "/ready", "/metrics", "/hdr", "/", "/ws/", "/api/v1/me"] {
+            let mut stream = websocket::connect(&world.server).await;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.expect("it reads");
+            let mut answer = Vec::new();
+            // The end of TLS may come without goodbye.
+            let _ = within("an answer", stream.read_to_end(&mut answer)).await;
+            assert_eq!(http::parse(&answer).status, 404, "{path}");
+        }
+        for path in ["/metrics", "/hdr"] {
+            assert_eq!(http::get(world.server.api(), path).await.status, 404, "{path} on the account API");
+        }
+        for (path, part) in [("/health", ""), ("/ready", ""), ("/metrics", "# TYPE"), ("/hdr", "")] {
+            let answer = http::get(world.server.internal(), path).await;
+            assert_eq!(answer.status, 200, "{path}");
+            assert!(answer.body.contains(part));
+        }
+        assert_eq!(http::get(world.server.internal(), "/nothing").await.status, 404);
+    });
+}
+
+#[test]
+fn figures_and_log_name_nobody() {
+    wire_tests::run(async {
+        let world = World::start_with(Settings::default().env("LOG_LEVEL", "info")).await;
+        let (ada, bob) = (world.person("ada.lovelace").await, world.person("bob").await);
+        let group = world.group(ada, &[bob]).await;
+        for carrier in [Carrier::Quic, Carrier::WebSocket] {
+            let mut author = Session::open(&world, carrier, ada).await;
+            let mut reader = Session::open(&world, carrier, bob).await;
+            reader.subscribe(group, After::Now).await;
+            author.publish(group, "a secret of ours").await;
+            reader.delivery().await;
+            let metrics = http::get(world.server.internal(), "/metrics").await.body;
+            let active = metrics.lines().find_map(|l| l.strip_prefix("websocket_connections_active "));
+            let sent = metrics.lines().find_map(|l| l.strip_prefix("messages_sent_total "));
+            if carrier == Carrier::WebSocket {
+                assert_eq!(active, Some("2"));
+            }
+            assert!(sent.is_some_and(|n| n != "0"), "{sent:?}");
+            for part in ["messages_encrypted_total", "process_", "step=\"append\""] {
+                assert!(metrics.contains(part), "{part} in {metrics}");
+            }
+        }
+        let api = world.server.api();
+        let login = serde_json::json!({"email": "ada.lovelace.1@wire.example", "password": "wrong password", "device": "x"});
+        http::request(api, "POST", "/api/v1/auth/login", None, Some(&login)).await;
+        let metrics = http::get(world.server.internal(), "/metrics").await.body;
+        let hdr = http::get(world.server.internal(), "/hdr").await.body;
+        let ids = [ada.user.to_string(), ada.device.to_string(), group.to_string()];
+        for (name, text) in [("metrics", &metrics), ("hdr", &hdr)] {
+            assert_names_nobody(name, text, &ids);
+        }
+        drop(hdr);
+        assert_names_nobody("log", &world.server.log(), &ids[..1]);
+    });
+}
+
+/// No mail address, no client's IP address, no person's id, no body, no secret.
+fn assert_names_nobody(name: &str, text: &str, ids: &[String]) {
+    let lines = text.lines().filter(|l| !l.contains("listening") && !l.contains("version="));
+    for line in lines {
+        let lower = line.to_lowercase();
+        for word in ["@", "lovelace", "secret of ours", "wrong password", "bearer ", "eyj"] {
+            assert!(!lower.contains(word), "{name} says {word:?}: {line}");
+        }
+        for id in ids {
+            assert!(!lower.contains(id), "{name} names {id}: {line}");
+        }
+        let address = lower
+            .split(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .any(|w| w.split('.').count() == 4 && w.parse::<std::net::Ipv4Addr>().is_ok());
+        assert!(!address, "{name} has an address: {line}");
+    }
+}

@@ -1,0 +1,151 @@
+//! Too much, too slow, going away: limits that answer, slow readers that come back, drains that end.
+
+use bytes::Bytes;
+use schema_wire::v1::{server_frame::Body, *};
+use schema_wire::{Disconnect, Refused};
+use wire_tests::session::publish;
+use wire_tests::{After, Carrier, Incoming, Session, Settings, World, scenarios, within};
+
+scenarios!(
+    a_user_over_the_message_limit_is_told_when_to_go_on,
+    a_slow_reader_is_cut_and_resumes_with_nothing_lost,
+    sigterm_drains_and_the_next_start_resumes,
+    too_many_requests_at_once_are_refused,
+    the_most_refused_client_is_closed_as_abusive,
+);
+
+async fn a_user_over_the_message_limit_is_told_when_to_go_on(carrier: Carrier) {
+    let world = World::start().await;
+    let ada = world.person("ada").await;
+    let group = world.group(ada, &[]).await;
+    let mut author = Session::open(&world, carrier, ada).await;
+    let mut other = Session::open(&world, carrier, world.device(ada.user).await).await;
+    for number in 0..100u32 {
+        let session = if number % 2 == 0 { &mut author } else { &mut other };
+        session.publish(group, "within").await;
+    }
+    for session in [&mut author, &mut other] {
+        let (code, refusal) = session.refused(publish(group, "over")).await;
+        assert_eq!(code, Refused::RateLimited);
+        assert!((1..=60_000).contains(&refusal.retry_after_ms), "{refusal:?}");
+        assert_eq!(refusal.conversation, group.to_bytes());
+    }
+    let bob = world.person("bob").await;
+    let own = world.group(bob, &[]).await;
+    Session::open(&world, carrier, bob).await.publish(own, "others are not touched").await;
+}
+
+async fn a_slow_reader_is_cut_and_resumes_with_nothing_lost(carrier: Carrier) {
+    /// More than outbox and socket buffers hold.
+    const MESSAGES: u64 = 320;
+    let world = World::start_with(Settings::default().env("MESSAGE_LIMIT_MAX", 100_000)).await;
+    let (ada, bob) = (world.person("ada").await, world.person("bob").await);
+    let group = world.group(ada, &[bob]).await;
+    let mut author = Session::open(&world, carrier, ada).await;
+    let mut reader = Session::open(&world, carrier, bob).await;
+    reader.subscribe(group, After::Now).await;
+    reader.link.pause(true);
+    let body = Bytes::from(vec![b'x'; 60_000]);
+    let mut requests = std::collections::VecDeque::new();
+    for _ in 0..MESSAGES {
+        requests.push_back(author.send(Publish { body: body.clone(), ..publish(group, "") }).await);
+        if requests.len() >= 16 {
+            let request = requests.pop_front().expect("not empty");
+            assert!(matches!(author.answer(request).await, Body::PublishAck(_)));
+        }
+    }
+    for request in requests {
+        assert!(matches!(author.answer(request).await, Body::PublishAck(_)));
+    }
+    reader.link.pause(false);
+    let mut last = 0;
+    let closed = loop {
+        match within("the slow reader's end", reader.link.next()).await {
+            Incoming::Frame(frame) => {
+                if let Some(Body::Delivery(d)) = frame.body {
+                    assert_eq!(d.offset, last + 1);
+                    last = d.offset;
+                }
+            }
+            Incoming::Closed { code, .. } => break code,
+        }
+    };
+    assert_eq!(closed, Some(Disconnect::SlowReader.code()), "after {last} of {MESSAGES}");
+    assert!(last < MESSAGES);
+    let mut reader = Session::resume(&world, carrier, bob, None, &[(group, last)]).await;
+    for offset in last + 1..=MESSAGES {
+        assert_eq!(reader.delivery().await.offset, offset);
+    }
+}
+
+async fn sigterm_drains_and_the_next_start_resumes(carrier: Carrier) {
+    let mut world = World::start_with(Settings::default().env("RELAY_DRAIN_DEADLINE", 2)).await;
+    let (ada, bob) = (world.person("ada").await, world.person("bob").await);
+    let group = world.group(ada, &[bob]).await;
+    let mut author = Session::open(&world, carrier, ada).await;
+    let mut reader = Session::open(&world, carrier, bob).await;
+    reader.subscribe(group, After::Now).await;
+    author.publish(group, "before").await;
+    assert_eq!(reader.deliveries(1).await.len(), 1);
+    world.server.terminate();
+    for session in [&mut author, &mut reader] {
+        loop {
+            match session.next().await {
+                Body::Notice(notice) => {
+                    let Some(notice::Notice::Draining(draining)) = notice.notice else {
+                        panic!("{notice:?}")
+                    };
+                    assert!(draining.reconnect_after_ms > 0);
+                    break;
+                }
+                Body::UserEvent(_) => {}
+                other => panic!("instead of a notice: {other:?}"),
+            }
+        }
+    }
+    assert_eq!(author.closed().await, Some(Disconnect::Draining));
+    assert_eq!(reader.closed().await, Some(Disconnect::Draining));
+    assert!(world.server.wait().success());
+    world.server.start_again();
+    let mut author = Session::open(&world, carrier, ada).await;
+    author.publish(group, "after").await;
+    let mut reader = Session::resume(&world, carrier, bob, None, &[(group, 1)]).await;
+    assert_eq!(reader.deliveries(1).await, [(2, "after".to_owned())]);
+}
+
+async fn too_many_requests_at_once_are_refused(carrier: Carrier) {
+    let world = World::start().await;
+    let ada = world.person("ada").await;
+    let group = world.group(ada, &[]).await;
+    let mut session = Session::open(&world, carrier, ada).await;
+    let recover = Recover { conversation: group.to_bytes(), from: 1, ..Default::default() };
+    let mut requests = Vec::new();
+    for _ in 0..110 {
+        requests.push(session.send(recover.clone()).await);
+    }
+    let mut pages = 0;
+    // Answers to different requests come in any order.
+    for _ in 0..requests.len() {
+        match within("an answer", session.link.next()).await {
+            Incoming::Frame(frame) => match frame.body {
+                Some(Body::HistoryPage(_)) => pages += 1,
+                Some(Body::Refusal(r)) => assert_eq!(r.code, Refused::TooMany.code()),
+                _ => {}
+            },
+            closed => panic!("{closed:?}"),
+        }
+    }
+    assert!(pages >= 64 || pages > 0, "{pages}");
+    assert!(matches!(session.ask(Ping::default()).await, Body::Pong(_)), "the session stands");
+}
+
+async fn the_most_refused_client_is_closed_as_abusive(carrier: Carrier) {
+    let world = World::start().await;
+    let ada = world.person("ada").await;
+    let group = schema_wire::ConversationId([7; 16]);
+    let mut session = Session::open(&world, carrier, ada).await;
+    for _ in 0..125 {
+        session.send(Recover { conversation: group.to_bytes(), from: 1, ..Default::default() }).await;
+    }
+    assert_eq!(session.closed().await, Some(Disconnect::Abusive));
+}
