@@ -184,11 +184,12 @@ fn received(state: &mut State, out: &mut Out<'_>, id: SessionId, frame: ClientFr
     if state.sessions.get(&id).is_some_and(|s| heartbeat::token_expired(state, s)) {
         return detach::close(state, out, id, Disconnect::TokenExpired);
     }
-    if !attached && !greets {
-        return refuse(state, out, id, request, Refused::NotGreeted);
-    }
+    // Said first: what came early is worth sending again, what came ungreeted is a fault of the client.
     if early && !harmless {
         return refuse(state, out, id, request, Refused::NotInEarlyData);
+    }
+    if !attached && !greets {
+        return refuse(state, out, id, request, Refused::NotGreeted);
     }
     match body {
         Body::Hello(hello) => attach::hello(state, out, id, request, hello),

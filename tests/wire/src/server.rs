@@ -92,9 +92,11 @@ impl Server {
         let data = folder.join("data");
         lend_key(&data);
         let log = File::options().create(true).append(true).open(folder.join("log")).expect("a log file");
-        let mut child = command(&settings)
-            .args(["up", "--json", "--relay-port", "0", "--api-port", "0", "--data"])
-            .arg(&data)
+        let mut up: Vec<String> =
+            ["up", "--json", "--relay-port", "0", "--api-port", "0"].map(str::to_owned).into();
+        up.extend(["--data".into(), data.display().to_string()]);
+        up.extend(settings.args.iter().cloned());
+        let mut child = command(&Settings { args: up, env: settings.env.clone() })
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -6,6 +6,7 @@ pub mod websocket;
 use schema_wire::v1::{ClientFrame, ServerFrame};
 use schema_wire::{Encoding, codec};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::Server;
 
@@ -45,6 +46,7 @@ pub struct Link {
     out: Out,
     incoming: mpsc::Receiver<Incoming>,
     paused: watch::Sender<bool>,
+    reader: JoinHandle<()>,
 }
 
 /// The sending half.
@@ -84,11 +86,11 @@ impl Link {
         }
     }
 
-    pub(crate) fn new(carrier: Carrier, start: impl FnOnce(Inlet) -> Out) -> Self {
+    pub(crate) fn new(carrier: Carrier, start: impl FnOnce(Inlet) -> (Out, JoinHandle<()>)) -> Self {
         let (sender, incoming) = mpsc::channel(READ_AHEAD);
         let (paused, is_paused) = watch::channel(false);
-        let out = start(Inlet { incoming: sender, paused: is_paused });
-        Self { carrier, out, incoming, paused }
+        let (out, reader) = start(Inlet { incoming: sender, paused: is_paused });
+        Self { carrier, out, incoming, paused, reader }
     }
 
     /// Sends a frame; a connection that is gone shows when reading.
@@ -130,5 +132,12 @@ impl Link {
             Out::WebSocket(sink) => sink,
             Out::Quic(_) => panic!("not a WebSocket link"),
         }
+    }
+}
+
+impl Drop for Link {
+    /// Both halves hold the connection; it ends when both are gone.
+    fn drop(&mut self) {
+        self.reader.abort();
     }
 }

@@ -72,8 +72,8 @@ impl Client {
     pub async fn link(&self, connection: Connection) -> Link {
         let (control, recv) = connection.open_bi().await.expect("the control stream is granted");
         Link::new(Carrier::Quic, |inlet| {
-            tokio::spawn(read(connection.clone(), recv, inlet));
-            LinkOut::Quic(Out { connection, control, _endpoint: self.endpoint.clone() })
+            let reader = tokio::spawn(read(connection.clone(), recv, inlet));
+            (LinkOut::Quic(Out { connection, control, _endpoint: self.endpoint.clone() }), reader)
         })
     }
 }

@@ -49,8 +49,8 @@ pub async fn open_with(server: &Server, carrier: Carrier, headers: &[(&'static s
     let (socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("an upgrade");
     let (sink, stream) = socket.split();
     Link::new(carrier, |inlet| {
-        tokio::spawn(read(stream, inlet, carrier));
-        Out::WebSocket(Box::new(sink))
+        let reader = tokio::spawn(read(stream, inlet, carrier));
+        (Out::WebSocket(Box::new(sink)), reader)
     })
 }
 

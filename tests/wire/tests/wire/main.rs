@@ -7,6 +7,7 @@ mod internal;
 mod log;
 mod membership;
 mod pressure;
+mod python;
 mod quic;
 mod standing;
 mod up;

@@ -25,10 +25,9 @@ fn early_data_resumes_but_publishes_nothing() {
             panic!("no ticket for early data")
         };
         let mut link = client.link(connection).await;
-        let subscribe = Subscribe { conversation: group.to_bytes(), ..Default::default() };
         let publish = Publish { conversation: group.to_bytes(), publish_key: key(), ..Default::default() };
         let mut early = Vec::new();
-        let bodies: [client_frame::Body; 3] = [hello().into(), subscribe.into(), publish.clone().into()];
+        let bodies: [client_frame::Body; 2] = [publish.clone().into(), hello().into()];
         for (number, body) in bodies.into_iter().enumerate() {
             let frame = ClientFrame { request: number as u64 + 1, body: Some(body), ..Default::default() };
             let bytes = codec::encode_client(&frame, Carrier::Quic.encoding());
@@ -38,7 +37,7 @@ fn early_data_resumes_but_publishes_nothing() {
         link.quic().bytes(&early).await;
         assert!(accepted.await, "early data is taken");
         let mut answers = Vec::new();
-        while answers.len() < 3 {
+        while answers.len() < 2 {
             match within("answers", link.next()).await {
                 Incoming::Frame(frame) if frame.answers > 0 => answers.push((frame.answers, frame.body)),
                 Incoming::Frame(_) => {}
@@ -46,10 +45,11 @@ fn early_data_resumes_but_publishes_nothing() {
             }
         }
         answers.sort_by_key(|(request, _)| *request);
-        assert!(matches!(&answers[0].1, Some(Body::Welcome(_))), "{answers:?}");
-        assert!(matches!(&answers[1].1, Some(Body::Subscribed(_))), "{answers:?}");
-        let Some(Body::Refusal(refusal)) = &answers[2].1 else { panic!("{answers:?}") };
-        assert_eq!(refusal.code, Refused::NotInEarlyData.code());
+        // Should the handshake have ended before the relay read it, there was no Hello yet all the same.
+        let Some(Body::Refusal(refusal)) = &answers[0].1 else { panic!("{answers:?}") };
+        let codes = [Refused::NotInEarlyData.code(), Refused::NotGreeted.code()];
+        assert!(codes.contains(&refusal.code), "{refusal:?}");
+        assert!(matches!(&answers[1].1, Some(Body::Welcome(_))), "{answers:?}");
         // After the handshake the same publish is taken.
         link.send(&ClientFrame { request: 4, body: Some(publish.into()), ..Default::default() }).await;
         loop {
@@ -84,8 +84,9 @@ fn lengths_that_are_none_end_the_connection() {
     wire_tests::run(async {
         let world = World::start().await;
         for (bytes, disconnect) in [
-            // Not the shortest form, beyond the limit, the end of the control stream.
+            // Not the shortest form, an empty frame, beyond the limit.
             (&b"\x40\x01\x00"[..], Disconnect::ProtocolError),
+            (b"\x00", Disconnect::ProtocolError),
             (b"\xff\xff\xff\xff\xff\xff\xff\xff", Disconnect::FrameTooLarge),
             (b"\x80\x01\x80\x01", Disconnect::FrameTooLarge),
         ] {
