@@ -55,7 +55,7 @@ class Quic(QuicConnectionProtocol):
             if len(buffer) < prefix + size:
                 return
             frame = decode("ServerFrame", bytes(buffer[prefix:prefix + size]))
-            assert ("delivery" in frame) == (stream != CONTROL) or "gone" in frame, "deliveries have their own streams"
+            assert stream != CONTROL or "delivery" not in frame, "deliveries have their own streams"
             self.frames.put_nowait(frame)
             del buffer[:prefix + size]
 
