@@ -197,7 +197,10 @@ impl Client {
         let fresh: BTreeSet<u64> =
             self.acked_since(conversation, generation).into_iter().map(|(offset, _)| offset).collect();
         let ahead = self.ahead.entry(conversation).or_default();
-        ahead.retain(|offset| *offset <= survived || fresh.contains(offset));
+        let stays = |offset: &u64| *offset <= survived || fresh.contains(offset);
+        ahead.retain(stays);
+        // In the newer life somebody else's message may stand where an own one was acked.
+        self.talk(conversation).seen.retain(|offset, _| stays(offset));
         for mine in self.messages.iter_mut().filter(|m| m.conversation == conversation) {
             if let Fate::Acked { generation: g, offset } = mine.fate
                 && g < generation

@@ -11,7 +11,7 @@ impl Model {
     pub(super) fn check_watching(&mut self, at: At, conversation: ConversationId, store: &SimStore) {
         let view = &self.views[at.link];
         let watches = view.watched_conversations.contains(&conversation);
-        let member = self.lately_member(store, at.now, view.user, conversation);
+        let member = self.lately_member(store, view.emptied_us, view.user, conversation);
         if !watches || !member {
             let text = format!("ephemeral event, watching: {watches}, member: {member}");
             self.violate(at.now, "only to those who watch", self.say(at.link, text));
@@ -22,7 +22,9 @@ impl Model {
         let conversation = talk(&event.conversation);
         self.check_watching(at, conversation, store);
         let Some(user) = UserId::from_slice(&event.user) else { return };
-        if !self.lately_member(store, at.now, user, conversation) {
+        // It may have waited in the outbox since.
+        let queued_us = self.views[at.link].emptied_us;
+        if !self.lately_member(store, queued_us, user, conversation) {
             let text = self.say(at.link, "somebody who is no member types");
             self.violate(at.now, "only to those who watch", text);
         }

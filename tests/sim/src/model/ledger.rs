@@ -46,8 +46,8 @@ pub struct Attempt {
     pub link: usize,
     request: u64,
     received_us: u64,
-    /// The session was caught up with the conversation.
-    pub following: bool,
+    /// The session was caught up with the conversation, in the subscription that this request began.
+    pub following: Option<u64>,
     draining: bool,
     fate: Fate,
 }
@@ -72,7 +72,7 @@ impl Ledger {
         link: usize,
         request: u64,
         received_us: u64,
-        following: bool,
+        following: Option<u64>,
         draining: bool,
     ) {
         let fate = Fate::Open;

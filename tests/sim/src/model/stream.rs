@@ -29,7 +29,7 @@ impl Model {
             let text = format!("subscribed after {from}, beyond the head {}", subscribed.head);
             self.violate(at.now, "rewound is told", self.say(at.link, text));
         }
-        let live = Live { next, sent_us: asked.sent_us, head: subscribed.head };
+        let live = Live { request: at.answers, next, sent_us: asked.sent_us, head: subscribed.head };
         self.views[at.link].live.insert(conversation, live);
     }
 
@@ -116,9 +116,11 @@ impl Model {
 
     fn check_own(&mut self, at: At, delivery: &Delivery) {
         let key = PublishKey::from_slice(&delivery.publish_key).unwrap_or_default();
+        let live = self.views[at.link].live.get(&talk(&delivery.conversation));
         if let [attempt] = self.ledger.attempts(key)
             && attempt.link == at.link
-            && attempt.following
+            && attempt.following.is_some()
+            && attempt.following == live.map(|l| l.request)
             && self.calm
         {
             let text = format!("got its own live message {}", delivery.offset);

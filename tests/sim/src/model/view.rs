@@ -21,6 +21,8 @@ pub struct Asked {
 /// A subscription as told.
 #[derive(Clone, Debug)]
 pub struct Live {
+    /// The request that asked for it, which tells it from another one of the session.
+    pub request: u64,
     /// Next offset due.
     pub next: u64,
     /// When the client asked.
@@ -96,6 +98,11 @@ impl View {
             cursors_seen: BTreeMap::new(),
         }
     }
+
+    /// The subscription that is caught up with a conversation, by the request that asked for it.
+    pub(super) fn following(&self, conversation: ConversationId) -> Option<u64> {
+        self.live.get(&conversation).filter(|l| l.next > l.head).map(|l| l.request)
+    }
 }
 
 pub(super) fn talk(bytes: &[u8]) -> ConversationId {
@@ -133,14 +140,14 @@ impl Model {
                 let key = PublishKey::from_slice(&publish.publish_key).unwrap_or_default();
                 owed = Request::Publish(key);
                 view.sent_keys.insert(key);
-                let following = view.live.get(&talk(&publish.conversation)).is_some_and(|l| l.next > l.head);
+                let following = view.following(talk(&publish.conversation));
                 self.ledger.attempt(key, link, request, now, following, draining);
             }
             Body::Ring(ring) => {
                 let key = PublishKey::from_slice(&ring.publish_key).unwrap_or_default();
                 owed = Request::Publish(key);
                 view.sent_keys.insert(key);
-                let following = view.live.get(&talk(&ring.conversation)).is_some_and(|l| l.next > l.head);
+                let following = view.following(talk(&ring.conversation));
                 self.ledger.attempt(key, link, request, now, following, draining);
             }
             Body::Recover(recover) => {

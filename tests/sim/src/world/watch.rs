@@ -73,11 +73,13 @@ impl World {
 
     /// Why not everything has caught up, if so.
     pub(super) fn behind(&self) -> Option<String> {
-        self.clients.iter().find_map(|client| {
-            let account = &self.store.accounts[&client.user];
-            let out = account.status != UserStatus::Active || account.devices.get(&client.id) != Some(&true);
-            if out { None } else { self.client_behind(client) }
-        })
+        self.clients.iter().filter(|c| !self.barred(c)).find_map(|client| self.client_behind(client))
+    }
+
+    /// Whether the device may not come in, so that nobody brings it up to date.
+    fn barred(&self, client: &Client) -> bool {
+        let account = &self.store.accounts[&client.user];
+        account.status != UserStatus::Active || account.devices.get(&client.id) != Some(&true)
     }
 
     fn client_behind(&self, client: &Client) -> Option<String> {
@@ -132,6 +134,9 @@ impl World {
     pub(super) fn check_final(&mut self) {
         let clients = std::mem::take(&mut self.clients);
         for client in &clients {
+            if self.barred(client) {
+                continue;
+            }
             for (id, talk) in client.talks.iter().filter(|(_, t)| t.follow == Follow::Live) {
                 if let Some(why) = self.talk_differs(client, *id, talk) {
                     let c = crate::id::index(&id.0);
