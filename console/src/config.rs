@@ -213,17 +213,20 @@ fn signing(values: &Values, data: &Path) -> Result<SigningConfig, ConfigFault> {
         .or(values.secret("JWT_SECRET", "JWT_SECRET_FILE")?)
         .map(|text| Secret::new(&text).map_err(|problem| fault("JWT_SECRET", problem)))
         .transpose()?;
-    let source = match (values.text("JWT_ALGORITHM").unwrap_or("RS256"), values.text("JWT_PRIVATE_KEY_FILE"))
-    {
-        ("RS256", Some(path)) => SigningSource::File(path.into()),
-        ("RS256", None) => SigningSource::Folder(keys.clone()),
-        ("HS256", _) if secret.is_some() => SigningSource::Secret,
-        ("HS256", _) => return Err(fault("JWT_ALGORITHM", "HS256 needs JWT_SECRET or JWT_SECRET_FILE")),
-        (other, _) => return Err(fault("JWT_ALGORITHM", format!("{other:?} is none of: RS256, HS256"))),
+    let rsa = match values.text("JWT_PRIVATE_KEY_FILE") {
+        Some(path) => SigningSource::File(path.into()),
+        None => SigningSource::Folder(keys.clone()),
+    };
+    let (source, resting) = match values.text("JWT_ALGORITHM").unwrap_or("RS256") {
+        "RS256" => (rsa, None),
+        "HS256" if secret.is_some() => (SigningSource::Secret, Some(rsa)),
+        "HS256" => return Err(fault("JWT_ALGORITHM", "HS256 needs JWT_LEGACY_HS256_SECRET")),
+        other => return Err(fault("JWT_ALGORITHM", format!("{other:?} is none of: RS256, HS256"))),
     };
     let derived = secret.as_ref().map(secret_kid).unwrap_or_default();
     Ok(SigningConfig {
         source,
+        resting,
         verify_files: values.list("JWT_PUBLIC_KEY_FILES").map(PathBuf::from).collect(),
         secret,
         secret_kid: values.text("JWT_LEGACY_HS256_KID").map_or(derived, str::to_owned),

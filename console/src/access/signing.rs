@@ -32,6 +32,8 @@ pub enum SigningSource {
 #[derive(Clone, Debug)]
 pub struct SigningConfig {
     pub source: SigningSource,
+    /// While the secret signs: the key that signs before and after, whose public half verifies all along.
+    pub resting: Option<SigningSource>,
     /// Public keys (PEM) that verify besides the signing one.
     pub verify_files: Vec<PathBuf>,
     /// HS256 secret: signs with `SigningSource::Secret`, verifies while it is set.
@@ -65,16 +67,9 @@ struct Jwk<'a> {
 
 /// Reads (or makes) the keys, publishes the public ones, and gives back tokens and the JWKS document.
 pub fn load(config: &SigningConfig) -> Result<(Tokens, String), KeyFault> {
-    let private = match &config.source {
-        SigningSource::File(path) => Some(rsa_key::read_private(path)?),
-        SigningSource::Folder(folder) => {
-            let path = folder.join(GENERATED_KEY);
-            rsa_key::ensure_private(&path)?;
-            Some(rsa_key::read_private(&path)?)
-        }
-        SigningSource::Secret => None,
-    };
-    let mut public: Vec<PublicKey> = private.iter().map(|key| key.public.clone()).collect();
+    let private = private_key(&config.source)?;
+    let resting = config.resting.as_ref().map(private_key).transpose()?.flatten();
+    let mut public: Vec<PublicKey> = private.iter().chain(&resting).map(|key| key.public.clone()).collect();
     for path in verify_files(config)? {
         let key = rsa_key::read_public(&path)?;
         if public.iter().all(|known| known.kid != key.kid) {
@@ -103,6 +98,18 @@ pub fn load(config: &SigningConfig) -> Result<(Tokens, String), KeyFault> {
         verify: verify_keys(config, &public)?,
     };
     Ok((tokens, published))
+}
+
+fn private_key(source: &SigningSource) -> Result<Option<rsa_key::PrivateKey>, KeyFault> {
+    match source {
+        SigningSource::File(path) => rsa_key::read_private(path).map(Some),
+        SigningSource::Folder(folder) => {
+            let path = folder.join(GENERATED_KEY);
+            rsa_key::ensure_private(&path)?;
+            rsa_key::read_private(&path).map(Some)
+        }
+        SigningSource::Secret => Ok(None),
+    }
 }
 
 fn no_secret() -> KeyFault {
@@ -142,7 +149,8 @@ fn verify_keys(config: &SigningConfig, public: &[PublicKey]) -> Result<Vec<Verif
 /// The configured files, and in embedded mode what lies in the folder of retired keys.
 fn verify_files(config: &SigningConfig) -> Result<Vec<PathBuf>, KeyFault> {
     let mut files = config.verify_files.clone();
-    if let SigningSource::Folder(folder) = &config.source {
+    for source in std::iter::once(&config.source).chain(&config.resting) {
+        let SigningSource::Folder(folder) = source else { continue };
         files.extend(pem_files(&folder.join(RETIRED_KEYS))?);
     }
     Ok(files)

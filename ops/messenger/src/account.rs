@@ -1,12 +1,11 @@
 //! What every client subcommand shares: the flags, logging in, connecting, and whose names belong to which ids.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
-use crossterm::event::{Event, KeyCode, KeyModifiers};
 use relay_client::account::{Account, Api, Conversation};
 use relay_client::{Client, ConversationId, Events, Transport, UserId};
 
@@ -183,29 +182,7 @@ fn hostname() -> String {
 
 /// Reads a line without showing it.
 fn ask_password(email: &str) -> anyhow::Result<String> {
-    eprint!("Password of {}: ", crate::text::printable(email));
-    std::io::stderr().flush()?;
-    crossterm::terminal::enable_raw_mode()?;
-    let password = read_hidden();
-    crossterm::terminal::disable_raw_mode()?;
-    eprintln!();
-    password
-}
-
-fn read_hidden() -> anyhow::Result<String> {
-    let mut password = String::new();
-    loop {
-        let Event::Key(key) = crossterm::event::read()? else { continue };
-        match key.code {
-            KeyCode::Enter => return Ok(password),
-            KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => {
-                bail!("no password given")
-            }
-            KeyCode::Char(c) => password.push(c),
-            KeyCode::Backspace => drop(password.pop()),
-            _ => {}
-        }
-    }
+    Ok(crate::hidden::ask(&format!("Password of {}: ", crate::text::printable(email)))?)
 }
 
 /// Names of the members of a conversation.

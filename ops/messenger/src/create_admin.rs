@@ -2,15 +2,18 @@
 //! standard input, or made; never an argument.
 
 use std::io::{BufRead, IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use console::ConsoleConfig;
 use console::access::password;
 use schema_store::rows::role::AccountRole;
 use schema_store::{Accounts, SqliteStore};
 
 use crate::failure::{Code, Failure};
+use crate::hidden;
+use crate::up::folder;
 
 /// Letters of a password made here.
 const PASSWORD_LETTERS: usize = 24;
@@ -53,7 +56,7 @@ pub fn run(options: &CreateAdminOptions) -> Result<ExitCode, Failure> {
     let hash = password::hash_password(&chosen).map_err(Failure::other)?;
     let name =
         options.name.clone().unwrap_or_else(|| options.email.split('@').next().unwrap_or("admin").to_owned());
-    let store = SqliteStore::open(&options.data.join("messenger.db")).map_err(Failure::store)?;
+    let store = SqliteStore::open(&database(&options.data)?).map_err(Failure::store)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Failure::other)?;
     runtime.block_on(store.create_admin(options.email.clone(), name, hash, role)).map_err(Failure::other)?;
     println!("{} may sign in as {}", options.email, options.role.to_ascii_uppercase());
@@ -63,12 +66,23 @@ pub fn run(options: &CreateAdminOptions) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Where `up` keeps its accounts, with the same folder and environment.
+fn database(data: &Path) -> Result<PathBuf, Failure> {
+    folder::make(data)?;
+    let lookup = |name: &str| match name {
+        "DATA_DIR" => Some(data.display().to_string()),
+        name => std::env::var(name).ok(),
+    };
+    let config = ConsoleConfig::from_env(false, lookup);
+    config.map(|config| config.database).map_err(|fault| Failure::new(Code::Settings, fault))
+}
+
 /// From a pipe: its first line. From a terminal: typed twice, unseen.
 fn read_password() -> Result<String, Failure> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        let typed = terminal::ask("password: ").map_err(Failure::other)?;
-        let again = terminal::ask("the same again: ").map_err(Failure::other)?;
+        let typed = hidden::ask("password: ").map_err(Failure::other)?;
+        let again = hidden::ask("the same again: ").map_err(Failure::other)?;
         return if typed == again {
             Ok(typed)
         } else {
@@ -83,49 +97,4 @@ fn read_password() -> Result<String, Failure> {
         return Err(Failure::new(Code::Settings, fix));
     }
     Ok(password.to_owned())
-}
-
-/// Typing that nobody reads over a shoulder.
-mod terminal {
-    use std::io::{self, Write};
-
-    use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-    use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
-
-    /// Gives the terminal back as it was, whatever happens while typing.
-    struct Raw;
-
-    impl Drop for Raw {
-        fn drop(&mut self) {
-            // Nothing is left to do when the terminal is gone.
-            let _ = disable_raw_mode();
-            eprintln!();
-        }
-    }
-
-    /// One line, without echo; Ctrl-C and Ctrl-D give up.
-    pub fn ask(prompt: &str) -> io::Result<String> {
-        eprint!("{prompt}");
-        io::stderr().flush()?;
-        enable_raw_mode()?;
-        let _raw = Raw;
-        let mut typed = String::new();
-        loop {
-            let Event::Key(key) = event::read()? else { continue };
-            if key.kind == KeyEventKind::Release {
-                continue;
-            }
-            let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
-            match key.code {
-                KeyCode::Enter => return Ok(typed),
-                KeyCode::Char('c' | 'd') if is_control => {
-                    return Err(io::Error::new(io::ErrorKind::Interrupted, "given up"));
-                }
-                KeyCode::Char('u') if is_control => typed.clear(),
-                KeyCode::Char(letter) if !is_control => typed.push(letter),
-                KeyCode::Backspace => drop(typed.pop()),
-                _ => {}
-            }
-        }
-    }
 }

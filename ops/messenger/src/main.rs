@@ -4,6 +4,7 @@ mod account;
 mod chat;
 mod create_admin;
 mod failure;
+mod hidden;
 mod listen;
 mod send;
 mod text;

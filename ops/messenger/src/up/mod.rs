@@ -2,7 +2,7 @@
 //! things start and stop; each part keeps its own rules.
 
 mod demo;
-mod folder;
+pub mod folder;
 mod ready;
 mod settings;
 

@@ -38,12 +38,8 @@ impl Settings {
         refuse_later(&relay)?;
         let mut api = ConsoleConfig::from_env(options.demo, layered).map_err(|error| bad(&error))?;
         agree(&relay, &mut api)?;
-        // The guide's environment gives WebSocket and API one port; here they are two listeners.
-        let asked = options.api_port.is_some() || set("API_ADDRESS").is_some();
-        if !asked && relay.listen.iter().any(|at| at.port() == api.address.port()) {
-            let port = api.address.port() + 1;
-            api.address.set_port(port);
-            tracing::warn!(port, "the relay has the API's port; the API moves to the next");
+        if options.api_port.is_none() && set("API_ADDRESS").is_none() {
+            part(&relay, &mut api);
         }
         let database = api.database.clone();
         for issuer in &mut relay.access.issuers {
@@ -102,6 +98,15 @@ fn refuse_later(relay: &RelayConfig) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The guide's environment gives WebSocket and API one port; here they are two listeners.
+fn part(relay: &RelayConfig, api: &mut ConsoleConfig) {
+    if relay.listen.iter().any(|at| at.port() == api.address.port()) {
+        let port = api.address.port() + 1;
+        api.address.set_port(port);
+        tracing::warn!(port, "the relay has the API's port; the API moves to the next");
+    }
+}
+
 /// Relay and API trust the same shared secret, or none.
 fn agree(relay: &RelayConfig, api: &mut ConsoleConfig) -> Result<(), Failure> {
     let is_known_to_relay = relay.access.issuers.iter().any(|issuer| !issuer.legacy.is_empty());
@@ -115,4 +120,19 @@ fn agree(relay: &RelayConfig, api: &mut ConsoleConfig) -> Result<(), Failure> {
     }
     api.signing.secret = None;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_makes_room_for_the_relay_on_the_guides_port() {
+        for (port, expected) in [("3001", 3002), ("8443", 3001)] {
+            let relay = RelayConfig::from_env(|name| (name == "WEBSOCKET_PORT").then(|| port.to_owned()));
+            let mut api = ConsoleConfig::from_env(false, |_| None).expect("defaults are valid");
+            part(&relay.expect("a port is valid"), &mut api);
+            assert_eq!(api.address.port(), expected);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Writes `ops/CONFIGURATION.md` from the tables; runs in tests only.
+//! Writes `ops/CONFIGURATION.md` and `ops/docker/.env.example` from the tables; runs in tests only.
 
 use clap::CommandFactory;
 use relay_server::config;
@@ -78,6 +78,26 @@ pub fn document() -> String {
     lines.extend(Code::ALL.map(|code| format!("| {} | {} |", code as u8, code.meaning())));
     lines.join("\n") + "\n"
 }
+
+/// Every variable as a comment, to be uncommented.
+pub fn example() -> String {
+    let mut text = EXAMPLE_HEAD.to_owned();
+    for row in rows() {
+        let hint = if row.form.starts_with("32 random") { " Make one: openssl rand -hex 32" } else { "" };
+        text += &format!("\n# {} ({}){hint}\n# {}={}\n", row.meaning, row.form, row.name, row.default);
+    }
+    text
+}
+
+const EXAMPLE_HEAD: &str = "# Copy to .env (chmod 600) and fill in; .env is never committed. Written by a test from the programs' tables.
+# For `messenger up`:  set -a; . ops/docker/.env; set +a
+
+# Of ops/docker/compose.yaml only; make each with: openssl rand -hex 32
+POSTGRES_PASSWORD=
+REDIS_PASSWORD=
+# POSTGRES_PORT=5432
+# REDIS_PORT=6379
+";
 
 const HEAD: &str = "# Configuration
 

@@ -3,24 +3,61 @@
 
 use std::path::PathBuf;
 
-use super::document::{api_rows, document, relay_rows, rows};
+use super::document::{api_rows, document, example, relay_rows, rows};
 use super::{check, refuse_unknown};
 
-fn file() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../CONFIGURATION.md")
+fn ops(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn compare(path: &str, wanted: &str) {
+    if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
+        std::fs::write(ops(path), wanted).unwrap();
+    }
+    let written = std::fs::read_to_string(ops(path)).unwrap_or_default();
+    assert!(
+        written == wanted,
+        "ops/{path} is old: UPDATE_DOCUMENTS=1 cargo nextest run -p messenger document"
+    );
 }
 
 #[test]
-fn the_document_is_what_the_tables_say() {
-    let wanted = document();
-    if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
-        std::fs::write(file(), &wanted).unwrap();
+fn the_documents_are_what_the_tables_say() {
+    compare("CONFIGURATION.md", &document());
+    compare("docker/.env.example", &example());
+}
+
+#[test]
+fn the_example_holds_no_secret() {
+    for line in example().lines().filter(|line| !line.is_empty()) {
+        let (name, value) = line.trim_start_matches("# ").split_once('=').unwrap_or((line, ""));
+        let is_secret = ["SECRET", "PASSWORD", "_KEY"].iter().any(|part| name.ends_with(part));
+        assert!(!is_secret || value.is_empty(), "{line}");
     }
-    let written = std::fs::read_to_string(file()).unwrap_or_default();
-    assert!(
-        written == wanted,
-        "ops/CONFIGURATION.md is old: UPDATE_DOCUMENTS=1 cargo nextest run -p messenger document"
-    );
+}
+
+#[test]
+fn compose_has_no_default_password_and_stays_on_this_machine() {
+    let compose = std::fs::read_to_string(ops("docker/compose.yaml")).unwrap();
+    let lines: Vec<&str> = compose.lines().map(str::trim).collect();
+    for line in &lines {
+        let is_published = line.starts_with("- \"") && line.contains(':');
+        assert!(!is_published || line.starts_with("- \"127.0.0.1:"), "{line}");
+        if let Some((_, value)) = line.split_once("_PASSWORD: ") {
+            assert!(value.starts_with("${") && value.contains(":?"), "{line}");
+        }
+    }
+    for part in ["image: postgres:16-alpine", "image: redis:7-alpine"] {
+        assert!(lines.contains(&part), "{part}");
+    }
+    assert_eq!(lines.iter().filter(|line| **line == "healthcheck:").count(), 2);
+    let example = std::fs::read_to_string(ops("docker/.env.example")).unwrap();
+    for name in ["POSTGRES_PASSWORD", "REDIS_PASSWORD"] {
+        assert!(
+            compose.contains(&format!("${{{name}:?")) && example.contains(&format!("\n{name}=\n")),
+            "{name}"
+        );
+    }
 }
 
 #[test]

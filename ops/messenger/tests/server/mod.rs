@@ -1,5 +1,7 @@
 //! The whole product as a child process on free ports and a folder of its own, with the demo's two people.
 #![allow(clippy::unwrap_used)]
+// Each test file uses its part.
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, UdpSocket};
@@ -20,21 +22,28 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With more in its environment.
+    pub fn start_with(env: &[(&str, &str)]) -> Self {
         let folder = std::env::temp_dir().join(format!("messenger-{:016x}", getrandom::u64().unwrap()));
         std::fs::create_dir(&folder).unwrap();
         let ports = [free_port(), free_port(), free_port()];
         let mut server = Self { child: None, folder, ports, ready: serde_json::Value::Null };
-        server.ready = server.launch(&["--demo"]);
+        server.ready = server.launch(&["--demo"], env);
         server
     }
 
     /// Starts the process on the folder and waits for its line.
-    fn launch(&mut self, more: &[&str]) -> serde_json::Value {
+    fn launch(&mut self, more: &[&str], env: &[(&str, &str)]) -> serde_json::Value {
         let [relay, api, console] = self.ports.map(|p| p.to_string());
         let mut command = Command::new(env!("CARGO_BIN_EXE_messenger"));
         command.args(["up", "--json", "--shards", "1", "--data"]).arg(self.folder.join("data"));
         command.args(["--relay-port", &relay, "--api-port", &api, "--console-port", &console]).args(more);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(std::fs::File::create(self.folder.join("log")).unwrap());
+        command.envs(env.iter().copied());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -45,7 +54,23 @@ impl Server {
     /// kill -9, and a new process on the same folder.
     pub fn crash_and_restart(&mut self) {
         self.kill();
-        self.launch(&[]);
+        self.launch(&[], &[]);
+    }
+
+    /// A new process on the same folder, with other things in its environment.
+    pub fn restart_with(&mut self, env: &[(&str, &str)]) {
+        self.kill();
+        self.ready = self.launch(&["--demo"], env);
+    }
+
+    /// What the present process logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap()
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
     }
 
     fn kill(&mut self) {
@@ -100,7 +125,7 @@ impl Drop for Server {
 }
 
 /// Free for TCP and for UDP.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = tcp.local_addr().unwrap().port();
