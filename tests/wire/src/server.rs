@@ -87,13 +87,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it on `folder` and waits for the ready line.
+    /// Starts it on `folder` with free ports and waits for the ready line.
     pub fn start(folder: &Path, settings: Settings) -> Self {
+        Self::start_at(folder, settings, 0)
+    }
+
+    fn start_at(folder: &Path, settings: Settings, relay_port: u16) -> Self {
         let data = folder.join("data");
         lend_key(&data);
         let log = File::options().create(true).append(true).open(folder.join("log")).expect("a log file");
-        let mut up: Vec<String> =
-            ["up", "--json", "--relay-port", "0", "--api-port", "0"].map(str::to_owned).into();
+        let mut up: Vec<String> = ["up", "--json", "--api-port", "0"].map(str::to_owned).into();
+        up.extend(["--relay-port".into(), relay_port.to_string()]);
         up.extend(["--data".into(), data.display().to_string()]);
         up.extend(settings.args.iter().cloned());
         let mut child = command(&Settings { args: up, env: settings.env.clone() })
@@ -169,6 +173,14 @@ impl Server {
         let status = self.child.wait().expect("it was started");
         assert_eq!(status.signal(), Some(libc::SIGKILL));
         self.start_again();
+    }
+
+    /// The same, at the same port, where clients look for it.
+    pub fn kill_and_restart_in_place(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it was started");
+        let again = Self::start_at(&self.folder, self.settings.clone(), self.relay().port());
+        *self = again;
     }
 
     /// Starts it again on the same folder after it ended.

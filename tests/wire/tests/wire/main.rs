@@ -4,6 +4,7 @@ mod abuse;
 mod ephemeral;
 mod greeting;
 mod internal;
+mod library;
 mod log;
 mod membership;
 mod pressure;

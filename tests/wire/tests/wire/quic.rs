@@ -3,7 +3,7 @@
 use schema_wire::v1::{server_frame::Body, *};
 use schema_wire::{Disconnect, Refused, codec};
 use wire_tests::link::quic::Client;
-use wire_tests::session::{closed, key};
+use wire_tests::session::{closed, closed_with, key};
 use wire_tests::{Carrier, Incoming, Link, Session, World, within};
 
 #[test]
@@ -95,6 +95,12 @@ fn lengths_that_are_none_end_the_connection() {
             assert_eq!(closed(&mut link).await, Some(disconnect), "{bytes:?}");
         }
         let ada = world.person("ada").await;
-        Session::open(&world, Carrier::Quic, ada).await;
+        let mut session = Session::open(&world, Carrier::Quic, ada).await;
+        session.link.quic().control.finish().expect("it is open");
+        assert_eq!(closed_with(&mut session.link).await.0, Some(0), "finished between frames: a clean end");
+        let mut session = Session::open(&world, Carrier::Quic, ada).await;
+        session.link.quic().bytes(b"\x08\x01").await;
+        session.link.quic().control.finish().expect("it is open");
+        assert_eq!(session.closed().await, Some(Disconnect::ProtocolError), "finished inside a frame");
     });
 }
