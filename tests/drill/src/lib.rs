@@ -6,6 +6,7 @@ pub mod device;
 pub mod history;
 pub mod http;
 pub mod judge;
+pub mod measure;
 pub mod nemesis;
 pub mod publisher;
 pub mod random;

@@ -1,6 +1,8 @@
 //! A client as thin as can be: a TLS WebSocket and the frames of the wire document, no retries, every refusal seen.
 //! Thousands of them fit beside the server that they measure.
 
+pub mod quic;
+
 use std::path::Path;
 use std::sync::Arc;
 
