@@ -89,7 +89,7 @@ async fn subscribe(
             if plan.carrier == Carrier::Quic {
                 let mut raw = RawQuic::connect(&quic, &server.ready.relay, &token).await?;
                 must_follow(raw.call(wanted().into()).await?)?;
-                tokio::spawn(raw.count(BODY, counter.clone()));
+                tokio::spawn(count_quic(raw, counter.clone()));
             } else {
                 let mut raw = Raw::connect(&server.ready.wss, &tls, &token).await?;
                 must_follow(raw.call(wanted().into()).await?)?;
@@ -108,6 +108,12 @@ fn must_follow(answer: Body) -> Result<()> {
 }
 
 async fn count(mut raw: Raw, counter: Arc<AtomicU64>) {
+    while let Ok(bytes) = raw.bytes().await {
+        counter.fetch_add(u64::from(bytes.len() >= BODY), Ordering::Relaxed);
+    }
+}
+
+async fn count_quic(mut raw: RawQuic, counter: Arc<AtomicU64>) {
     while let Ok(bytes) = raw.bytes().await {
         counter.fetch_add(u64::from(bytes.len() >= BODY), Ordering::Relaxed);
     }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,19 +11,22 @@ use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, Transpor
 use schema_wire::Encoding;
 use schema_wire::codec::{decode_server, encode_client};
 use schema_wire::v1::{self, client_frame, server_frame};
+use tokio::sync::mpsc;
 
 /// Server streams of one connection.
 const LANES: u32 = 16;
+/// Frames read and not looked at.
+const FRAMES: usize = 64;
 /// Bytes read at once.
 const READ: usize = 16 * 1024;
 
 /// An open connection.
 #[derive(Debug)]
 pub struct RawQuic {
+    #[expect(dead_code, reason = "dropped, it closes the connection")]
     connection: Connection,
     send: SendStream,
-    control: RecvStream,
-    buffer: BytesMut,
+    frames: mpsc::Receiver<Bytes>,
     request: u64,
 }
 
@@ -46,7 +48,9 @@ impl RawQuic {
         let address: SocketAddr = relay.parse()?;
         let connection = endpoint.connect(address, &address.ip().to_string())?.await?;
         let (send, control) = connection.open_bi().await?;
-        let mut raw = Self { connection, send, control, buffer: BytesMut::new(), request: 1 };
+        let (heard, frames) = mpsc::channel(FRAMES);
+        tokio::spawn(read(connection.clone(), control, heard));
+        let mut raw = Self { connection, send, frames, request: 1 };
         raw.write(&super::hello(token)).await?;
         match raw.answer(1).await? {
             server_frame::Body::Welcome(_) => Ok(raw),
@@ -64,40 +68,47 @@ impl RawQuic {
     async fn write(&mut self, frame: &v1::ClientFrame) -> Result<()> {
         let bytes = encode_client(frame, Encoding::Proto);
         let mut framed = BytesMut::new();
-        framed.put_u32(0x8000_0000 | bytes.len() as u32);
+        match bytes.len() {
+            len @ 0..0x40 => framed.put_u8(len as u8),
+            len @ 0x40..0x4000 => framed.put_u16(0x4000 | len as u16),
+            len => framed.put_u32(0x8000_0000 | len as u32),
+        }
         framed.extend_from_slice(&bytes);
         Ok(self.send.write_all(&framed).await?)
     }
 
     async fn answer(&mut self, request: u64) -> Result<server_frame::Body> {
         loop {
-            while let Some(bytes) = take(&mut self.buffer) {
-                let frame = decode_server(&bytes, Encoding::Proto).ok().context("a frame of the relay")?;
-                if frame.answers == request {
-                    return frame.body.context("an answer has a body");
-                }
+            let bytes = self.frames.recv().await.context("the connection ended")?;
+            let frame = decode_server(&bytes, Encoding::Proto).ok().context("a frame of the relay")?;
+            if frame.answers == request {
+                return frame.body.context("an answer has a body");
             }
-            let chunk = self.control.read_chunk(READ, true).await?.context("the control stream ended")?;
-            self.buffer.extend_from_slice(&chunk.bytes);
         }
     }
 
-    /// Counts frames of `size` bytes and more until the connection ends.
-    pub async fn count(self, size: usize, counter: Arc<AtomicU64>) {
-        tokio::spawn(count_stream(self.control, size, counter.clone()));
-        while let Ok(lane) = self.connection.accept_uni().await {
-            tokio::spawn(count_stream(lane, size, counter.clone()));
-        }
-        drop(self.send);
+    /// The next frame as it came, of any stream.
+    pub async fn bytes(&mut self) -> Result<Bytes> {
+        self.frames.recv().await.context("the connection ended")
     }
 }
 
-async fn count_stream(mut stream: RecvStream, size: usize, counter: Arc<AtomicU64>) {
+/// Reads the control stream and every lane until the connection ends.
+async fn read(connection: Connection, control: RecvStream, heard: mpsc::Sender<Bytes>) {
+    tokio::spawn(read_stream(control, heard.clone()));
+    while let Ok(lane) = connection.accept_uni().await {
+        tokio::spawn(read_stream(lane, heard.clone()));
+    }
+}
+
+async fn read_stream(mut stream: RecvStream, heard: mpsc::Sender<Bytes>) {
     let mut buffer = BytesMut::new();
     while let Ok(Some(chunk)) = stream.read_chunk(READ, true).await {
         buffer.extend_from_slice(&chunk.bytes);
         while let Some(frame) = take(&mut buffer) {
-            counter.fetch_add(u64::from(frame.len() >= size), Ordering::Relaxed);
+            if heard.send(frame).await.is_err() {
+                return;
+            }
         }
     }
 }
