@@ -113,12 +113,6 @@ impl World {
         connection.busy_timeout(crate::PATIENCE).expect("a timeout");
         connection.execute(statement, params).expect("SQL")
     }
-
-    /// The store opened anew, after the file was replaced or its process killed.
-    pub fn reopen(&mut self) {
-        let at = self.server.data().join("messenger.db");
-        self.store = SqliteStore::open(&at).expect("the database is there");
-    }
 }
 
 /// Unix milliseconds.

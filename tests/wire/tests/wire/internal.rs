@@ -61,7 +61,6 @@ fn figures_and_log_name_nobody() {
         for (name, text) in [("metrics", &metrics), ("hdr", &hdr)] {
             assert_names_nobody(name, text, &ids);
         }
-        drop(hdr);
         assert_names_nobody("log", &world.server.log(), &ids[..1]);
     });
 }

@@ -157,7 +157,7 @@ async fn hello_resumes_conversations(carrier: Carrier) {
     }
     let resume = [(groups[0], 1), (stranger, 0), (groups[1], 1)];
     let mut reader = Session::resume(&world, carrier, bob, None, &resume).await;
-    // Answers come in order and name Hello's request; the stranger's one is refused.
+    // Answers come in order, over QUIC each on its own stream; the stranger's one is refused.
     let mut answers = Vec::new();
     let mut delivered = Vec::new();
     while answers.len() < 3 || delivered.len() < 2 {
@@ -172,7 +172,12 @@ async fn hello_resumes_conversations(carrier: Carrier) {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(answers, [(groups[0].to_bytes(), 2), (stranger.to_bytes(), 0), (groups[1].to_bytes(), 2)]);
+    let mut answered = [(groups[0].to_bytes(), 2), (stranger.to_bytes(), 0), (groups[1].to_bytes(), 2)];
+    if carrier == Carrier::Quic {
+        answers.sort();
+        answered.sort();
+    }
+    assert_eq!(answers, answered);
     delivered.sort();
     let mut expected = groups.map(|g| (g.to_bytes(), 2));
     expected.sort();

@@ -19,15 +19,16 @@ async fn a_user_over_the_message_limit_is_told_when_to_go_on(carrier: Carrier) {
     let ada = world.person("ada").await;
     let group = world.group(ada, &[]).await;
     let mut author = Session::open(&world, carrier, ada).await;
-    let mut other = Session::open(&world, carrier, world.device(ada.user).await).await;
-    for number in 0..100u32 {
-        let session = if number % 2 == 0 { &mut author } else { &mut other };
-        session.publish(group, "within").await;
+    for _ in 0..100 {
+        author.publish(group, "within").await;
     }
+    // The limit is the user's: another device, perhaps on another shard, gets none of its own.
+    let mut other = Session::open(&world, carrier, world.device(ada.user).await).await;
     for session in [&mut author, &mut other] {
         let (code, refusal) = session.refused(publish(group, "over")).await;
         assert_eq!(code, Refused::RateLimited);
-        assert!((1..=60_000).contains(&refusal.retry_after_ms), "{refusal:?}");
+        // A user on several shards waits a little longer than the window: their parts are dealt anew.
+        assert!((1..=65_000).contains(&refusal.retry_after_ms), "{refusal:?}");
         assert_eq!(refusal.conversation, group.to_bytes());
     }
     let bob = world.person("bob").await;
@@ -135,7 +136,7 @@ async fn too_many_requests_at_once_are_refused(carrier: Carrier) {
             closed => panic!("{closed:?}"),
         }
     }
-    assert!(pages >= 64 || pages > 0, "{pages}");
+    assert!(pages >= 64, "the limit itself is allowed: {pages}");
     assert!(matches!(session.ask(Ping::default()).await, Body::Pong(_)), "the session stands");
 }
 
