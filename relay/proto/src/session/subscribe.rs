@@ -2,6 +2,7 @@
 //! conversation's home as long as anybody here wants it.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use schema_wire::frame::Lane;
 use schema_wire::peer::PeerFrame;
@@ -56,7 +57,7 @@ pub(crate) fn begin(
     state.serial += 1;
     let serial = state.serial;
     session.requests += 1;
-    session.joining.insert(serial, conversation);
+    session.joining.insert(serial, (conversation, request));
     let user = session.user;
     state.feeds.entry(conversation).or_default().joining += 1;
     let pending = Pending::Subscribe(Box::new(Joining { id, request, conversation, after, resume, serial }));
@@ -85,9 +86,9 @@ pub(crate) fn stood(
     }
     if let Some(session) = state.sessions.get_mut(&joining.id) {
         session.requests -= 1;
-        if session.joining.remove(&joining.serial).is_none() {
-            unsubscribed(state, out, joining.id, joining.request, conversation, 0);
-        } else if let Err(no) = establish(state, out, joining, standing) {
+        // Without an entry it was given up, and answered then.
+        let wanted = session.joining.remove(&joining.serial).is_some();
+        if wanted && let Err(no) = establish(state, out, joining, standing) {
             refuse(state, out, joining.id, joining.request, no.conversation(conversation));
         }
     }
@@ -229,11 +230,25 @@ pub(crate) fn unsubscribe(
         let no = No::from(Refused::Malformed).because("`conversation` must be 16 bytes.");
         return refuse(state, out, id, request, no);
     };
-    if let Some(session) = state.sessions.get_mut(&id) {
-        session.joining.retain(|_, joining| *joining != conversation);
+    // Answered at once: a later answer would seem to end the subscription that may have begun meanwhile.
+    for given_up in give_up(state, id, conversation) {
+        unsubscribed(state, out, id, given_up, conversation, 0);
     }
     remove(state, out, id, conversation);
     unsubscribed(state, out, id, request, conversation, 0);
+}
+
+/// Forgets what the session asked for and has not got, of one conversation; the requests, in order.
+fn give_up(state: &mut State, id: SessionId, conversation: ConversationId) -> Vec<u64> {
+    let Some(session) = state.sessions.get_mut(&id) else { return Vec::new() };
+    let joining = session.joining.extract_if(.., |_, (joining, _)| *joining == conversation);
+    let mut requests: Vec<u64> = joining.map(|(_, (_, request))| request).collect();
+    if let Some(greeting) = &mut session.greeting {
+        let before = greeting.resume.len();
+        greeting.resume.retain(|(resumed, _)| *resumed != conversation);
+        requests.extend(core::iter::repeat_n(greeting.request, before - greeting.resume.len()));
+    }
+    requests
 }
 
 /// Takes a subscription away without a word.

@@ -111,8 +111,8 @@ pub(crate) struct Session {
     /// Requests of the client the store is working on.
     pub(crate) requests: usize,
     pub(crate) subscriptions: BTreeSet<ConversationId>,
-    /// Subscribes whose standing is being asked for, with their serial.
-    pub(crate) joining: BTreeMap<u64, ConversationId>,
+    /// Subscribes whose standing is being asked for, by serial, with the number of the request.
+    pub(crate) joining: BTreeMap<u64, (ConversationId, u64)>,
     pub(crate) publishing: BTreeMap<PublishKey, Publishing>,
     pub(crate) watched_conversations: BTreeSet<ConversationId>,
     pub(crate) watched_users: BTreeSet<UserId>,

@@ -55,6 +55,28 @@ fn who_may_not_come_in_is_told_why() {
 }
 
 #[test]
+fn what_was_given_up_is_answered_before_what_is_asked_next() {
+    let mut node = Node::new(1, Limits::default());
+    node.store.join(conversation(9), user(1));
+    let session = node.attach(0, 1, 1);
+    let wire = conversation(9).to_bytes();
+    let subscribe = || v1::Subscribe { conversation: wire.clone(), ..Default::default() };
+    node.hold_store = true;
+    node.say(session, 2, subscribe());
+    node.say(session, 3, v1::Unsubscribe { conversation: wire.clone(), ..Default::default() });
+    node.say(session, 4, subscribe());
+    // The store overtakes itself.
+    node.waiting.swap(0, 1);
+    node.answer_one();
+    node.answer_one();
+    let about = |said: &Said| matches!(said, Said::Subscribed(_) | Said::Unsubscribed(_));
+    let told = node.told[&session].iter().filter(|(_, said)| about(said));
+    let told: Vec<(u64, bool)> = told.map(|(to, said)| (*to, matches!(said, Said::Subscribed(_)))).collect();
+    assert_eq!(told, [(2, false), (3, false), (4, true)]);
+    assert_eq!(node.shards[0].counts().subscriptions, 1);
+}
+
+#[test]
 fn hello_resumes_in_order() {
     let mut node = Node::new(2, Limits::default());
     for c in [9, 8] {

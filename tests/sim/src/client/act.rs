@@ -4,7 +4,7 @@ use schema_wire::publication::kind;
 use schema_wire::v1;
 use schema_wire::{ConversationId, UserId};
 
-use super::{Client, Fate, Follow, Mine, Seen, Wanted};
+use super::{Client, Fate, Follow, Mine, Seen, WAITING_MAX, Wanted};
 use crate::clock::MS;
 use crate::id;
 use crate::world::World;
@@ -54,7 +54,7 @@ impl World {
             .iter()
             .filter(|m| matches!(m.fate, Fate::Waiting { .. } | Fate::Sent))
             .count();
-        if waiting > 6 {
+        if waiting >= WAITING_MAX {
             return;
         }
         let serial = self.clients[device].messages.len() as u32;

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use schema_wire::v1::{ClientFrame, client_frame::Body};
 use schema_wire::{ConversationId, DeviceId, PublishKey, UserId};
 
+/// Own messages that wait, at most, before a device writes no more.
+pub const WAITING_MAX: usize = 7;
+
 /// What stands at an offset, as far as the device was told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seen {

@@ -37,19 +37,18 @@ impl Model {
         let conversation = talk(&rewound.conversation);
         let ever_cut = store.logs.get(&conversation).is_some_and(|l| !l.cuts.is_empty());
         let view = &mut self.views[at.link];
-        let asked = view.asked.iter_mut().find(|a| a.conversation == conversation);
-        let before = match (view.live.get(&conversation), asked) {
-            (Some(live), _) => live.next - 1,
-            (None, Some(asked)) => {
-                // Subscribed follows.
-                let before = asked.after.map_or(0, |(_, offset)| offset);
+        let mut before = view.live.get(&conversation).map(|live| live.next - 1);
+        // Which of those that were asked for it is about shows when Subscribed follows; the client heard it for all.
+        for asked in view.asked.iter_mut().filter(|a| a.conversation == conversation) {
+            let (_, offset) = asked.after.unwrap_or_default();
+            before = before.max(Some(offset));
+            if offset > rewound.head {
                 asked.after = Some((rewound.generation, rewound.head));
-                before
             }
-            (None, None) => {
-                let text = self.say(at.link, "Rewound without a subscription");
-                return self.violate(at.now, "answers", text);
-            }
+        }
+        let Some(before) = before else {
+            let text = self.say(at.link, "Rewound without a subscription");
+            return self.violate(at.now, "answers", text);
         };
         let mut passed = before;
         while self.own(at.link, conversation, u32::MAX, passed + 1) {
@@ -60,14 +59,16 @@ impl Model {
             return self.violate(at.now, "rewound is told", self.say(at.link, text));
         }
         if let Some(live) = self.views[at.link].live.get_mut(&conversation) {
-            (live.next, live.head) = (rewound.head + 1, rewound.head);
+            (live.next, live.head) = (live.next.min(rewound.head + 1), rewound.head);
         }
     }
 
     pub(super) fn unsubscribed(&mut self, at: At, unsubscribed: &Unsubscribed, store: &SimStore) {
         let conversation = talk(&unsubscribed.conversation);
         self.views[at.link].live.remove(&conversation);
-        if at.answers != 0 {
+        if self.take_asked(at, conversation).is_some() {
+            self.views[at.link].requests.remove(&at.answers);
+        } else if at.answers != 0 {
             self.take_request(at);
         }
         let user = self.views[at.link].user;

@@ -24,7 +24,7 @@ pub use node::Node;
 
 use crate::client::Client;
 
-/// After faults stop, everything has caught up within this, in microseconds.
+/// After faults stop, everything has caught up within this, in microseconds, and what the message limit holds up.
 const HEAL_US: u64 = 30 * S;
 /// How often the model looks at everything, in microseconds.
 const SWEEP_US: u64 = 200 * MS;
@@ -181,8 +181,9 @@ impl World {
                     self.check_final();
                     return false;
                 }
-                Some(why) if healed_for > HEAL_US => {
-                    self.model.violate(self.now, "liveness", format!("30 s after the last fault: {why}"));
+                Some(why) if healed_for > HEAL_US + self.limited_us() => {
+                    let text = format!("{} s after the last fault: {why}", healed_for / S);
+                    self.model.violate(self.now, "liveness", text);
                     return false;
                 }
                 Some(_) => {}

@@ -5,7 +5,7 @@ use schema_wire::ConversationId;
 use schema_wire::publication::kind;
 use schema_wire::record::UserStatus;
 
-use crate::client::{Client, Fate, Follow, Seen, Talk};
+use crate::client::{Client, Fate, Follow, Seen, Talk, WAITING_MAX};
 use crate::clock::S;
 use crate::queue::Place;
 
@@ -74,6 +74,19 @@ impl World {
     /// Why not everything has caught up, if so.
     pub(super) fn behind(&self) -> Option<String> {
         self.clients.iter().filter(|c| !self.barred(c)).find_map(|client| self.client_behind(client))
+    }
+
+    /// How long the message limit may hold up what the devices of one user have waiting, in microseconds, when half of
+    /// it lies with shards that do not need it.
+    pub(super) fn limited_us(&self) -> u64 {
+        let waiting = |user| {
+            let devices = self.plan.devices.iter().filter(|owner| **owner == user).count();
+            (devices * WAITING_MAX) as u64
+        };
+        let most = (0..self.plan.users).map(waiting).max().unwrap_or(0);
+        let limits = &self.plan.limits;
+        let windows = (2 * most).div_ceil(u64::from(limits.publish_limit));
+        windows * u64::from(limits.publish_window_s) * S
     }
 
     /// Whether the device may not come in, so that nobody brings it up to date.
