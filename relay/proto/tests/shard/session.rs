@@ -77,6 +77,31 @@ fn what_was_given_up_is_answered_before_what_is_asked_next() {
 }
 
 #[test]
+fn what_was_given_up_is_not_resumed_later() {
+    let mut node = Node::new(1, Limits::default());
+    for c in [8, 9] {
+        node.store.join(conversation(c), user(1));
+    }
+    let session = node.connect(0);
+    let token = node.token(1, 1);
+    let resume =
+        [8, 9].map(|c| v1::Resume { conversation: conversation(c).to_bytes(), ..Default::default() });
+    node.hold_store = true;
+    let hello = v1::Hello { versions: vec![1], token, resume: resume.to_vec(), ..Default::default() };
+    node.say(session, 1, hello);
+    node.answer_one();
+    node.say(session, 2, v1::Unsubscribe { conversation: conversation(9).to_bytes(), ..Default::default() });
+    node.hold_store = false;
+    while !node.waiting.is_empty() {
+        node.answer_one();
+    }
+    assert_eq!(node.heard(session, |said| matches!(said, Said::Subscribed(s) if s.conversation[0] == 8)), 1);
+    assert_eq!(node.heard(session, |said| matches!(said, Said::Subscribed(s) if s.conversation[0] == 9)), 0);
+    let answered = node.told[&session].iter().filter(|(_, said)| matches!(said, Said::Unsubscribed(_)));
+    assert_eq!(answered.map(|(to, _)| *to).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
 fn hello_resumes_in_order() {
     let mut node = Node::new(2, Limits::default());
     for c in [9, 8] {
