@@ -6,8 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::run::{root, run, succeeds};
 
 /// Debian packages by the program that shows they are there.
-const PACKAGES: &[(&str, &str)] =
-    &[("cc", "build-essential"), ("python3", "python3-venv"), ("psql", "postgresql")];
+const PACKAGES: &[(&str, &str)] = &[
+    ("cc", "build-essential"),
+    ("python3", "python3-venv"),
+    ("psql", "postgresql"),
+    ("openssl", "openssl"),
+    ("curl", "curl"),
+];
 
 /// Python packages of the independent clients, pinned.
 const PYTHON: &[&str] = &["websockets==17.4", "aioquic==1.7.2"];
