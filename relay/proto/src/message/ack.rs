@@ -63,7 +63,7 @@ fn own(
     let Some(subscription) = feed.and_then(|f| f.subscribers.get_mut(&about.session)) else { return };
     // In a newer life of the store somebody else's message may stand there.
     if offset >= subscription.next && generation >= subscription.generation.max(current) {
-        subscription.own.insert(offset);
+        subscription.own.insert(offset, generation);
     }
 }
 

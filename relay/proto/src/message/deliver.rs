@@ -193,7 +193,8 @@ pub(crate) fn own(
     publication: &Shared,
 ) -> bool {
     let acking = || session.publishing.contains_key(&publication.publish_key);
-    subscription.own.contains(&publication.offset) || (publication.origin == Some(id) && acking())
+    subscription.is_own(publication.offset, publication.generation)
+        || (publication.origin == Some(id) && acking())
 }
 
 /// The planted faults of this step, asked once per publication.

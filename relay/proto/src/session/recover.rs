@@ -156,7 +156,7 @@ impl Walk<'_> {
         }
         if subscription.mode == Mode::Checking {
             // Acked offsets further on may not have survived either.
-            let acked = subscription.own.last().copied().unwrap_or_default();
+            let acked = subscription.own.last_key_value().map_or_else(Offset::default, |(offset, _)| *offset);
             let offset = Offset(subscription.next.0 - 1).max(acked);
             return Need::Check(Position { generation: subscription.generation, offset });
         }
@@ -263,7 +263,7 @@ impl Walk<'_> {
         if expired {
             let place = (message.offset, message.offset);
             self.push(gone_stretch(self.conversation, message.generation, place, GoneReason::Expired));
-        } else if !subscription.own.contains(&message.offset) {
+        } else if !subscription.is_own(message.offset, message.generation) {
             self.push(message_frame(message));
         }
         subscription.next = message.offset;

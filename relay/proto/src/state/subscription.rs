@@ -1,6 +1,6 @@
 //! One session's place in one conversation: what it gets next, and until where.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 
 use schema_wire::{Generation, Offset, UserId};
 
@@ -31,8 +31,9 @@ pub(crate) struct Subscription {
     pub(crate) head: Offset,
     /// The last offset it may have, once its user left.
     pub(crate) last: Option<Offset>,
-    /// Offsets at or after `next` that this very session published.
-    pub(crate) own: BTreeSet<Offset>,
+    /// Offsets at or after `next` that this very session published, with the store's life they were acked in: in
+    /// another one somebody else's message stands there.
+    pub(crate) own: BTreeMap<Offset, Generation>,
     /// A page or a check is under way.
     pub(crate) reading: bool,
     /// It waits in the session's line of those that catch up.
@@ -44,9 +45,14 @@ impl Subscription {
     pub(crate) fn pass(&mut self, offset: Offset) {
         assert!(offset >= self.next || offset.next() == self.next, "a position never goes back");
         self.next = offset.next();
-        while self.own.first().is_some_and(|o| *o < self.next) {
+        while self.own.first_key_value().is_some_and(|(o, _)| *o < self.next) {
             self.own.pop_first();
         }
+    }
+
+    /// Whether this very session published what stands at an offset in that life of the store.
+    pub(crate) fn is_own(&self, offset: Offset, generation: Generation) -> bool {
+        self.own.get(&offset) == Some(&generation)
     }
 
     /// Whether its user left and it has had all it may.

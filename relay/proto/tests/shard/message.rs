@@ -299,3 +299,26 @@ fn a_user_who_is_gone_leaves_nothing_behind() {
         assert_eq!(counts, relay_proto::Counts::default());
     }
 }
+
+#[test]
+fn an_ack_of_a_newer_life_of_the_store_hides_nothing_of_the_older_one() {
+    let (mut node, alice, bob) = pair(Limits::default());
+    node.publish(bob, 9, 1);
+    node.subscribe(bob, 9, None);
+    node.hold_store = true;
+    node.subscribe(alice, 9, Some(0));
+    node.answer_one();
+    let at = node.waiting.iter().position(|(.., asked)| matches!(asked, StoreRequest::Recover { .. }));
+    let (shard, ticket, asked) = node.waiting.remove(at.expect("a page is asked for")).expect("it is there");
+    let reply = node.store.answer(&asked);
+    // The store goes back while the page is on its way, and Alice's own message takes the place of Bob's.
+    node.store.cut(0);
+    node.publish(alice, 9, 2);
+    let at = node.waiting.iter().position(|(.., asked)| matches!(asked, StoreRequest::Append(_)));
+    node.waiting.rotate_left(at.expect("an append is asked for"));
+    node.answer_one();
+    assert_eq!(node.acks(alice), [(1, false)]);
+    node.bring(shard, Event::Stored { ticket, reply });
+    let bobs = |said: &Said| matches!(said, Said::Delivery(d) if d.publish_key[..] == key(1).0[..]);
+    assert_eq!(node.heard(alice, bobs), 1);
+}
