@@ -46,7 +46,8 @@ impl Refusal {
 /// Why a call did not succeed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// The relay said no; nothing of the call happened.
+    /// The relay said no; nothing of this call happened. A publish that was sent again after a lost connection may
+    /// have been stored by its first attempt: when membership ended in between, the repetition is refused all the same.
     #[error("refused: {0}")]
     Refused(Refusal),
     /// The client is closed. What became of a publish under way is not known: its key finds out.
