@@ -186,7 +186,10 @@ impl Core {
         if answers != 0 && self.calls.done(answers) {
             return Ok(());
         }
-        if self.follows.remove(&conversation).is_some() {
+        // The answer to a Subscribe that was given up says nothing about the one that came after it.
+        let ends = |state: &State| answers == 0 || *state == State::Asked(answers);
+        if self.follows.get(&conversation).is_some_and(|follow| ends(&follow.state)) {
+            self.follows.remove(&conversation);
             let refusal = Refused::from_code(unsubscribed.code).map(Refusal::of);
             self.events.push_back(Event::Unsubscribed { conversation, refusal });
         }

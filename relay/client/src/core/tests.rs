@@ -308,6 +308,18 @@ fn a_refused_resume_ends_the_subscription_and_says_why() {
 }
 
 #[test]
+fn the_end_of_a_subscription_given_up_leaves_the_one_after_it() {
+    let mut scene = Scene::following(5);
+    let gone = || v1::Unsubscribed { conversation: C.to_bytes(), ..Default::default() };
+    scene.answer(777, gone());
+    assert!(scene.events().is_empty(), "an answer to an earlier request ends nothing");
+    scene.tell(delivery(1, 6));
+    assert_eq!(scene.seen(), [6]);
+    scene.tell(v1::Unsubscribed { code: Refused::NotMember.code(), ..gone() });
+    assert!(matches!(&scene.events()[..], [Event::Unsubscribed { .. }]), "the relay itself may end it");
+}
+
+#[test]
 fn a_draining_relay_is_left_after_the_time_it_asked_for() {
     let mut scene = Scene::new();
     let draining = v1::Draining { reconnect_after_ms: 1_000, ..Default::default() };
