@@ -186,7 +186,9 @@ fn the_table_is_complete_and_every_example_works() {
     for variable in VARIABLES {
         let Variable { name, example, meaning, .. } = *variable;
         assert!(meaning.ends_with('.') && !example.is_empty(), "{name}");
-        assert!(PREFIXES.iter().any(|prefix| name.starts_with(prefix)), "{name} has a known prefix");
+        // `DATA_` would claim what belongs to others; a slip in this one name is found by its distance.
+        let is_ours = name == "DATA_DIR" || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        assert!(is_ours, "{name} has a known prefix");
         let alone = read(&[(name, example)]);
         let needs_more = name.starts_with("JWT_LEGACY") || name.ends_with("_FILE") || name == "JWT_SECRET";
         assert!(alone.is_ok() || needs_more, "{name}={example}");
