@@ -5,6 +5,8 @@ use crate::source::{files, report, root};
 const TOP: &[&str] = &[
     ".cargo",
     ".ci",
+    ".clippy.toml",
+    ".rustfmt.toml",
     ".config",
     ".gitattributes",
     ".github",
@@ -15,13 +17,10 @@ const TOP: &[&str] = &[
     "LICENSE-MIT",
     "README.md",
     "bench",
-    "clippy.toml",
     "console",
-    "deny.toml",
     "k8s",
     "ops",
     "relay",
-    "rustfmt.toml",
     "schema",
     "tests",
 ];
