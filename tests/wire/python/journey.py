@@ -96,7 +96,8 @@ async def resume(a, b, bob, conversation, ready, connect):
         else:
             assert got["answers"] == 1, "it answers Hello"
             answers.append(got.get("head") if got["kind_of_frame"] == "subscribed" else got["code"])
-    assert (seen, answers) == ([(6, b"six"), (7, b"seven")], [7, NOT_MEMBER]), (seen, answers)
+    # Over QUIC the two answers travel on streams of their own.
+    assert (seen, sorted(answers)) == ([(6, b"six"), (7, b"seven")], [7, NOT_MEMBER]), (seen, answers)
     return b
 
 

@@ -41,6 +41,7 @@ enum Held {
 pub struct Threads {
     jobs: Option<SyncSender<Job>>,
     reads: Option<SyncSender<Work>>,
+    /// The writer, then the readers.
     running: Vec<JoinHandle<()>>,
 }
 
@@ -106,9 +107,14 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        (self.jobs, self.reads) = (None, None);
-        for thread in self.running.drain(..) {
-            let _ = thread.join();
+        // The writer closes last: only it can move what the write-ahead log still holds into the file.
+        self.reads = None;
+        for reader in self.running.drain(1..) {
+            let _ = reader.join();
+        }
+        self.jobs = None;
+        for writer in self.running.drain(..) {
+            let _ = writer.join();
         }
     }
 }
