@@ -1,12 +1,13 @@
 //! What only WebSocket has: the upgrade, its refusals, the JSON subprotocol, RFC 6455's close codes.
 
 use futures_util::SinkExt;
+use relay_server::transport::tls::ensure_local_certificate;
 use schema_wire::v1::{server_frame::Body, *};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 use wire_tests::link::websocket;
 use wire_tests::session::closed_with;
-use wire_tests::{After, Carrier, Link, Session, Settings, World, http, within};
+use wire_tests::{After, Carrier, Link, Session, Settings, World, eventually, http, within};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -27,6 +28,39 @@ fn json_and_proto_clients_talk_to_each_other() {
         let recover = Recover { conversation: group.to_bytes(), from: 1, ..Default::default() };
         assert!(matches!(json.ask(recover).await, Body::HistoryPage(page) if page.items.len() == 2));
     });
+}
+
+#[test]
+fn a_new_certificate_serves_new_connections_and_leaves_the_old_ones_alone() {
+    wire_tests::run(async {
+        let world = World::start().await;
+        let (ada, bob) = (world.person("ada").await, world.person("bob").await);
+        let group = world.group(ada, &[bob]).await;
+        let mut old = Session::open(&world, Carrier::WebSocket, ada).await;
+        let mut quic = Session::open(&world, Carrier::Quic, bob).await;
+        quic.subscribe(group, After::Start).await;
+        let first = certificate(&world).await;
+        let folder = world.server.data().join("certificates");
+        let now_s = (wire_tests::people::now_ms() / 1000) as i64;
+        ensure_local_certificate(&folder, &["second.example".to_owned()], now_s).expect("a second leaf");
+        eventually("the new certificate", async || other(&world, &first).await).await;
+        old.publish(group, "over the old certificate").await;
+        assert_eq!(quic.deliveries(1).await, [(1, "over the old certificate".to_owned())]);
+        let mut new = Session::open(&world, Carrier::WebSocket, ada).await;
+        new.publish(group, "over the new one").await;
+        assert_eq!(quic.deliveries(1).await.len(), 1);
+    });
+}
+
+/// What the server shows to a fresh connection.
+async fn certificate(world: &World) -> Vec<u8> {
+    let stream = websocket::connect(&world.server).await;
+    let shown = stream.get_ref().1.peer_certificates().expect("a server shows its certificate");
+    shown[0].to_vec()
+}
+
+async fn other(world: &World, first: &[u8]) -> Option<()> {
+    (certificate(world).await != first).then_some(())
 }
 
 #[test]
