@@ -3,7 +3,9 @@
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use rustls_pki_types::ServerName;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -28,6 +30,21 @@ pub async fn connect(server: &Server) -> Tls {
     socket.set_recv_buffer_size(RECEIVE_BUFFER).expect("a size the kernel takes");
     let tcp = socket.connect(server.relay()).await.expect("the relay listens");
     tcp.set_nodelay(true).expect("TCP has it");
+    secure(server, tcp).await
+}
+
+/// TLS on a connection that a proxy opened for `client`.
+pub async fn connect_for(server: &Server, client: Ipv4Addr) -> Tls {
+    let mut tcp = TcpStream::connect(server.relay()).await.expect("the relay listens");
+    // PROXY protocol version 2, TCP over IPv4: addresses, then ports.
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+    header.extend_from_slice(&client.octets());
+    header.extend_from_slice(&[127, 0, 0, 1, 0xc0, 0x01, 0x20, 0xfb]);
+    tcp.write_all(&header).await.expect("the relay reads it");
+    secure(server, tcp).await
+}
+
+async fn secure(server: &Server, tcp: TcpStream) -> Tls {
     let connector = TlsConnector::from(Arc::new(tls::config(&server.ca(), "http/1.1")));
     let name = ServerName::from(server.relay().ip());
     connector.connect(name, tcp).await.expect("the authority signed the certificate")
@@ -40,7 +57,16 @@ pub async fn open(server: &Server, carrier: Carrier, subprotocol: &str) -> Link 
 
 /// Connects with headers of choice.
 pub async fn open_with(server: &Server, carrier: Carrier, headers: &[(&'static str, &str)]) -> Link {
-    let stream = connect(server).await;
+    upgrade(server, connect(server).await, carrier, headers).await
+}
+
+/// Turns a TLS connection into a WebSocket.
+pub async fn upgrade(
+    server: &Server,
+    stream: Tls,
+    carrier: Carrier,
+    headers: &[(&'static str, &str)],
+) -> Link {
     let url = format!("wss://{}/ws", server.relay());
     let mut request = url.into_client_request().expect("a URL");
     for (name, value) in headers {

@@ -2,8 +2,10 @@
 
 use futures_util::SinkExt;
 use relay_server::transport::tls::ensure_local_certificate;
+use schema_wire::Refused;
 use schema_wire::v1::{server_frame::Body, *};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use wire_tests::link::websocket;
 use wire_tests::session::closed_with;
@@ -49,6 +51,28 @@ fn a_new_certificate_serves_new_connections_and_leaves_the_old_ones_alone() {
         let mut new = Session::open(&world, Carrier::WebSocket, ada).await;
         new.publish(group, "over the new one").await;
         assert_eq!(quic.deliveries(1).await.len(), 1);
+    });
+}
+
+#[test]
+fn behind_a_proxy_the_address_it_names_counts() {
+    wire_tests::run(async {
+        let world = World::start_with(Settings::default().env("PROXY_NETWORKS", "127.0.0.0/8")).await;
+        let ada = world.person("ada").await;
+        world.sql("INSERT INTO banned_ips (ip_address, reason) VALUES ('203.0.113.9', 'test')", []);
+        for (client, refused) in [([203, 0, 113, 9], Some(Refused::Banned.code())), ([203, 0, 113, 8], None)]
+        {
+            let stream = websocket::connect_for(&world.server, client.into()).await;
+            let link = websocket::upgrade(&world.server, stream, Carrier::WebSocket, &[]).await;
+            let hello = Hello { versions: vec![1], token: world.token(ada), ..Default::default() };
+            let greeted = Session::greet(link, hello).await;
+            assert_eq!(greeted.err().map(|(code, _)| code), refused, "{client:?}");
+        }
+        let mut bare = TcpStream::connect(world.server.relay()).await.expect("the relay listens");
+        bare.write_all(b"\x16\x03\x01 no PROXY header before TLS").await.expect("it is sent");
+        let mut answer = [0; 16];
+        let read = within("the cut", bare.read(&mut answer)).await;
+        assert!(matches!(read, Ok(0) | Err(_)), "a proxy's connection without a header gets no answer");
     });
 }
 
