@@ -10,6 +10,7 @@ use schema_wire::{Disconnect, Frame, Refused, SessionId, ShardId};
 use crate::control;
 use crate::effect::{Effects, Out};
 use crate::event::{Event, Now, Ticket};
+use crate::limits::Limits;
 use crate::message::{ack, admit, append, authorise, deliver, fan_out, forward};
 use crate::node::{drain, join};
 use crate::outward::refuse;
@@ -18,6 +19,8 @@ use crate::session::{
     subscribe, typing, watch,
 };
 use crate::state::conversation::Gathered;
+use crate::state::outbox::Outbox;
+use crate::state::session::Session;
 use crate::state::ticket::Pending;
 use crate::state::timer::Timer;
 use crate::state::{ShardConfig, State};
@@ -74,19 +77,23 @@ impl Shard {
 
     /// The next frame for a session, if any waits. After `None` an `Effect::Transmit` announces the next one.
     pub fn poll_transmit(&mut self, session: SessionId) -> Option<Frame> {
-        let Some(live) = self.state.sessions.get_mut(&session) else {
-            let frame = self.state.closing.get_mut(session).and_then(|outbox| outbox.pop());
-            if frame.is_none() {
-                self.state.closing.forget(session);
+        self.outbox(session).next()
+    }
+
+    /// All frames that wait for a session, oldest first: found once, however many are taken. After `None` an
+    /// `Effect::Transmit` announces the next one.
+    pub fn outbox(&mut self, session: SessionId) -> Waiting<'_> {
+        let State { sessions, closing, ready, config, .. } = &mut self.state;
+        let limits = &config.limits;
+        match sessions.get_mut(&session) {
+            Some(Session { outbox, starved, .. }) => {
+                Waiting { outbox: Some(outbox), starved: Some(starved), session, ready, limits }
             }
-            return frame;
-        };
-        let frame = live.outbox.pop();
-        if live.starved && live.outbox.has_room(&self.state.config.limits) {
-            live.starved = false;
-            self.state.ready.push_back(session);
+            None => {
+                closing.forget_empty(session);
+                Waiting { outbox: closing.get_mut(session), starved: None, session, ready, limits }
+            }
         }
-        frame
     }
 
     /// When `Event::Timeout` is due, in microseconds of the monotonic clock. Ask after each event and after draining
@@ -121,6 +128,33 @@ impl Shard {
     /// Frames and bytes waiting for one session, for checks of the bounds.
     pub fn waiting(&self, session: SessionId) -> Option<(usize, usize)> {
         self.state.sessions.get(&session).map(|s| (s.outbox.len(), s.outbox.bytes()))
+    }
+}
+
+/// The frames that wait for one session. Dropped, it lets what waited for room go on.
+pub struct Waiting<'a> {
+    outbox: Option<&'a mut Outbox>,
+    starved: Option<&'a mut bool>,
+    session: SessionId,
+    ready: &'a mut VecDeque<SessionId>,
+    limits: &'a Limits,
+}
+
+impl Iterator for Waiting<'_> {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        self.outbox.as_mut()?.pop()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let (Some(starved), Some(outbox)) = (&mut self.starved, &self.outbox) else { return };
+        if **starved && outbox.has_room(self.limits) {
+            **starved = false;
+            self.ready.push_back(self.session);
+        }
     }
 }
 

@@ -55,16 +55,10 @@ impl Shard {
         self.metrics.disconnected(with);
         let proto = &mut self.proto;
         match link {
-            Link::WebSocket(stream) => self.websockets.close(stream, with, || proto.poll_transmit(session)),
+            Link::WebSocket(stream) => self.websockets.close(stream, with, proto.outbox(session)),
             Link::Quic(handle) => {
                 let mut events = Vec::new();
-                self.quic.close(
-                    std::time::Instant::now(),
-                    handle,
-                    with,
-                    || proto.poll_transmit(session),
-                    &mut events,
-                );
+                self.quic.close(std::time::Instant::now(), handle, with, proto.outbox(session), &mut events);
             }
         }
     }

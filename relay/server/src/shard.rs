@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use glommio::io::BufferedFile;
 use hashbrown::HashMap;
-use relay_proto::{Effects, Event, event::Transport};
+use relay_proto::{Effects, Event, Waiting, event::Transport};
 use schema_wire::frame::Lane;
-use schema_wire::{Encoding, SessionId, ShardId, codec};
+use schema_wire::{Encoding, Frame, SessionId, ShardId, codec};
 
 use crate::access::Gate;
 use crate::clock::Clock;
 use crate::mesh::cores::{Inbox, Mail, Postbox};
-use crate::metrics::{ShardMetrics, Snapshot};
+use crate::metrics::{Counters, ShardMetrics, Snapshot};
 use crate::ring::{Completion, Ring, RingError, StreamKey};
 use crate::store::StoreThread;
+use crate::transport::Outboxes;
 use crate::transport::quic::{QuicEvent, QuicHandle, QuicServer};
 use crate::transport::websocket::connection::Incoming;
 use crate::transport::websocket::server::WebSockets;
@@ -162,7 +163,7 @@ impl Shard {
             }
             Completion::Received { stream, bytes } => self.on_bytes(stream, bytes),
             Completion::Eof { stream } | Completion::Failed { stream, .. } => self.over.push(stream),
-            Completion::Sent { stream, .. } => self.websockets.mark(stream),
+            Completion::Sent { stream, .. } => self.websockets.sent(stream),
             Completion::Datagram(datagram) => {
                 let mut events = std::mem::take(&mut self.quic_events);
                 self.quic.receive(Instant::now(), &datagram, &mut events);
@@ -340,16 +341,9 @@ impl Shard {
 
     fn flush(&mut self, ring: &mut Ring) {
         let now_us = self.clock.now().mono_us;
-        let (proto, counters) = (&mut self.proto, &mut self.metrics.counters);
-        let mut next = |session| {
-            let frame = proto.poll_transmit(session);
-            if frame.as_ref().is_some_and(|frame| matches!(frame.lane(), Lane::Conversation(_))) {
-                counters.messages_delivered += 1;
-            }
-            frame
-        };
-        self.websockets.flush(ring, now_us, &mut next);
-        self.quic.flush(ring, Instant::now(), &mut next);
+        let mut outboxes = Outgoing { proto: &mut self.proto, counters: &mut self.metrics.counters };
+        self.websockets.flush(ring, now_us, &mut outboxes);
+        self.quic.flush(ring, Instant::now(), &mut outboxes);
     }
 
     fn is_over(&self) -> bool {
@@ -380,5 +374,38 @@ impl Shard {
         let quic = self.quic.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
         let stop = self.stop_at.map(|at| at.saturating_duration_since(Instant::now()));
         [own, quic, stop].into_iter().flatten().fold(SLEEP_MAX, Duration::min)
+    }
+}
+
+/// The sessions' outboxes on their way out, counted.
+struct Outgoing<'a> {
+    proto: &'a mut relay_proto::Shard,
+    counters: &'a mut Counters,
+}
+
+/// The frames of one session, counted.
+struct Counted<'a> {
+    waiting: Waiting<'a>,
+    counters: &'a mut Counters,
+}
+
+impl Outboxes for Outgoing<'_> {
+    type Frames<'a>
+        = Counted<'a>
+    where
+        Self: 'a;
+
+    fn of(&mut self, session: SessionId) -> Counted<'_> {
+        Counted { waiting: self.proto.outbox(session), counters: self.counters }
+    }
+}
+
+impl Iterator for Counted<'_> {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        let frame = self.waiting.next()?;
+        self.counters.messages_delivered += u64::from(matches!(frame.lane(), Lane::Conversation(_)));
+        Some(frame)
     }
 }

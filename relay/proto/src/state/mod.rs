@@ -71,6 +71,13 @@ impl Closing {
     pub(crate) fn forget(&mut self, session: SessionId) {
         self.outboxes.remove(&session);
     }
+
+    /// Lets go of an outbox that was drained.
+    pub(crate) fn forget_empty(&mut self, session: SessionId) {
+        if self.outboxes.get(&session).is_some_and(Outbox::is_empty) {
+            self.forget(session);
+        }
+    }
 }
 
 /// Appends under way on this home shard.

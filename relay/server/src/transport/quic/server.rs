@@ -10,6 +10,7 @@ use schema_wire::{Disconnect, Frame, SessionId};
 
 use super::{QuicEndpoint, QuicEvent, QuicHandle, WriteError};
 use crate::ring::{Datagram, OutgoingDatagrams, Ring, SendRefusal, Slab, UdpKey};
+use crate::transport::Outboxes;
 
 /// The QUIC side of one shard.
 pub struct QuicServer {
@@ -96,10 +97,10 @@ impl QuicServer {
         now: Instant,
         handle: QuicHandle,
         with: Disconnect,
-        next: impl FnMut() -> Option<Frame>,
+        mut frames: impl Iterator<Item = Frame>,
         events: &mut Vec<QuicEvent>,
     ) {
-        self.fill(handle, next);
+        self.fill(handle, &mut frames);
         self.sessions.remove(&handle);
         self.endpoint.close_after_flush(now, handle, u32::from(with.code()), with.name(), events);
         self.active = true;
@@ -111,11 +112,11 @@ impl QuicServer {
     }
 
     /// Moves waiting frames into streams and packets into the ring.
-    pub fn flush(&mut self, ring: &mut Ring, now: Instant, mut next: impl FnMut(SessionId) -> Option<Frame>) {
+    pub fn flush(&mut self, ring: &mut Ring, now: Instant, outboxes: &mut impl Outboxes) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for handle in dirty.drain(..) {
             if let Some(session) = self.session(handle) {
-                self.fill(handle, || next(session));
+                self.fill(handle, &mut outboxes.of(session));
             }
         }
         self.dirty = dirty;
@@ -124,7 +125,7 @@ impl QuicServer {
         }
     }
 
-    fn fill(&mut self, handle: QuicHandle, mut next: impl FnMut() -> Option<Frame>) {
+    fn fill(&mut self, handle: QuicHandle, frames: &mut impl Iterator<Item = Frame>) {
         let Some(peer) = self.sessions.get_mut(&handle) else { return };
         self.active = true;
         let mut blocked = Blocked::default();
@@ -137,7 +138,7 @@ impl QuicServer {
             }
         }
         while peer.parked.len() < PARKED_MAX {
-            let Some(frame) = next() else { return };
+            let Some(frame) = frames.next() else { return };
             match blocked.write(&mut self.endpoint, handle, &frame) {
                 Sent::Taken => {}
                 Sent::Waits => peer.parked.push_back(frame),

@@ -153,9 +153,9 @@ impl TlsSession {
     }
 
     /// Seals the parts, one after the other, into as few records as they need and appends these to `out`.
-    pub fn seal<'a>(
+    pub fn seal(
         &mut self,
-        parts: impl Iterator<Item = &'a [u8]>,
+        parts: impl Iterator<Item = impl AsRef<[u8]>>,
         out: &mut Vec<u8>,
     ) -> Result<(), TlsFault> {
         match &mut self.stage {

@@ -15,10 +15,6 @@ use crate::transport::tls::TlsSession;
 
 /// Plaintext that one flush seals at most; the rest follows when the kernel took it.
 const FLUSH_BYTES_MAX: usize = 64 * 1024;
-/// Frames that one record carries at most.
-const FRAMES_PER_RECORD: usize = 64;
-/// Plaintext of one record (RFC 8446 §5.1).
-const RECORD_BYTES_MAX: usize = 16 * 1024;
 
 /// What a connection tells its shard.
 #[derive(Debug)]
@@ -48,11 +44,25 @@ enum Stage {
     Ending,
 }
 
+/// A frame as this connection wants it.
+struct Part {
+    frame: Frame,
+    encoding: Encoding,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        self.frame.websocket(self.encoding)
+    }
+}
+
 /// One connection.
 pub struct Connection {
     pub stream: StreamKey,
     pub peer: SocketAddr,
     pub session: Option<SessionId>,
+    /// Its outbox may hold frames.
+    pub waiting: bool,
     pub encoding: Encoding,
     /// `Now::mono_us` of the last byte from the peer.
     pub heard_us: u64,
@@ -78,6 +88,7 @@ impl Connection {
             stream,
             peer,
             session: None,
+            waiting: false,
             encoding: Encoding::Proto,
             heard_us: now_us,
             pinged: false,
@@ -132,40 +143,26 @@ impl Connection {
         self.partial_since_us = self.is_mid_message().then_some(self.partial_since_us.unwrap_or(now_us));
     }
 
-    /// Seals waiting frames behind what is queued already, as few records as possible.
-    pub fn fill(&mut self, slabs: &SlabPool, mut next: impl FnMut() -> Option<Frame>) {
-        if !self.is_open() {
-            return;
+    /// Seals waiting frames behind what is queued already, as few records as possible. Says whether all were taken.
+    pub fn fill(&mut self, slabs: &SlabPool, frames: &mut impl Iterator<Item = Frame>) -> bool {
+        let queued = self.outgoing.as_ref().map_or(0, |slab| slab.len());
+        if !self.is_open() || queued >= FLUSH_BYTES_MAX {
+            return false;
         }
-        let mut held: Option<Frame> = None;
-        while self.outgoing.as_ref().map_or(0, |slab| slab.len()) < FLUSH_BYTES_MAX {
-            let mut frames: [Option<Frame>; FRAMES_PER_RECORD] = [const { None }; FRAMES_PER_RECORD];
-            let (mut count, mut bytes) = (0, 0);
-            while count < FRAMES_PER_RECORD {
-                let Some(frame) = held.take().or_else(&mut next) else { break };
-                let len = frame.websocket(self.encoding).len();
-                if count > 0 && bytes + len > RECORD_BYTES_MAX {
-                    held = Some(frame);
-                    break;
-                }
-                bytes += len;
-                frames[count] = Some(frame);
-                count += 1;
-            }
-            if count == 0 {
-                return;
-            }
-            let parts = frames[..count].iter().flatten().map(|frame| frame.websocket(self.encoding).as_ref());
-            let out = self.outgoing.get_or_insert_with(|| slabs.take());
-            if self.tls.seal(parts, out).is_err() {
-                self.stage = Stage::Ending;
-                return;
-            }
+        let Some(first) = frames.next() else { return true };
+        let (encoding, mut room, mut all) = (self.encoding, FLUSH_BYTES_MAX - queued, false);
+        let rest = std::iter::from_fn(|| {
+            let frame = (room > 0).then(|| frames.next())?;
+            all = frame.is_none();
+            room = room.saturating_sub(frame.as_ref().map_or(0, Frame::body_len));
+            frame
+        });
+        let parts = std::iter::once(first).chain(rest).map(|frame| Part { frame, encoding });
+        let out = self.outgoing.get_or_insert_with(|| slabs.take());
+        if self.tls.seal(parts, out).is_err() {
+            self.stage = Stage::Ending;
         }
-        assert!(held.is_none() || self.outgoing.is_some(), "a held frame follows a sealed one");
-        if let Some(frame) = held {
-            self.seal(slabs, frame.websocket(self.encoding).clone().as_ref());
-        }
+        all
     }
 
     /// Bytes ready for the ring.

@@ -10,6 +10,7 @@ use schema_wire::{Disconnect, Frame, SessionId};
 
 use super::connection::{Connection, Incoming, Rules};
 use crate::ring::{Ring, SlabPool, StreamKey};
+use crate::transport::Outboxes;
 use crate::transport::networks::Networks;
 use crate::transport::tls::TlsSession;
 
@@ -131,32 +132,43 @@ impl WebSockets {
         }
     }
 
-    /// Something waits for this connection.
+    /// A frame waits for this connection.
     pub fn mark(&mut self, stream: StreamKey) {
-        self.dirty.push(stream);
+        if let Some(connection) = self.get(stream) {
+            connection.waiting = true;
+            self.dirty.push(stream);
+        }
+    }
+
+    /// A send ended. Most connections have nothing further to say then, and the next frame marks them again.
+    pub fn sent(&mut self, stream: StreamKey) {
+        let Some(connection) = self.get(stream) else { return };
+        if connection.waiting || connection.has_outgoing() || connection.is_ending() {
+            self.dirty.push(stream);
+        }
     }
 
     /// Seals what the outbox still holds, says goodbye and lets go of the session.
-    pub fn close(&mut self, stream: StreamKey, with: Disconnect, next: impl FnMut() -> Option<Frame>) {
+    pub fn close(&mut self, stream: StreamKey, with: Disconnect, mut frames: impl Iterator<Item = Frame>) {
         let slabs = self.slabs.clone();
         let Some(connection) = self.get(stream) else { return };
         connection.session = None;
-        connection.fill(&slabs, next);
+        connection.fill(&slabs, &mut frames);
         connection.close(with, &slabs);
         self.dirty.push(stream);
     }
 
     /// Sends what waits, one send in flight per connection; the rest goes on at its `Sent`.
-    pub fn flush(&mut self, ring: &mut Ring, now_us: u64, mut next: impl FnMut(SessionId) -> Option<Frame>) {
+    pub fn flush(&mut self, ring: &mut Ring, now_us: u64, outboxes: &mut impl Outboxes) {
         let mut dirty = std::mem::take(&mut self.dirty);
+        let slabs = self.slabs.clone();
         for stream in dirty.drain(..) {
             if !ring.can_send(stream) {
                 continue;
             }
-            let slabs = self.slabs.clone();
             let Some(connection) = self.get(stream) else { continue };
-            if let Some(session) = connection.session {
-                connection.fill(&slabs, || next(session));
+            if let Some(session) = connection.session.filter(|_| connection.waiting) {
+                connection.waiting = !connection.fill(&slabs, &mut outboxes.of(session));
             }
             match connection.take_outgoing() {
                 Some(slab) => {

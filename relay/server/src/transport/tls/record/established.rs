@@ -125,9 +125,9 @@ impl Established {
         Ok(())
     }
 
-    pub(in super::super) fn seal<'a>(
+    pub(in super::super) fn seal(
         &mut self,
-        parts: impl Iterator<Item = &'a [u8]>,
+        parts: impl Iterator<Item = impl AsRef<[u8]>>,
         out: &mut Vec<u8>,
     ) -> Result<(), TlsFault> {
         if self.sealer.records_left < RECORDS_SPARE && self.version == Version::Tls13 {

@@ -37,13 +37,14 @@ impl Sealer {
     }
 
     /// Seals application bytes, part after part, into as few records as they need.
-    pub(super) fn seal<'a>(
+    pub(super) fn seal(
         &mut self,
-        parts: impl Iterator<Item = &'a [u8]>,
+        parts: impl Iterator<Item = impl AsRef<[u8]>>,
         out: &mut Vec<u8>,
     ) -> Result<(), KeySpent> {
         let mut open: Option<usize> = None;
-        for mut part in parts {
+        for part in parts {
+            let mut part = part.as_ref();
             while !part.is_empty() {
                 let start = *open.get_or_insert_with(|| self.begin(out));
                 let content = start + HEADER_BYTES + self.key.explicit_bytes();
