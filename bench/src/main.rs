@@ -7,6 +7,7 @@ mod floor;
 mod load;
 mod plan;
 mod report;
+mod run;
 
 #[derive(Parser)]
 #[command(about = "Benchmarks of the relay against floors measured in the same run")]
@@ -17,6 +18,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Role {
+    /// Measures shapes: relay and floor in turn.
+    Run(run::Arguments),
+    /// Serves as a relay whose allocations are counted.
+    Counted(run::CountedArguments),
     /// Serves as a floor: a server that does the least that can be done.
     Floor(floor::Arguments),
     /// Puts load on a server; the plan comes on standard input, the result goes to standard output, both JSON.
@@ -25,6 +30,8 @@ enum Role {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().role {
+        Role::Run(arguments) => run::run(&arguments),
+        Role::Counted(arguments) => run::serve_counted(&arguments),
         Role::Floor(arguments) => floor::run(&arguments),
         Role::Load => load::run(),
     }

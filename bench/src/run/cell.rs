@@ -1,0 +1,102 @@
+//! One cell: a server started afresh, a load generator beside it, and what came of it. A cell that lost or doubled
+//! anything is an error, never a result.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::pin::Pin;
+use super::server::Server;
+use super::shape::Shape;
+use crate::plan::{Dialect, Outcome, Pace, Plan, Room};
+
+/// Seconds of the same load before measuring.
+const WARM_UP_S: f64 = 1.0;
+
+/// What a cell needs beside its server.
+#[derive(Clone, Copy)]
+pub struct Bench<'a> {
+    pub shape: &'a Shape,
+    pub rooms: &'a [Room],
+    pub pace: Pace,
+    pub stopped: f64,
+    /// Part of the usual time that is measured.
+    pub brevity: f64,
+}
+
+/// Puts the load of a shape on a running server.
+pub fn measure(bench: &Bench<'_>, dialect: Dialect, server: &mut Server) -> Result<Outcome> {
+    let shape = bench.shape;
+    let plan = Plan {
+        carrier: shape.carrier,
+        dialect,
+        kind: shape.kind,
+        pace: bench.pace,
+        address: server.address,
+        ca: server.ca.clone(),
+        server_pid: server.pid(),
+        rooms: bench.rooms.to_vec(),
+        payload: shape.payload,
+        warm_up_s: WARM_UP_S * bench.brevity,
+        measure_s: shape.measure_s * bench.brevity,
+        stopped: bench.stopped,
+        allow_remote: false,
+    };
+    let outcome = load(&plan)?;
+    server.must_run()?;
+    accept(&plan, outcome)
+}
+
+fn load(plan: &Plan) -> Result<Outcome> {
+    let mut command = Pin::client().command(&std::env::current_exe()?);
+    command.arg("load").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("the load generator could not be started")?;
+    let mut stdin = child.stdin.take().context("its standard input")?;
+    let text = serde_json::to_vec(plan)?;
+    let written = stdin.write_all(&text);
+    drop(stdin);
+    let output = child.wait_with_output()?;
+    if !output.status.success() || written.is_err() {
+        bail!("the load generator failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    serde_json::from_slice(&output.stdout).context("the load generator's outcome")
+}
+
+/// Refuses what is no result.
+fn accept(plan: &Plan, outcome: Outcome) -> Result<Outcome> {
+    ensure!(outcome.lost == 0, "{} deliveries were lost: no result", outcome.lost);
+    ensure!(outcome.doubled == 0, "{} deliveries came twice: no result", outcome.doubled);
+    match plan.pace {
+        Pace::Open { .. } | Pace::Closed { .. } => {
+            ensure!(outcome.published > 0 && outcome.delivered > 0, "nothing was delivered: no result");
+        }
+        Pace::Idle | Pace::Storm { .. } => ensure!(outcome.connections > 0, "nothing connected: no result"),
+    }
+    Ok(outcome)
+}
+
+/// A folder that goes when it is dropped.
+pub struct Folder(std::path::PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("messenger-bench-{name}-{}", std::process::id()));
+        // What a killed run left behind.
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
+        Ok(Self(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A leftover in the temporary folder harms nobody.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,73 @@
+//! What a shape needs before its first cell: a folder, and for the relay people with tokens in a store of its own.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tokio::runtime::Runtime;
+
+use super::cell::Folder;
+use super::crowd::{Crowd, Mint};
+use super::pin::Pin;
+use super::server::{Relay, Server};
+use super::shape::Shape;
+use crate::plan::Room;
+
+/// The set of one shape.
+pub struct Stage {
+    folder: Folder,
+    /// Rooms with tokens, for the relay.
+    pub rooms: Vec<Room>,
+    /// The same rooms without, for floors.
+    pub floor_rooms: Vec<Room>,
+    ca: PathBuf,
+    program: Option<PathBuf>,
+}
+
+impl Stage {
+    /// Writes people into a store, and lets a relay start on it once, so that its keys exist.
+    pub fn set(shape: &Shape, program: Option<PathBuf>, runtime: &Runtime) -> Result<Self> {
+        let folder = Folder::new(shape.name)?;
+        let data = folder.path().join("data");
+        let crowd = runtime.block_on(Crowd::prepare(&data, shape.seats)).context("seat the crowd")?;
+        let mut stage =
+            Self { folder, rooms: Vec::new(), floor_rooms: Vec::new(), ca: PathBuf::new(), program };
+        let server = stage.relay(1)?;
+        stage.ca = server.ca.clone();
+        let mint = Mint::of(server.signing_key.as_deref().context("the relay names its key")?)?;
+        stage.rooms = crowd.rooms(&mint)?;
+        let without = |room: &Room| Room {
+            conversation: String::new(),
+            subscribers: vec![String::new(); room.subscribers.len()],
+            publishers: vec![String::new(); room.publishers.len()],
+        };
+        stage.floor_rooms = stage.rooms.iter().map(without).collect();
+        Ok(stage)
+    }
+
+    /// A relay on this stage's store.
+    pub fn relay(&self, shards: u16) -> Result<Server> {
+        let data = self.data();
+        Server::relay(&Relay {
+            data: &data,
+            shards,
+            pin: Pin::server(usize::from(shards)),
+            env: &[],
+            program: self.program.as_deref(),
+        })
+    }
+
+    /// A relay on this stage's store whose allocations are counted.
+    pub fn counted(&self) -> Result<Server> {
+        Server::counted(&self.data(), self.ca.clone(), &Pin::server(1))
+    }
+
+    /// The relay's data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Where floors may write.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
