@@ -1,0 +1,192 @@
+//! Rows as a run would leave them, and what each reader makes of them.
+
+use std::path::PathBuf;
+
+use super::compare::{self, Better, Judgement, Recorded, Records};
+use super::{Figure, Row, Run, history, json, table};
+
+fn row(shape: &str) -> Row {
+    Row {
+        shape: shape.into(),
+        transport: "websocket".into(),
+        n: 1000,
+        payload: 128,
+        cpu_us_per_delivery: 7.891_234,
+        floor: "sealed".into(),
+        floor_cpu_us: 7.4,
+        ratio: 1.066,
+        dps: 50_000.0,
+        floor_dps: 50_000.0,
+        p50_us: 57.0,
+        p99_us: 303.0,
+        max_us: 11_234.0,
+        rss_kib_per_conn: f64::NAN,
+        spread: 1.04,
+        runs: 5,
+        goal: "CPU at most 1.10 x the floor's".into(),
+        met: Some(true),
+        hdr: "aaaa".into(),
+        floor_hdr: "bbbb".into(),
+        ..Row::default()
+    }
+}
+
+fn run() -> Run {
+    let mut slow = row("rooms");
+    (slow.met, slow.noisy, slow.p50_us) = (Some(false), true, 0.0);
+    Run { commit: "0123abc".into(), rows: vec![row("unbatched"), slow], ..Run::default() }
+}
+
+#[test]
+fn columns_are_aligned() {
+    let text = table::text_table(&run());
+    let lines: Vec<&str> = text.lines().take(4).collect();
+    let ends = |line: &str, word: &str| line.find(word).map(|at| at + word.len());
+    assert_eq!(ends(lines[0], "max us"), ends(lines[2], "11,234"), "{text}");
+    assert_eq!(lines[0].find("goal"), lines[2].find("met:"), "{text}");
+    assert_eq!(lines[0].find("goal"), lines[3].find("MISSED:"), "{text}");
+    assert_eq!(ends(lines[0], "p50 us"), ends(lines[3], "n/a"), "{text}");
+    assert!(lines[1].chars().all(|symbol| symbol == '-' || symbol == ' '));
+}
+
+#[test]
+fn table_leaves_out_empty_columns_and_speaks_of_noise() {
+    let text = table::text_table(&run());
+    assert!(!text.contains("KiB/conn"), "{text}");
+    assert!(text.contains("1 of 2 goals met; the machine was too noisy for rooms."), "{text}");
+    assert!(table::text_table(&Run::default()).contains("0 of 0 goals met"));
+}
+
+#[test]
+fn markdown_rows_have_as_many_cells_as_the_heading() {
+    let mut run = run();
+    run.rows[0].goal = "a|b".into();
+    let text = table::markdown(&run);
+    let cells = |line: &str| line.replace("\\|", "").matches('|').count();
+    assert_eq!(text.lines().count(), 4);
+    assert!(text.lines().all(|line| cells(line) == cells(text.lines().next().unwrap_or_default())), "{text}");
+}
+
+#[test]
+fn json_lines_have_the_promised_fields() {
+    let text = json::lines(&run(), false);
+    assert_eq!(text.lines().count(), 2);
+    for line in text.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).expect("a line is a document");
+        for field in
+            "shape transport n payload cpu_us_per_delivery floor_cpu_us ratio dps p50_us p99_us p999_us \
+                      max_us rss_kib_per_conn"
+                .split_whitespace()
+        {
+            assert!(value.get(field).is_some(), "{field} in {line}");
+        }
+        assert!(value.get("hdr").is_none());
+        assert!(value["rss_kib_per_conn"].is_null());
+        assert_eq!(value["cpu_us_per_delivery"], 7.8912);
+    }
+    assert!(json::lines(&run(), true).contains(r#""floor_hdr":"bbbb""#));
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("bench-report-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+#[test]
+fn history_keeps_older_lines_readable() {
+    let path = scratch("history");
+    assert!(history::read(&path).expect("no file is no history").is_empty());
+    let older =
+        r#"{"commit":"old","rows":[{"shape":"unbatched","ratio":1.5,"gone":true},{"shape":"first"}]}"#;
+    std::fs::write(&path, format!("{older}\n\n")).expect("the folder is writable");
+    history::append(&path, &run()).expect("the file grows");
+    let runs = history::read(&path).expect("both lines are runs");
+    std::fs::remove_file(&path).expect("the file is ours");
+    assert_eq!(runs.len(), 2);
+    let read = &runs[1].rows[0];
+    let wanted =
+        Row { cpu_us_per_delivery: 7.8912, rss_kib_per_conn: 0.0, ..json::without_hdr(&row("unbatched")) };
+    assert_eq!(*read, wanted);
+    let last = history::last(&runs);
+    assert_eq!(last.keys().copied().collect::<Vec<_>>(), ["first", "rooms", "unbatched"]);
+    assert_eq!(last["unbatched"].ratio, 1.066);
+}
+
+#[test]
+fn history_names_the_line_that_is_no_run() {
+    let path = scratch("broken");
+    std::fs::write(&path, "{}\nnonsense\n").expect("the folder is writable");
+    let error = history::read(&path).expect_err("nonsense is no run");
+    std::fs::remove_file(&path).expect("the file is ours");
+    assert!(error.to_string().contains("line 2"), "{error}");
+}
+
+fn judged(better: Better, ratio: f64, tolerance: f64, reached: f64) -> Judgement {
+    let record = Recorded { ratio, tolerance, figure: Figure::Ratio, better, note: String::new() };
+    let mut measured = row("unbatched");
+    measured.ratio = reached;
+    let run = Run { rows: vec![measured], ..Run::default() };
+    compare::check(&run, &Records::from([("unbatched".into(), record)]))[0].judgement
+}
+
+#[test]
+fn both_sides_of_every_threshold() {
+    for ratio in [0.01, 0.9, 1.0, 1.1, 4500.0] {
+        for tolerance in [0.01, 0.1, 0.25, 1.0] {
+            for better in [Better::Lower, Better::Higher] {
+                let at = |factor: f64| match better {
+                    Better::Lower => ratio * factor,
+                    Better::Higher => ratio / factor,
+                };
+                let judge = |factor| judged(better, ratio, tolerance, at(factor));
+                let edge = 1.0 + tolerance;
+                assert_eq!(judge(edge * 1.000_001), Judgement::Worse);
+                assert_eq!(judge(edge * 0.999_999), Judgement::Same);
+                assert_eq!(judge(1.0), Judgement::Same);
+                assert_eq!(judge(1.000_001 / edge), Judgement::Same);
+                assert_eq!(judge(0.999_999 / edge), Judgement::Better);
+            }
+        }
+    }
+}
+
+#[test]
+fn check_names_what_it_can_not_compare() {
+    let record =
+        |figure| Recorded { ratio: 1.0, tolerance: 0.2, figure, better: Better::Lower, note: String::new() };
+    let records = Records::from([
+        ("unbatched".into(), record(Figure::RssKib)),
+        ("quic".into(), record(Figure::CpuRatio)),
+    ]);
+    let verdicts = compare::check(&run(), &records);
+    let judgements: Vec<Judgement> = verdicts.iter().map(|verdict| verdict.judgement).collect();
+    assert_eq!(judgements, [Judgement::Unmeasured, Judgement::Unknown, Judgement::NotRun]);
+    assert!(verdicts[0].fails() && !verdicts[1].fails() && !verdicts[2].fails());
+    assert!(verdicts[0].to_string().contains("FAILED"));
+    assert_eq!(verdicts[1].to_string(), "rooms: nothing is recorded of it");
+    assert!(verdicts[2].to_string().contains("did not run"));
+}
+
+#[test]
+fn figures_are_relay_over_floor() {
+    let mut row = row("unbatched");
+    (row.dps, row.floor_dps, row.p99_us, row.floor_p99_us) = (9.0, 10.0, 30.0, 20.0);
+    assert_eq!(Figure::DpsRatio.of(&row), Some(0.9));
+    assert_eq!(Figure::P99Ratio.of(&row), Some(1.5));
+    assert_eq!(Figure::P50Ratio.of(&row), None);
+    assert_eq!(Figure::RssKib.of(&row), None);
+}
+
+#[test]
+fn records_are_read_with_their_defaults() {
+    let path = scratch("recorded");
+    std::fs::write(&path, r#"{"rooms":{"ratio":1.2,"tolerance":0.25,"note":"five runs spread 1.2"}}"#)
+        .expect("the folder is writable");
+    let records = compare::read(&path).expect("it is a record");
+    assert_eq!((records["rooms"].figure, records["rooms"].better), (Figure::CpuRatio, Better::Lower));
+    std::fs::write(&path, r#"{"rooms":{"ratio":0,"tolerance":0.25}}"#).expect("the folder is writable");
+    let error = compare::read(&path).expect_err("nothing compares with 0");
+    std::fs::remove_file(&path).expect("the file is ours");
+    assert!(error.to_string().contains("rooms"), "{error}");
+}
