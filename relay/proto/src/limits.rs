@@ -9,7 +9,7 @@ pub struct Limits {
     pub outbox_frames: usize,
     /// Bytes waiting in one outbox. Beyond: disconnect `SLOW_READER`.
     pub outbox_bytes: usize,
-    /// Ephemeral frames in one outbox. Beyond: dropped.
+    /// Ephemeral frames in one outbox, which may also take a quarter of its bytes. Beyond: dropped.
     pub outbox_ephemeral: usize,
     /// Subscriptions of one session. Beyond: refusal `TOO_MANY`.
     pub subscriptions: usize,
@@ -37,6 +37,8 @@ pub struct Limits {
     pub held_publications: usize,
     /// Largest body of a message, in bytes. Beyond: refusal `TOO_LARGE`.
     pub body_bytes: usize,
+    /// Largest body of a signal, in bytes. Beyond: refusal `TOO_LARGE`.
+    pub signal_bytes: usize,
     /// Entries of one page from the store.
     pub page: u32,
     /// Largest page a client may ask for; larger ones are cut to it.
@@ -81,7 +83,7 @@ impl Default for Limits {
             sessions: 100_000,
             outbox_frames: 2_048,
             outbox_bytes: 4 * 1024 * 1024,
-            outbox_ephemeral: 64,
+            outbox_ephemeral: 256,
             subscriptions: 1_024,
             requests: 64,
             resume: 256,
@@ -95,6 +97,7 @@ impl Default for Limits {
             tail_publications: 128,
             held_publications: 1_024,
             body_bytes: 64 * 1024,
+            signal_bytes: 16 * 1024,
             page: 100,
             page_max: 200,
             behind: 10_000,

@@ -73,6 +73,10 @@ faults! {
     RateLimitIgnored,
     /// Typing goes to everybody who follows.
     TypingToEverybody,
+    /// A signal comes back to the session that sent it.
+    SignalToSender,
+    /// A signal reaches subscribers who are known to have left.
+    SignalToStranger,
     /// The older session of a device is not closed.
     OlderSessionKept,
     /// The user's stream skips an event when it goes on.

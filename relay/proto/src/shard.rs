@@ -15,8 +15,8 @@ use crate::message::{ack, admit, append, authorise, deliver, fan_out, forward};
 use crate::node::{drain, join};
 use crate::outward::refuse;
 use crate::session::{
-    attach, cursor, detach, heartbeat, history, membership, presence, recover, refresh, share, stream,
-    subscribe, typing, watch,
+    attach, cursor, detach, heartbeat, history, membership, presence, recover, refresh, share, signal,
+    stream, subscribe, typing, watch,
 };
 use crate::state::conversation::Gathered;
 use crate::state::outbox::Outbox;
@@ -238,6 +238,7 @@ fn received(state: &mut State, out: &mut Out<'_>, id: SessionId, frame: ClientFr
         Body::Ring(ring) => admit::ring(state, out, id, request, ring),
         Body::Refresh(frame) => refresh::refresh(state, out, id, request, frame),
         Body::Ping(ping) => heartbeat::ping(state, out, id, request, ping),
+        Body::Signal(frame) => signal::signal(state, out, id, request, frame),
     }
 }
 
@@ -259,6 +260,9 @@ fn peer(state: &mut State, out: &mut Out<'_>, from: ShardId, frame: PeerFrame) {
         PeerFrame::Publication(publication) => deliver::publication(state, out, publication),
         PeerFrame::Ephemeral { conversation, from: session, user, event } => {
             typing::ephemeral(state, out, from, conversation, Gathered { from: session, user, event });
+        }
+        PeerFrame::Signal { conversation, from: session, frame } => {
+            signal::pass(state, out, conversation, session, frame);
         }
         PeerFrame::Present { user, device, session, state: shown } => {
             presence::present(state, out, user, (session, device), shown);

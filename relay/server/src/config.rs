@@ -51,6 +51,17 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// How much may wait for one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxLimit {
+    /// Frames that may not be dropped.
+    pub frames: usize,
+    /// Bytes of all frames.
+    pub bytes: usize,
+    /// Ephemeral frames.
+    pub ephemeral: usize,
+}
+
 /// The configuration of one relay node.
 #[derive(Clone, Debug)]
 pub struct RelayConfig {
@@ -78,6 +89,10 @@ pub struct RelayConfig {
     pub message_limit: RateLimit,
     /// Largest body of a message, in bytes.
     pub body_bytes_max: usize,
+    /// Ephemeral events of one session per second.
+    pub ephemeral_per_s: u32,
+    /// What may wait for one session.
+    pub outbox: OutboxLimit,
     /// Largest media file, in bytes.
     pub file_bytes_max: u64,
     /// Silence after which a WebSocket client is pinged.
@@ -136,6 +151,8 @@ impl RelayConfig {
                 window_s: env.number_or("MESSAGE_LIMIT_TTL", 1..=86_400, window_s)?,
             },
             body_bytes_max: env.number("RELAY_BODY_BYTES_MAX", 1_024..=BODY_BYTES_MAX)?,
+            ephemeral_per_s: env.number("RELAY_EPHEMERAL_PER_S", 1..=1_000_000)?,
+            outbox: outbox(&env)?,
             file_bytes_max: env.number("MAX_FILE_SIZE", 1..=5_368_709_120)?,
             ping_interval: env.seconds("RELAY_PING_INTERVAL", 1..=3_600)?,
             idle_timeout: env.seconds("RELAY_IDLE_TIMEOUT", 2..=86_400)?,
@@ -156,6 +173,10 @@ impl RelayConfig {
         let ms = |duration: Duration| duration.as_millis() as u64;
         relay_proto::limits::Limits {
             body_bytes: self.body_bytes_max,
+            ephemeral_per_s: self.ephemeral_per_s,
+            outbox_frames: self.outbox.frames,
+            outbox_bytes: self.outbox.bytes,
+            outbox_ephemeral: self.outbox.ephemeral,
             publish_limit: self.message_limit.max,
             publish_window_s: self.message_limit.window_s,
             hello_ms: ms(self.handshake_deadline),
@@ -216,6 +237,14 @@ fn tls(env: &Reader<'_>) -> Result<Option<TlsFiles>, ConfigError> {
             fix: "set both, or neither for a local CA",
         }),
     }
+}
+
+fn outbox(env: &Reader<'_>) -> Result<OutboxLimit, ConfigError> {
+    Ok(OutboxLimit {
+        frames: env.number("RELAY_OUTBOX_FRAMES", 64..=1_048_576)?,
+        bytes: env.number("RELAY_OUTBOX_BYTES", 262_144..=1_073_741_824)?,
+        ephemeral: env.number("RELAY_OUTBOX_EPHEMERAL", 1..=1_048_576)?,
+    })
 }
 
 fn path(env: &Reader<'_>) -> Result<String, ConfigError> {

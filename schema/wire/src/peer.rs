@@ -1,6 +1,7 @@
 //! What one shard says to another on the same node: references, never copies of payload.
 
 use crate::disconnect::Disconnect;
+use crate::frame::Frame;
 use crate::id::{ConversationId, DeviceId, Generation, Offset, PublishKey, SessionId, UserId};
 use crate::publication::Shared;
 use crate::record::{Append, Appended, StoreFault};
@@ -30,6 +31,8 @@ pub enum PeerFrame {
     Publication(Shared),
     /// Session's shard → home → following shards: an ephemeral event of a conversation.
     Ephemeral { conversation: ConversationId, from: SessionId, user: UserId, event: Ephemeral },
+    /// Session's shard → home → following shards: an ephemeral publication, encoded once for all who get it.
+    Signal { conversation: ConversationId, from: SessionId, frame: Frame },
     /// Session's shard → the user's presence home: state of one session, `None` when it ended.
     Present { user: UserId, device: DeviceId, session: SessionId, state: Option<PresenceState> },
     /// Presence home → session's shard: close this session.

@@ -77,6 +77,14 @@ fn client_frames() -> Vec<(&'static str, client_frame::Body)> {
         ("ring", Body::Ring(ring)),
         ("refresh", Body::Refresh(Refresh { token: "e30.e30.bmV3".into(), ..Default::default() })),
         ("ping", Body::Ping(Ping { payload: Bytes::from_static(b"?"), ..Default::default() })),
+        (
+            "signal",
+            Body::Signal(Signal {
+                conversation: id(0xc1),
+                body: Bytes::from_static(b"candidate"),
+                ..Default::default()
+            }),
+        ),
     ]
 }
 
@@ -230,6 +238,16 @@ fn unasked() -> Vec<(&'static str, server_frame::Body)> {
                 user: id(0xb1),
                 state: PresenceState::Online.into(),
                 seen_at: 1_790_000_000_000,
+                ..Default::default()
+            }),
+        ),
+        (
+            "signal_event",
+            Body::SignalEvent(SignalEvent {
+                conversation: id(0xc1),
+                sender: id(0xb1),
+                device: id(0xd1),
+                body: Bytes::from_static(b"candidate"),
                 ..Default::default()
             }),
         ),

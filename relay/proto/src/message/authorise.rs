@@ -7,7 +7,7 @@ use schema_wire::{ConversationId, Refused, SessionId, Step, UserId};
 use crate::effect::Out;
 use crate::message::append;
 use crate::outward::{No, ask, refuse};
-use crate::session::typing;
+use crate::session::{signal, typing};
 use crate::state::State;
 use crate::state::standing::{Right, Waiter};
 use crate::state::ticket::Pending;
@@ -87,6 +87,11 @@ fn go_on(state: &mut State, out: &mut Out<'_>, waiter: Waiter, right: Result<Rig
         Waiter::Typing { session, conversation, active } => {
             if let Ok(right) = right {
                 typing::allowed(state, out, session, conversation, active, right);
+            }
+        }
+        Waiter::Signal { session, conversation, body } => {
+            if let Ok(right) = right {
+                signal::allowed(state, out, session, conversation, body, right);
             }
         }
     }

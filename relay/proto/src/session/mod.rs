@@ -10,6 +10,7 @@ pub(crate) mod presence;
 pub(crate) mod recover;
 pub(crate) mod refresh;
 pub(crate) mod share;
+pub(crate) mod signal;
 pub(crate) mod stream;
 pub(crate) mod subscribe;
 pub(crate) mod typing;

@@ -257,6 +257,7 @@ pub(crate) fn remove(state: &mut State, out: &mut Out<'_>, id: SessionId, conver
     let home = state.home(conversation);
     if let Some(session) = state.sessions.get_mut(&id) {
         session.subscriptions.remove(&conversation);
+        session.outbox.forget(Lane::Conversation(conversation.spread()));
     }
     let Some(feed) = state.feeds.get_mut(&conversation) else { return };
     if feed.subscribers.remove(&id).is_some() && too_early && feed.wanted() {

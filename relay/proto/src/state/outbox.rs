@@ -1,9 +1,10 @@
 //! What waits for one connection: references to shared frames, bounded in number and bytes. Ephemeral frames wait
-//! apart, go last and are dropped first.
+//! apart, go last and are dropped first: they never cost a frame that may not be dropped its place.
 
 use alloc::collections::VecDeque;
 
 use schema_wire::Frame;
+use schema_wire::frame::Lane;
 
 use crate::limits::Limits;
 
@@ -22,13 +23,16 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// Queues a frame that may not be dropped; `true` when the outbox was empty before.
     pub(crate) fn push(&mut self, frame: Frame, limits: &Limits) -> Result<bool, Overflow> {
+        let was_empty = self.is_empty();
+        if self.bytes + frame.body_len() > limits.outbox_bytes {
+            self.drop_ephemeral();
+        }
         let bytes = self.bytes + frame.body_len();
         if self.frames.len() >= limits.outbox_frames
             || (bytes > limits.outbox_bytes && !self.frames.is_empty())
         {
             return Err(Overflow);
         }
-        let was_empty = self.is_empty();
         self.bytes = bytes;
         self.frames.push_back(frame);
         Ok(was_empty)
@@ -44,13 +48,32 @@ impl Outbox {
 
     /// Queues a frame that may be dropped; `true` when the outbox was empty before.
     pub(crate) fn push_ephemeral(&mut self, frame: Frame, limits: &Limits) -> bool {
-        if self.ephemeral.len() >= limits.outbox_ephemeral || self.frames.len() >= limits.outbox_frames / 2 {
+        let bytes = self.bytes + frame.body_len();
+        // A quarter of the bytes, so that who catches up always has room besides.
+        if self.ephemeral.len() >= limits.outbox_ephemeral
+            || self.frames.len() >= limits.outbox_frames / 2
+            || bytes > limits.outbox_bytes / 4
+        {
             return false;
         }
         let was_empty = self.is_empty();
-        self.bytes += frame.body_len();
+        self.bytes = bytes;
         self.ephemeral.push_back(frame);
         was_empty
+    }
+
+    /// Ephemeral frames of one lane are not wanted any more.
+    pub(crate) fn forget(&mut self, lane: Lane) {
+        let Self { ephemeral, bytes, .. } = self;
+        ephemeral.retain(|frame| {
+            let kept = frame.lane() != lane;
+            *bytes -= if kept { 0 } else { frame.body_len() };
+            kept
+        });
+    }
+
+    fn drop_ephemeral(&mut self) {
+        self.bytes -= self.ephemeral.drain(..).map(|frame| frame.body_len()).sum::<usize>();
     }
 
     /// The next frame to send.

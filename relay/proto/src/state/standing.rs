@@ -4,6 +4,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use schema_wire::record::Append;
 use schema_wire::{ConversationId, SessionId, UserId};
 
@@ -21,6 +22,7 @@ pub(crate) struct Right {
 pub(crate) enum Waiter {
     Publish { session: SessionId, request: u64, append: Append },
     Typing { session: SessionId, conversation: ConversationId, active: bool },
+    Signal { session: SessionId, conversation: ConversationId, body: Bytes },
 }
 
 /// Those who wait for one standing.

@@ -3,4 +3,5 @@
 mod message;
 mod node;
 mod session;
+mod signal;
 mod store;

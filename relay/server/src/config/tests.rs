@@ -55,6 +55,19 @@ fn the_environment_of_the_seeds_is_honoured() {
 }
 
 #[test]
+fn what_may_wait_for_a_session_can_be_set() {
+    let config = read(&[
+        ("RELAY_EPHEMERAL_PER_S", "1000"),
+        ("RELAY_OUTBOX_FRAMES", "64"),
+        ("RELAY_OUTBOX_BYTES", "262144"),
+        ("RELAY_OUTBOX_EPHEMERAL", "4096"),
+    ]);
+    let limits = config.unwrap().limits();
+    assert_eq!((limits.ephemeral_per_s, limits.outbox_ephemeral), (1_000, 4_096));
+    assert_eq!((limits.outbox_frames, limits.outbox_bytes), (64, 262_144));
+}
+
+#[test]
 fn sample_and_short_secrets_stop_the_start() {
     for secret in ["your-256-bit-secret-key", "new-secret", "hunter2", &"a".repeat(64)] {
         for name in ["JWT_SECRET", "JWT_LEGACY_HS256_SECRET"] {
@@ -128,6 +141,10 @@ fn malformed_values_name_the_line_to_write() {
         ("JWT_LEGACY_HS256_UNTIL", "soon"),
         ("RELAY_PING_INTERVAL", "0"),
         ("RELAY_BODY_BYTES_MAX", "65537"),
+        ("RELAY_EPHEMERAL_PER_S", "0"),
+        ("RELAY_OUTBOX_FRAMES", "63"),
+        ("RELAY_OUTBOX_BYTES", "4MiB"),
+        ("RELAY_OUTBOX_EPHEMERAL", "0"),
         ("REDIS_TTL", ""),
     ] {
         if value.is_empty() {

@@ -193,6 +193,26 @@ pub const VARIABLES: &[Variable] = &[
         "Window of MESSAGE_LIMIT_MAX. Default: RATE_LIMIT_TTL.",
     ),
     number("RELAY_BODY_BYTES_MAX", "65536", "Largest body of a message, in bytes."),
+    number(
+        "RELAY_EPHEMERAL_PER_S",
+        "20",
+        "Typing, presence and signals of one session in a second; more are dropped.",
+    ),
+    number(
+        "RELAY_OUTBOX_FRAMES",
+        "2048",
+        "Frames that may wait for one session; beyond, it is closed as a slow reader.",
+    ),
+    number(
+        "RELAY_OUTBOX_BYTES",
+        "4194304",
+        "Bytes that may wait for one session; beyond, it is closed as a slow reader.",
+    ),
+    number(
+        "RELAY_OUTBOX_EPHEMERAL",
+        "256",
+        "Ephemeral frames that may wait for one session, in a quarter of RELAY_OUTBOX_BYTES; more are dropped.",
+    ),
     number("MAX_FILE_SIZE", "52428800", "Largest media file, in bytes."),
     plain(
         "ALLOWED_ORIGINS",

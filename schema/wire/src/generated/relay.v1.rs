@@ -939,6 +939,14 @@ impl ::buffa::Message for ClientFrame {
                         += 1u64 + ::buffa::encoding::varint_len(inner as u64) as u64
                             + inner as u64;
                 }
+                __buffa::oneof::client_frame::Body::Signal(x) => {
+                    let __slot = __cache.reserve();
+                    let inner = x.compute_size(__cache);
+                    __cache.set(__slot, inner);
+                    size
+                        += 1u64 + ::buffa::encoding::varint_len(inner as u64) as u64
+                            + inner as u64;
+                }
             }
         }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
@@ -1047,6 +1055,14 @@ impl ::buffa::Message for ClientFrame {
                 __buffa::oneof::client_frame::Body::Ping(x) => {
                     ::buffa::types::put_len_delimited_header(
                         13u32,
+                        u64::from(__cache.consume_next()),
+                        buf,
+                    );
+                    x.write_to(__cache, buf);
+                }
+                __buffa::oneof::client_frame::Body::Signal(x) => {
+                    ::buffa::types::put_len_delimited_header(
+                        14u32,
                         u64::from(__cache.consume_next()),
                         buf,
                     );
@@ -1287,6 +1303,24 @@ impl ::buffa::Message for ClientFrame {
                     ::buffa::Message::merge_length_delimited(&mut val, buf, ctx)?;
                     self.body = ::core::option::Option::Some(
                         __buffa::oneof::client_frame::Body::Ping(val),
+                    );
+                }
+            }
+            14u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                if let ::core::option::Option::Some(
+                    __buffa::oneof::client_frame::Body::Signal(ref mut existing),
+                ) = self.body
+                {
+                    ::buffa::Message::merge_length_delimited(existing, buf, ctx)?;
+                } else {
+                    let mut val = ::core::default::Default::default();
+                    ::buffa::Message::merge_length_delimited(&mut val, buf, ctx)?;
+                    self.body = ::core::option::Option::Some(
+                        __buffa::oneof::client_frame::Body::Signal(val),
                     );
                 }
             }
@@ -1608,6 +1642,28 @@ impl<'de> ::serde::Deserialize<'de> for ClientFrame {
                                 }
                                 __oneof_body = Some(
                                     __buffa::oneof::client_frame::Body::Ping(v),
+                                );
+                            }
+                        }
+                        "signal" => {
+                            let v: ::core::option::Option<Signal> = map
+                                .next_value_seed(
+                                    ::buffa::json_helpers::NullableDeserializeSeed(
+                                        ::buffa::json_helpers::DefaultDeserializeSeed::<
+                                            Signal,
+                                        >::new(),
+                                    ),
+                                )?;
+                            if let Some(v) = v {
+                                if __oneof_body.is_some() {
+                                    return Err(
+                                        ::serde::de::Error::custom(
+                                            "multiple oneof fields set for 'body'",
+                                        ),
+                                    );
+                                }
+                                __oneof_body = Some(
+                                    __buffa::oneof::client_frame::Body::Signal(v),
                                 );
                             }
                         }
@@ -4087,6 +4143,158 @@ pub const __PING_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_
     from_json: ::buffa::type_registry::any_from_json::<Ping>,
     is_wkt: false,
 };
+/// Ephemeral: an encrypted body for whoever follows the conversation at this moment (call candidates, live location,
+/// "is recording"). Never stored, never answered but by a refusal, dropped first under pressure.
+#[derive(Clone, PartialEq, Default)]
+#[derive(::serde::Serialize, ::serde::Deserialize)]
+#[serde(default)]
+pub struct Signal {
+    /// Field 1: `conversation`
+    #[serde(
+        rename = "conversation",
+        with = "::buffa::json_helpers::bytes",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_bytes"
+    )]
+    pub conversation: ::buffa::bytes::Bytes,
+    /// Ciphertext. At most 16,384 bytes.
+    ///
+    /// Field 2: `body`
+    #[serde(
+        rename = "body",
+        with = "::buffa::json_helpers::bytes",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_bytes"
+    )]
+    pub body: ::buffa::bytes::Bytes,
+    #[serde(skip)]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for Signal {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("Signal")
+            .field("conversation", &self.conversation)
+            .field("body", &self.body)
+            .finish()
+    }
+}
+impl Signal {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/relay.v1.Signal";
+}
+::buffa::impl_default_instance!(Signal);
+impl ::buffa::MessageName for Signal {
+    const PACKAGE: &'static str = "relay.v1";
+    const NAME: &'static str = "Signal";
+    const FULL_NAME: &'static str = "relay.v1.Signal";
+    const TYPE_URL: &'static str = "type.googleapis.com/relay.v1.Signal";
+}
+impl ::buffa::Message for Signal {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.conversation.is_empty() {
+            size += 1u64 + ::buffa::types::bytes_encoded_len(&self.conversation) as u64;
+        }
+        if !self.body.is_empty() {
+            size += 1u64 + ::buffa::types::bytes_encoded_len(&self.body) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.conversation.is_empty() {
+            ::buffa::types::put_shared_bytes_field(1u32, &self.conversation, buf);
+        }
+        if !self.body.is_empty() {
+            ::buffa::types::put_shared_bytes_field(2u32, &self.body, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                self.conversation = ::buffa::types::decode_bytes_to_bytes(buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                self.body = ::buffa::types::decode_bytes_to_bytes(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.conversation = ::core::default::Default::default();
+        self.body = ::core::default::Default::default();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for Signal {
+    const PROTO_FQN: &'static str = "relay.v1.Signal";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+impl ::buffa::json_helpers::ProtoElemJson for Signal {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[doc(hidden)]
+pub const __SIGNAL_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/relay.v1.Signal",
+    to_json: ::buffa::type_registry::any_to_json::<Signal>,
+    from_json: ::buffa::type_registry::any_from_json::<Signal>,
+    is_wkt: false,
+};
 /// One frame from the relay. `answers` repeats the request number of the ClientFrame it answers; 0: unasked.
 /// Frames that go to many recipients are encoded once, so nothing in them is about one recipient.
 #[derive(Clone, PartialEq, Default)]
@@ -4282,6 +4490,14 @@ impl ::buffa::Message for ServerFrame {
                         += 2u64 + ::buffa::encoding::varint_len(inner as u64) as u64
                             + inner as u64;
                 }
+                __buffa::oneof::server_frame::Body::SignalEvent(x) => {
+                    let __slot = __cache.reserve();
+                    let inner = x.compute_size(__cache);
+                    __cache.set(__slot, inner);
+                    size
+                        += 2u64 + ::buffa::encoding::varint_len(inner as u64) as u64
+                            + inner as u64;
+                }
             }
         }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
@@ -4430,6 +4646,14 @@ impl ::buffa::Message for ServerFrame {
                 __buffa::oneof::server_frame::Body::Pong(x) => {
                     ::buffa::types::put_len_delimited_header(
                         18u32,
+                        u64::from(__cache.consume_next()),
+                        buf,
+                    );
+                    x.write_to(__cache, buf);
+                }
+                __buffa::oneof::server_frame::Body::SignalEvent(x) => {
+                    ::buffa::types::put_len_delimited_header(
+                        19u32,
                         u64::from(__cache.consume_next()),
                         buf,
                     );
@@ -4760,6 +4984,24 @@ impl ::buffa::Message for ServerFrame {
                     ::buffa::Message::merge_length_delimited(&mut val, buf, ctx)?;
                     self.body = ::core::option::Option::Some(
                         __buffa::oneof::server_frame::Body::Pong(val),
+                    );
+                }
+            }
+            19u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                if let ::core::option::Option::Some(
+                    __buffa::oneof::server_frame::Body::SignalEvent(ref mut existing),
+                ) = self.body
+                {
+                    ::buffa::Message::merge_length_delimited(existing, buf, ctx)?;
+                } else {
+                    let mut val = ::core::default::Default::default();
+                    ::buffa::Message::merge_length_delimited(&mut val, buf, ctx)?;
+                    self.body = ::core::option::Option::Some(
+                        __buffa::oneof::server_frame::Body::SignalEvent(val),
                     );
                 }
             }
@@ -5189,6 +5431,28 @@ impl<'de> ::serde::Deserialize<'de> for ServerFrame {
                                 }
                                 __oneof_body = Some(
                                     __buffa::oneof::server_frame::Body::Pong(v),
+                                );
+                            }
+                        }
+                        "signalEvent" | "signal_event" => {
+                            let v: ::core::option::Option<SignalEvent> = map
+                                .next_value_seed(
+                                    ::buffa::json_helpers::NullableDeserializeSeed(
+                                        ::buffa::json_helpers::DefaultDeserializeSeed::<
+                                            SignalEvent,
+                                        >::new(),
+                                    ),
+                                )?;
+                            if let Some(v) = v {
+                                if __oneof_body.is_some() {
+                                    return Err(
+                                        ::serde::de::Error::custom(
+                                            "multiple oneof fields set for 'body'",
+                                        ),
+                                    );
+                                }
+                                __oneof_body = Some(
+                                    __buffa::oneof::server_frame::Body::SignalEvent(v),
                                 );
                             }
                         }
@@ -8314,6 +8578,204 @@ pub const __PRESENCE_EVENT_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::bu
     type_url: "type.googleapis.com/relay.v1.PresenceEvent",
     to_json: ::buffa::type_registry::any_to_json::<PresenceEvent>,
     from_json: ::buffa::type_registry::any_from_json::<PresenceEvent>,
+    is_wkt: false,
+};
+/// Somebody sent a Signal. The same bytes go to every session that follows the conversation, but for the one that sent
+/// it. It has no offset, may be dropped, and is never sent again.
+#[derive(Clone, PartialEq, Default)]
+#[derive(::serde::Serialize, ::serde::Deserialize)]
+#[serde(default)]
+pub struct SignalEvent {
+    /// Field 1: `conversation`
+    #[serde(
+        rename = "conversation",
+        with = "::buffa::json_helpers::bytes",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_bytes"
+    )]
+    pub conversation: ::buffa::bytes::Bytes,
+    /// User and device that sent it; the relay vouches for both.
+    ///
+    /// Field 2: `sender`
+    #[serde(
+        rename = "sender",
+        with = "::buffa::json_helpers::bytes",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_bytes"
+    )]
+    pub sender: ::buffa::bytes::Bytes,
+    /// Field 3: `device`
+    #[serde(
+        rename = "device",
+        with = "::buffa::json_helpers::bytes",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_bytes"
+    )]
+    pub device: ::buffa::bytes::Bytes,
+    /// Ciphertext, as the sender gave it.
+    ///
+    /// Field 4: `body`
+    #[serde(
+        rename = "body",
+        with = "::buffa::json_helpers::bytes",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_bytes"
+    )]
+    pub body: ::buffa::bytes::Bytes,
+    #[serde(skip)]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for SignalEvent {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("SignalEvent")
+            .field("conversation", &self.conversation)
+            .field("sender", &self.sender)
+            .field("device", &self.device)
+            .field("body", &self.body)
+            .finish()
+    }
+}
+impl SignalEvent {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/relay.v1.SignalEvent";
+}
+::buffa::impl_default_instance!(SignalEvent);
+impl ::buffa::MessageName for SignalEvent {
+    const PACKAGE: &'static str = "relay.v1";
+    const NAME: &'static str = "SignalEvent";
+    const FULL_NAME: &'static str = "relay.v1.SignalEvent";
+    const TYPE_URL: &'static str = "type.googleapis.com/relay.v1.SignalEvent";
+}
+impl ::buffa::Message for SignalEvent {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.conversation.is_empty() {
+            size += 1u64 + ::buffa::types::bytes_encoded_len(&self.conversation) as u64;
+        }
+        if !self.sender.is_empty() {
+            size += 1u64 + ::buffa::types::bytes_encoded_len(&self.sender) as u64;
+        }
+        if !self.device.is_empty() {
+            size += 1u64 + ::buffa::types::bytes_encoded_len(&self.device) as u64;
+        }
+        if !self.body.is_empty() {
+            size += 1u64 + ::buffa::types::bytes_encoded_len(&self.body) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.conversation.is_empty() {
+            ::buffa::types::put_shared_bytes_field(1u32, &self.conversation, buf);
+        }
+        if !self.sender.is_empty() {
+            ::buffa::types::put_shared_bytes_field(2u32, &self.sender, buf);
+        }
+        if !self.device.is_empty() {
+            ::buffa::types::put_shared_bytes_field(3u32, &self.device, buf);
+        }
+        if !self.body.is_empty() {
+            ::buffa::types::put_shared_bytes_field(4u32, &self.body, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                self.conversation = ::buffa::types::decode_bytes_to_bytes(buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                self.sender = ::buffa::types::decode_bytes_to_bytes(buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                self.device = ::buffa::types::decode_bytes_to_bytes(buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                self.body = ::buffa::types::decode_bytes_to_bytes(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.conversation = ::core::default::Default::default();
+        self.sender = ::core::default::Default::default();
+        self.device = ::core::default::Default::default();
+        self.body = ::core::default::Default::default();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for SignalEvent {
+    const PROTO_FQN: &'static str = "relay.v1.SignalEvent";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+impl ::buffa::json_helpers::ProtoElemJson for SignalEvent {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[doc(hidden)]
+pub const __SIGNAL_EVENT_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/relay.v1.SignalEvent",
+    to_json: ::buffa::type_registry::any_to_json::<SignalEvent>,
+    from_json: ::buffa::type_registry::any_from_json::<SignalEvent>,
     is_wkt: false,
 };
 #[derive(Clone, PartialEq, Default)]
@@ -11874,6 +12336,7 @@ pub mod __buffa {
                 Ring(super::super::super::Ring),
                 Refresh(super::super::super::Refresh),
                 Ping(super::super::super::Ping),
+                Signal(super::super::super::Signal),
             }
             impl ::buffa::Oneof for Body {}
             impl From<super::super::super::Hello> for Body {
@@ -11997,6 +12460,16 @@ pub mod __buffa {
                     Self::Some(Body::from(v))
                 }
             }
+            impl From<super::super::super::Signal> for Body {
+                fn from(v: super::super::super::Signal) -> Self {
+                    Self::Signal(v)
+                }
+            }
+            impl From<super::super::super::Signal> for ::core::option::Option<Body> {
+                fn from(v: super::super::super::Signal) -> Self {
+                    Self::Some(Body::from(v))
+                }
+            }
             impl ::serde::Serialize for Body {
                 fn serialize<S: ::serde::Serializer>(
                     &self,
@@ -12041,6 +12514,9 @@ pub mod __buffa {
                         Self::Ping(v) => {
                             map.serialize_entry("ping", v)?;
                         }
+                        Self::Signal(v) => {
+                            map.serialize_entry("signal", v)?;
+                        }
                     }
                     map.end()
                 }
@@ -12069,6 +12545,7 @@ pub mod __buffa {
                 Refusal(super::super::super::Refusal),
                 Done(super::super::super::Done),
                 Pong(super::super::super::Pong),
+                SignalEvent(super::super::super::SignalEvent),
             }
             impl ::buffa::Oneof for Body {}
             impl From<super::super::super::Welcome> for Body {
@@ -12246,6 +12723,17 @@ pub mod __buffa {
                     Self::Some(Body::from(v))
                 }
             }
+            impl From<super::super::super::SignalEvent> for Body {
+                fn from(v: super::super::super::SignalEvent) -> Self {
+                    Self::SignalEvent(v)
+                }
+            }
+            impl From<super::super::super::SignalEvent>
+            for ::core::option::Option<Body> {
+                fn from(v: super::super::super::SignalEvent) -> Self {
+                    Self::Some(Body::from(v))
+                }
+            }
             impl ::serde::Serialize for Body {
                 fn serialize<S: ::serde::Serializer>(
                     &self,
@@ -12304,6 +12792,9 @@ pub mod __buffa {
                         }
                         Self::Pong(v) => {
                             map.serialize_entry("pong", v)?;
+                        }
+                        Self::SignalEvent(v) => {
+                            map.serialize_entry("signalEvent", v)?;
                         }
                     }
                     map.end()
@@ -12595,6 +13086,7 @@ pub mod __buffa {
         reg.register_json_any(super::__RING_JSON_ANY);
         reg.register_json_any(super::__REFRESH_JSON_ANY);
         reg.register_json_any(super::__PING_JSON_ANY);
+        reg.register_json_any(super::__SIGNAL_JSON_ANY);
         reg.register_json_any(super::__SERVER_FRAME_JSON_ANY);
         reg.register_json_any(super::__WELCOME_JSON_ANY);
         reg.register_json_any(super::__LIMITS_JSON_ANY);
@@ -12609,6 +13101,7 @@ pub mod __buffa {
         reg.register_json_any(super::__CURSOR_EVENT_JSON_ANY);
         reg.register_json_any(super::__TYPING_EVENT_JSON_ANY);
         reg.register_json_any(super::__PRESENCE_EVENT_JSON_ANY);
+        reg.register_json_any(super::__SIGNAL_EVENT_JSON_ANY);
         reg.register_json_any(super::__REFRESHED_JSON_ANY);
         reg.register_json_any(super::__NOTICE_JSON_ANY);
         reg.register_json_any(super::__DRAINING_JSON_ANY);

@@ -1,0 +1,124 @@
+//! Signal: an ephemeral publication with a body of the client's own, from a member, through the home, to every session
+//! that is subscribed at this moment. Encoded once on the sender's shard; neither gathered nor stored, dropped when full.
+
+use alloc::format;
+
+use bytes::Bytes;
+use schema_wire::frame::Lane;
+use schema_wire::peer::PeerFrame;
+use schema_wire::v1::{ServerFrame, Signal, SignalEvent, server_frame::Body};
+use schema_wire::{ConversationId, Frame, Refused, SessionId};
+
+use crate::effect::{Effect, Out};
+use crate::message::authorise;
+use crate::outward::{No, refuse};
+use crate::planted::Fault;
+use crate::session::typing;
+use crate::state::State;
+use crate::state::standing::{Right, Waiter};
+use crate::state::subscription::{Mode, Subscription};
+
+/// Signals that wait for one standing to be looked up; beyond, new ones are dropped.
+const WAITING_MAX: usize = 64;
+
+/// A client has something to say that nobody keeps. Answered only when it is too large.
+pub(crate) fn signal(state: &mut State, out: &mut Out<'_>, id: SessionId, request: u64, frame: Signal) {
+    let Some(conversation) = ConversationId::from_slice(&frame.conversation) else { return };
+    if !typing::may_send(state, id) {
+        return;
+    }
+    let most = state.limits().signal_bytes;
+    if frame.body.len() > most {
+        let advice = format!("Keep the body of a signal within {most} bytes, or publish it as a message.");
+        let no = No::from(Refused::TooLarge).because(&advice).conversation(conversation);
+        return refuse(state, out, id, request, no);
+    }
+    let Some(session) = state.sessions.get(&id) else { return };
+    let user = session.user;
+    let lookup = state.standings.lookups.get(&(conversation, user));
+    if lookup.is_some_and(|lookup| lookup.waiters.len() >= WAITING_MAX) {
+        return;
+    }
+    let waiter = Waiter::Signal { session: id, conversation, body: frame.body };
+    authorise::look(state, out, conversation, user, waiter);
+}
+
+/// The user is a member.
+pub(crate) fn allowed(
+    state: &mut State,
+    out: &mut Out<'_>,
+    id: SessionId,
+    conversation: ConversationId,
+    body: Bytes,
+    right: Right,
+) {
+    let muted = right.muted_until.is_some_and(|until| until > state.now.unix_ms);
+    let Some(session) = state.sessions.get(&id) else { return };
+    if muted {
+        return;
+    }
+    let event = SignalEvent {
+        conversation: conversation.to_bytes(),
+        sender: session.user.to_bytes(),
+        device: session.device.to_bytes(),
+        body,
+        ..Default::default()
+    };
+    let frame = ServerFrame { body: Some(Body::SignalEvent(event)), ..Default::default() };
+    let frame = Frame::new(&frame, Lane::Conversation(conversation.spread()));
+    let home = state.home(conversation);
+    if home == out.own {
+        pass(state, out, conversation, id, frame);
+    } else {
+        out.peer(home, PeerFrame::Signal { conversation, from: id, frame });
+    }
+}
+
+/// On the home: to each shard that follows. On a following shard, from the home: to its subscribers.
+pub(crate) fn pass(
+    state: &mut State,
+    out: &mut Out<'_>,
+    conversation: ConversationId,
+    from: SessionId,
+    frame: Frame,
+) {
+    let own = out.own;
+    // Only a home has an entry here.
+    if let Some(home) = state.homes.get(&conversation) {
+        for to in home.followers.iter().filter(|to| **to != own) {
+            out.peer(*to, PeerFrame::Signal { conversation, from, frame: frame.clone() });
+        }
+    }
+    deliver(state, out, conversation, from, &frame);
+}
+
+fn deliver(
+    state: &mut State,
+    out: &mut Out<'_>,
+    conversation: ConversationId,
+    from: SessionId,
+    frame: &Frame,
+) {
+    let to_sender = state.planted(Fault::SignalToSender);
+    let to_stranger = state.planted(Fault::SignalToStranger);
+    let State { feeds, sessions, config, .. } = state;
+    let Some(feed) = feeds.get(&conversation) else { return };
+    // Somebody may have left: who, is being looked up.
+    if feed.members_heard > feed.members_version && !to_stranger {
+        return;
+    }
+    for (id, subscription) in &feed.subscribers {
+        if (*id == from && !to_sender) || !(is_open(subscription) || to_stranger) {
+            continue;
+        }
+        let Some(session) = sessions.get_mut(id) else { continue };
+        if session.outbox.push_ephemeral(frame.clone(), &config.limits) {
+            out.push(Effect::Transmit { session: *id });
+        }
+    }
+}
+
+/// Whether its user is a member as far as this shard knows. Who left may still be owed messages, but no signals.
+fn is_open(subscription: &Subscription) -> bool {
+    subscription.mode != Mode::Checking && subscription.last.is_none()
+}
