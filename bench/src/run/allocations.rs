@@ -15,7 +15,7 @@ use super::row;
 use super::shape::{Goal, Shape};
 use super::stage::Stage;
 use crate::plan::{Dialect, Room};
-use crate::report::row::Row;
+use crate::report::Row;
 
 /// Counts, and lets the system's allocator do the work.
 struct Counting;

@@ -20,9 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 pub use allocations::{Arguments as CountedArguments, serve as serve_counted};
 
 use self::shape::{SHAPES, Shape};
-use crate::report::compare::{self, Recorded};
-use crate::report::row::{Row, Run};
-use crate::report::{history, html, json, table};
+use crate::report::{Row, Run, compare, history, json, table};
 
 /// What to measure and what becomes of it.
 #[derive(clap::Args)]
@@ -140,25 +138,19 @@ fn date(unix_s: u64) -> String {
 
 fn publish(arguments: &Arguments, run: Run) -> Result<()> {
     if arguments.json {
-        print!("{}", json::lines(&run));
+        print!("{}", json::lines(&run, false));
     } else {
-        println!("{}", table::text(&run));
+        println!("{}", table::text_table(&run));
     }
     if let Some(path) = &arguments.history {
         history::append(path, &run)?;
     }
-    if let Some(path) = &arguments.html {
-        let past = arguments.history.as_deref().map_or(Ok(Vec::new()), history::read)?;
-        std::fs::write(path, html::page(&run, &past)).with_context(|| path.display().to_string())?;
-        eprintln!("report: {}", path.display());
-    }
     let Some(path) = &arguments.check else { return Ok(()) };
-    let recorded = Recorded::read(path)?;
-    let verdicts = compare::check(&run, &recorded);
+    let verdicts = compare::check(&run, &compare::read(path)?);
     for verdict in &verdicts {
         println!("{verdict}");
     }
-    ensure!(!verdicts.iter().any(compare::Verdict::is_worse), "clearly worse than recorded");
+    ensure!(!verdicts.iter().any(compare::Verdict::fails), "clearly worse than recorded");
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use super::shape::{self, Against, Shape};
 use super::stage::Stage;
 use crate::floor::commit::CommitOutcome;
 use crate::plan::{Dialect, Outcome, Pace};
-use crate::report::row::Row;
+use crate::report::Row;
 
 /// How long and how often.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
 use super::pairs::{Other, Turn};
 use super::shape::{Against, Goal, Shape};
 use crate::plan::{Carrier, Kind, Outcome, Pace};
-use crate::report::row::Row;
+use crate::report::{Figure, Row};
 
 /// Spread of the floor's CPU over the turns above which the machine was too noisy for single figures.
 const SPREAD_MAX: f64 = 1.5;
@@ -28,6 +28,9 @@ pub fn of(shape: &Shape, turns: &[Turn]) -> Result<Row> {
     let ratio = against(shape, turns, &mut row)?;
     row.ratio = ratio;
     (row.goal, row.met) = judge(shape, &row);
+    if let Some((figure, limit)) = shape.goal.and_then(figure) {
+        (row.goal_figure, row.goal_limit) = (Some(figure), limit);
+    }
     Ok(row)
 }
 
@@ -120,6 +123,19 @@ fn judge(shape: &Shape, row: &Row) -> (String, Option<bool>) {
         Goal::Allocations(most) => (format!("{most} per delivery"), row.ratio <= most),
     };
     (words, Some(met))
+}
+
+/// The one number a goal is about, where it is one.
+fn figure(goal: Goal) -> Option<(Figure, f64)> {
+    Some(match goal {
+        Goal::CpuRatio(most) => (Figure::CpuRatio, most),
+        Goal::RateRatio(least) => (Figure::DpsRatio, least),
+        Goal::Rate(least) => (Figure::Dps, least),
+        Goal::P99Ratio(most) | Goal::LatencyRatio(most) => (Figure::P99Ratio, most),
+        Goal::Memory(most) => (Figure::RssKib, most),
+        Goal::Connects(least) => (Figure::CpuUs, 1e6 / least),
+        Goal::CommitRatio(_) | Goal::Allocations(_) => return None,
+    })
 }
 
 /// Whether acks, not deliveries, are what a shape is about.

@@ -1,5 +1,7 @@
 //! Appending: the store's own checks, the offset, the row. Runs on the writer, inside the group's transaction.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::publication::kind;
 use schema_wire::record::{Append, Appended, UserStatus};
@@ -16,10 +18,9 @@ const ACTIVE_STEP_MS: u64 = 60_000;
 /// Longest life of a message that expires, in seconds.
 const EXPIRES_S_MAX: u64 = 366 * 24 * 3600;
 
-/// A conversation as the sender finds it.
+/// A conversation as a sender finds it.
+#[derive(Clone)]
 struct Place {
-    next_offset: u64,
-    last_at: u64,
     ttl: Option<u64>,
     epoch: u64,
     members_version: u64,
@@ -28,34 +29,99 @@ struct Place {
     muted_until: Option<u64>,
 }
 
-/// All outcomes, in order. An error means the whole transaction is lost.
-pub fn append(tx: &Transaction<'_>, batch: &[Append], now: u64) -> rusqlite::Result<Vec<Appended>> {
-    let generation = current(tx)?;
-    batch.iter().map(|a| append_one(tx, a, generation, now)).collect()
+/// Where a conversation's next message goes.
+#[derive(Clone, Copy)]
+struct Counter {
+    next_offset: u64,
+    last_at: u64,
+    /// By this batch.
+    moved: bool,
 }
 
-fn append_one(
-    tx: &Transaction<'_>,
-    a: &Append,
+/// What a batch has read already: nobody else writes while its transaction lasts.
+struct Batch<'a> {
+    tx: &'a Transaction<'a>,
     generation: Generation,
     now: u64,
-) -> rusqlite::Result<Appended> {
-    if let Some(known) = known_key(tx, a, generation)? {
-        return Ok(known);
+    senders: BTreeMap<UserId, Result<(), Refused>>,
+    places: BTreeMap<(ConversationId, UserId), Option<Place>>,
+    counters: BTreeMap<ConversationId, Counter>,
+}
+
+/// All outcomes, in order. An error means the whole transaction is lost.
+pub fn append(tx: &Transaction<'_>, batch: &[Append], now: u64) -> rusqlite::Result<Vec<Appended>> {
+    let mut known = Batch {
+        tx,
+        generation: current(tx)?,
+        now,
+        senders: BTreeMap::new(),
+        places: BTreeMap::new(),
+        counters: BTreeMap::new(),
+    };
+    let outcomes = batch.iter().map(|a| known.append(a)).collect::<rusqlite::Result<_>>()?;
+    known.keep_counters()?;
+    Ok(outcomes)
+}
+
+impl Batch<'_> {
+    fn append(&mut self, a: &Append) -> rusqlite::Result<Appended> {
+        let place = match self.judge(a)? {
+            Ok(place) if a.kind != kind::DELETE => place,
+            verdict => {
+                // Whatever is refused now was not when it was stored.
+                if let Some(known) = known_key(self.tx, a, self.generation)? {
+                    return Ok(known);
+                }
+                let place = match verdict {
+                    Ok(place) => place,
+                    Err(refused) => return Ok(refused),
+                };
+                if let Err(refused) = delete_target(self.tx, a, place.role, self.now)? {
+                    return Ok(refuse(refused));
+                }
+                place
+            }
+        };
+        self.insert(a, &place)
     }
-    if let Err(refused) = sender_may_write(tx, a.sender, now)? {
-        return Ok(refuse(refused));
+
+    /// The sender's place, or why they may not write there.
+    fn judge(&mut self, a: &Append) -> rusqlite::Result<Result<Place, Appended>> {
+        let sender = match self.senders.get(&a.sender) {
+            Some(known) => *known,
+            None => {
+                let found = sender_may_write(self.tx, a.sender, self.now)?;
+                *self.senders.entry(a.sender).or_insert(found)
+            }
+        };
+        if let Err(refused) = sender {
+            return Ok(Err(refuse(refused)));
+        }
+        let at = (a.conversation, a.sender);
+        if !self.places.contains_key(&at) {
+            let found = place(self.tx, a.conversation, a.sender)?;
+            if let Some((_, counter)) = &found {
+                self.counters.entry(a.conversation).or_insert(*counter);
+            }
+            self.places.insert(at, found.map(|(place, _)| place));
+        }
+        let Some(place) = self.places[&at].clone() else { return Ok(Err(refuse(Refused::NotMember))) };
+        match refusal(self.tx, a, &place, self.now)? {
+            Some(refused) => Ok(Err(refused)),
+            None => Ok(Ok(place)),
+        }
     }
-    let Some(place) = place(tx, a.conversation, a.sender)? else { return Ok(refuse(Refused::NotMember)) };
-    if let Some(refused) = refusal(tx, a, &place, now)? {
-        return Ok(refused);
+
+    /// One update per conversation, however many messages it got.
+    fn keep_counters(&self) -> rusqlite::Result<()> {
+        let mut keep = self
+            .tx
+            .prepare_cached("UPDATE conversations SET next_offset = ?2, last_at = ?3 WHERE id = ?1")?;
+        for (conversation, counter) in self.counters.iter().filter(|(_, counter)| counter.moved) {
+            keep.execute(params![conversation.0, int(counter.next_offset), int(counter.last_at)])?;
+        }
+        Ok(())
     }
-    if a.kind == kind::DELETE
-        && let Err(refused) = delete_target(tx, a, place.role, now)?
-    {
-        return Ok(refuse(refused));
-    }
-    insert(tx, a, &place, generation, now)
 }
 
 fn refuse(refused: Refused) -> Appended {
@@ -101,23 +167,23 @@ fn place(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     user: UserId,
-) -> rusqlite::Result<Option<Place>> {
+) -> rusqlite::Result<Option<(Place, Counter)>> {
     let mut find = tx.prepare_cached(
         "SELECT c.next_offset, c.last_at, c.ttl, c.epoch, c.members_version, c.direct_pair, m.role, m.muted_until
          FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
          WHERE m.conversation_id = ?1 AND m.user_id = ?2 AND m.left_offset IS NULL",
     )?;
     find.query_row(params![conversation.0, user.0], |row| {
-        Ok(Place {
-            next_offset: uint(row, 0)?,
-            last_at: uint(row, 1)?,
+        let counter = Counter { next_offset: uint(row, 0)?, last_at: uint(row, 1)?, moved: false };
+        let place = Place {
             ttl: uint_opt(row, 2)?,
             epoch: uint(row, 3)?,
             members_version: uint(row, 4)?,
             direct_pair: row.get(5)?,
             role: role(row, 6)?,
             muted_until: uint_opt(row, 7)?,
-        })
+        };
+        Ok((place, counter))
     })
     .optional()
 }
@@ -183,46 +249,56 @@ fn expiry(a: &Append, place: &Place, at: u64) -> Option<u64> {
     if a.kind == kind::RING { Some(until.map_or(at + RING_MS, |u| u.min(at + RING_MS))) } else { until }
 }
 
-fn insert(
-    tx: &Transaction<'_>,
-    a: &Append,
-    place: &Place,
-    generation: Generation,
-    now: u64,
-) -> rusqlite::Result<Appended> {
-    // A clock set back must not put a message before the one it follows.
-    let at = now.max(place.last_at);
-    let offset = place.next_offset;
-    let expires_at = expiry(a, place, at);
-    tx.prepare_cached(
-        "INSERT INTO messages (id, conversation_id, log_offset, generation, kind, sender_id, device_id, created_at,
-           relates_to, expires_at, publish_key, members_version, notify, commitment, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-    )?
-    .execute(params![
-        crate::fresh_id(at),
-        a.conversation.0,
-        int(offset),
-        generation.0,
-        a.kind,
-        a.sender.0,
-        a.device.0,
-        int(at),
-        a.relates_to.map(|o| int(o.0)),
-        expires_at.map(int),
-        a.publish_key.0,
-        int(place.members_version),
-        a.notify,
-        a.commitment.as_deref(),
-        a.body.as_ref(),
-    ])?;
-    tx.prepare_cached(
-        "INSERT INTO publish_keys (sender_id, publish_key, conversation_id, log_offset, generation, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute(params![a.sender.0, a.publish_key.0, a.conversation.0, int(offset), generation.0, int(at)])?;
-    tx.prepare_cached("UPDATE conversations SET next_offset = ?2, last_at = ?3 WHERE id = ?1")?
-        .execute(params![a.conversation.0, int(offset + 1), int(at)])?;
-    let members_version = place.members_version;
-    Ok(Appended::Stored { generation, offset: Offset(offset), at, expires_at, members_version })
+impl Batch<'_> {
+    fn insert(&mut self, a: &Append, place: &Place) -> rusqlite::Result<Appended> {
+        let generation = self.generation;
+        let counter = self.counters.get_mut(&a.conversation).expect("a place brings its counter");
+        // A clock set back must not put a message before the one it follows.
+        let at = self.now.max(counter.last_at);
+        let offset = counter.next_offset;
+        let claimed = self
+            .tx
+            .prepare_cached(
+                "INSERT INTO publish_keys (sender_id, publish_key, conversation_id, log_offset, generation, created_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (sender_id, publish_key) DO NOTHING",
+            )?
+            .execute(params![
+                a.sender.0,
+                a.publish_key.0,
+                a.conversation.0,
+                int(offset),
+                generation.0,
+                int(at)
+            ])?;
+        if claimed == 0 {
+            return known_key(self.tx, a, generation)?.ok_or(rusqlite::Error::QueryReturnedNoRows);
+        }
+        let expires_at = expiry(a, place, at);
+        self.tx
+            .prepare_cached(
+                "INSERT INTO messages (id, conversation_id, log_offset, generation, kind, sender_id, device_id,
+                   created_at, relates_to, expires_at, publish_key, members_version, notify, commitment, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            )?
+            .execute(params![
+                crate::fresh_id(at),
+                a.conversation.0,
+                int(offset),
+                generation.0,
+                a.kind,
+                a.sender.0,
+                a.device.0,
+                int(at),
+                a.relates_to.map(|o| int(o.0)),
+                expires_at.map(int),
+                a.publish_key.0,
+                int(place.members_version),
+                a.notify,
+                a.commitment.as_deref(),
+                a.body.as_ref(),
+            ])?;
+        *counter = Counter { next_offset: offset + 1, last_at: at, moved: true };
+        let members_version = place.members_version;
+        Ok(Appended::Stored { generation, offset: Offset(offset), at, expires_at, members_version })
+    }
 }
