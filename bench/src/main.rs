@@ -19,6 +19,8 @@ struct Arguments {
 enum Role {
     /// Serves as a floor: a server that does the least that can be done.
     Floor(floor::Arguments),
+    /// Commits the rows of durable publications, nothing else; the result goes to standard output as JSON.
+    Commit(floor::commit::Arguments),
     /// Puts load on a server; the plan comes on standard input, the result goes to standard output, both JSON.
     Load,
 }
@@ -26,6 +28,7 @@ enum Role {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().role {
         Role::Floor(arguments) => floor::run(&arguments),
+        Role::Commit(arguments) => floor::commit::run(&arguments),
         Role::Load => load::run(),
     }
 }
