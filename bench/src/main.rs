@@ -24,6 +24,8 @@ enum Role {
     Counted(run::CountedArguments),
     /// Serves as a floor: a server that does the least that can be done.
     Floor(floor::Arguments),
+    /// Commits the rows of durable publications, nothing else; the result goes to standard output as JSON.
+    Commit(floor::commit::Arguments),
     /// Puts load on a server; the plan comes on standard input, the result goes to standard output, both JSON.
     Load,
 }
@@ -33,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         Role::Run(arguments) => run::run(&arguments),
         Role::Counted(arguments) => run::serve_counted(&arguments),
         Role::Floor(arguments) => floor::run(&arguments),
+        Role::Commit(arguments) => floor::commit::run(&arguments),
         Role::Load => load::run(),
     }
 }

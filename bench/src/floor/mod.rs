@@ -1,6 +1,21 @@
 //! Floors: servers that do the least that can be done for the same deliveries, so that the relay is measured against
 //! the machine and not against yesterday. No accounts, no store, no order, no limits.
 
+mod buffered;
+mod carrier;
+mod certificate;
+pub mod commit;
+mod connection;
+mod epoll;
+mod frames;
+mod link;
+mod rooms;
+mod sealed;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod upgrade;
+
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -34,7 +49,7 @@ pub enum Kind {
 /// Serves until standard input ends. Prints `listening ADDRESS` first.
 pub fn run(arguments: &Arguments) -> Result<()> {
     match arguments.kind {
-        Kind::Plain | Kind::Sealed | Kind::Rustls => bail!("not built yet"),
+        Kind::Plain | Kind::Sealed | Kind::Rustls => serve::run(arguments),
         Kind::Quinn => bail!("not built yet"),
     }
 }
