@@ -21,11 +21,14 @@ enum Role {
     Floor(floor::Arguments),
     /// Puts load on a server; the plan comes on standard input, the result goes to standard output, both JSON.
     Load,
+    /// Makes a measured run into a page.
+    Report(report::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().role {
         Role::Floor(arguments) => floor::run(&arguments),
         Role::Load => load::run(),
+        Role::Report(arguments) => report::run(&arguments),
     }
 }
