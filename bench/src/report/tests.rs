@@ -42,10 +42,11 @@ fn run() -> Run {
 fn columns_are_aligned() {
     let text = table::text_table(&run());
     let lines: Vec<&str> = text.lines().take(4).collect();
-    let ends = |line: &str, word: &str| line.find(word).map(|at| at + word.len());
+    let starts = |line: &str, word: &str| line.find(word).map(|at| line[..at].chars().count());
+    let ends = |line: &str, word: &str| starts(line, word).map(|at| at + word.len());
     assert_eq!(ends(lines[0], "max us"), ends(lines[2], "11,234"), "{text}");
-    assert_eq!(lines[0].find("goal"), lines[2].find("met:"), "{text}");
-    assert_eq!(lines[0].find("goal"), lines[3].find("MISSED:"), "{text}");
+    assert_eq!(starts(lines[0], "goal"), starts(lines[2], "met:"), "{text}");
+    assert_eq!(starts(lines[0], "goal"), starts(lines[3], "MISSED:"), "{text}");
     assert_eq!(ends(lines[0], "p50 us"), ends(lines[3], "n/a"), "{text}");
     assert!(lines[1].chars().all(|symbol| symbol == '-' || symbol == ' '));
 }

@@ -9,6 +9,8 @@ use crate::report::words::{factor, number, rate};
 const WIDTH: f64 = 370.0;
 /// Room for what stands at the end of a bar.
 const LABEL: f64 = 112.0;
+/// How much wider bold type runs.
+const BOLD: f64 = 1.15;
 const PAIR: f64 = 54.0;
 
 /// One shape: how long its bars are, and what stands at their ends.
@@ -148,7 +150,7 @@ fn draw_pair(svg: &mut Svg, pair: &Pair<'_>, top: f64, scale: Scale) {
     let (name, more) = (&pair.row.shape, circumstances(pair.row));
     svg.rect((start + 1.0, top + 2.0), (WIDTH, 16.0), "behind");
     svg.text((start + 3.0, top + 14.0), "name", name);
-    let name_end = start + 3.0 + width_of(name, 13.0) + 6.0;
+    let name_end = start + 3.0 + width_of(name, 13.0 * BOLD) + 8.0;
     let goal = pair.goal.as_ref().map_or(String::new(), |(_, label)| format!("goal {label}"));
     if name_end + width_of(&more, 11.0) + width_of(&goal, 11.0) + 10.0 < WIDTH {
         svg.text((name_end, top + 14.0), "tick", &more);
@@ -173,7 +175,7 @@ fn bar(
     (label, goal): (&str, Option<f64>),
 ) {
     svg.rect((start, top), ((end - start).max(1.0), height), &format!("bar {class}"));
-    let covered = end..end + width_of(label, 12.0) + 8.0;
+    let covered = end..end + width_of(label, 12.0 * BOLD) + 8.0;
     let from = goal.filter(|goal| covered.contains(goal)).unwrap_or(end);
     let baseline = top + height / 2.0 + 4.0;
     svg.text((from + 5.0, baseline), if class == "relay" { "value" } else { "tick" }, label);

@@ -38,8 +38,10 @@ pub fn header(run: &Run) -> String {
 }
 
 fn circumstances_of(run: &Run) -> String {
-    let commit =
-        if run.dirty { format!("{} with uncommitted changes", run.commit) } else { run.commit.clone() };
+    let mut commit: String = run.commit.chars().take(12).collect();
+    if run.dirty {
+        commit += " and uncommitted changes";
+    }
     let facts = [
         ("Commit", &commit, true),
         ("Date", &run.date, false),
