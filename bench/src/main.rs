@@ -28,6 +28,8 @@ enum Role {
     Commit(floor::commit::Arguments),
     /// Puts load on a server; the plan comes on standard input, the result goes to standard output, both JSON.
     Load,
+    /// Makes a measured run into a page.
+    Report(report::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -37,5 +39,6 @@ fn main() -> anyhow::Result<()> {
         Role::Floor(arguments) => floor::run(&arguments),
         Role::Commit(arguments) => floor::commit::run(&arguments),
         Role::Load => load::run(),
+        Role::Report(arguments) => report::run(&arguments),
     }
 }

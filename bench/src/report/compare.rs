@@ -7,17 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::row::{Figure, Run};
+use super::row::{Better, Figure, Run};
 use super::words::number;
-
-/// Which way a figure improves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Better {
-    #[default]
-    Lower,
-    Higher,
-}
 
 /// What a shape is known to reach.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

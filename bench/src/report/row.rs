@@ -93,6 +93,27 @@ pub struct Run {
     pub rows: Vec<Row>,
 }
 
+impl Row {
+    /// Which way the figure of the row's goal improves.
+    pub fn better(&self) -> Better {
+        let at_least = self.goal.contains("at least") || self.goal.contains(['≥', '>']);
+        match self.goal_figure {
+            Some(Figure::Dps | Figure::DpsRatio) => Better::Higher,
+            None | Some(Figure::Ratio) if at_least => Better::Higher,
+            _ => Better::Lower,
+        }
+    }
+}
+
+/// Which way a figure improves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Better {
+    #[default]
+    Lower,
+    Higher,
+}
+
 /// A number of a row that goals and recorded values are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -39,7 +39,7 @@ pub fn text_table(run: &Run) -> String {
     let widths: Vec<usize> = columns
         .iter()
         .map(|(heading, _, cells)| {
-            cells.iter().map(|cell| cell.chars().count()).chain([heading.len()]).max().unwrap_or(0)
+            cells.iter().map(|cell| cell.chars().count()).chain([heading.chars().count()]).max().unwrap_or(0)
         })
         .collect();
     let mut table = String::new();

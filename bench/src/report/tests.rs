@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::compare::{self, Better, Judgement, Recorded, Records};
+use super::compare::{self, Judgement, Recorded, Records};
+use super::row::Better;
 use super::{Figure, Row, Run, history, json, table};
 
 fn row(shape: &str) -> Row {
@@ -41,10 +42,11 @@ fn run() -> Run {
 fn columns_are_aligned() {
     let text = table::text_table(&run());
     let lines: Vec<&str> = text.lines().take(4).collect();
-    let ends = |line: &str, word: &str| line.find(word).map(|at| at + word.len());
+    let starts = |line: &str, word: &str| line.find(word).map(|at| line[..at].chars().count());
+    let ends = |line: &str, word: &str| starts(line, word).map(|at| at + word.len());
     assert_eq!(ends(lines[0], "max us"), ends(lines[2], "11,234"), "{text}");
-    assert_eq!(lines[0].find("goal"), lines[2].find("met:"), "{text}");
-    assert_eq!(lines[0].find("goal"), lines[3].find("MISSED:"), "{text}");
+    assert_eq!(starts(lines[0], "goal"), starts(lines[2], "met:"), "{text}");
+    assert_eq!(starts(lines[0], "goal"), starts(lines[3], "MISSED:"), "{text}");
     assert_eq!(ends(lines[0], "p50 us"), ends(lines[3], "n/a"), "{text}");
     assert!(lines[1].chars().all(|symbol| symbol == '-' || symbol == ' '));
 }
@@ -189,4 +191,55 @@ fn records_are_read_with_their_defaults() {
     let error = compare::read(&path).expect_err("nothing compares with 0");
     std::fs::remove_file(&path).expect("the file is ours");
     assert!(error.to_string().contains("rooms"), "{error}");
+}
+
+/// The first tag that does not close, or closes what was not open.
+fn unbalanced(page: &str) -> Option<String> {
+    let mut open: Vec<&str> = Vec::new();
+    let body = page.strip_prefix("<!doctype html>").expect("a page says what it is");
+    for tag in body.split('<').skip(1).map(|rest| rest.split('>').next().unwrap_or(rest)) {
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap_or(tag);
+        if !tag.starts_with('/') {
+            open.extend((!tag.ends_with('/')).then_some(name));
+        } else if open.pop() != Some(name) {
+            return Some(format!("</{name}> closes nothing"));
+        }
+    }
+    open.first().map(|name| format!("<{name}> stays open"))
+}
+
+#[test]
+fn page_is_whole_and_keeps_to_itself() {
+    let run = super::sample::run(16);
+    let page = super::html::page(&run, &super::sample::history()).expect("the sample has sound histograms");
+    assert_eq!(unbalanced(&page), None);
+    for row in &run.rows {
+        assert!(page.contains(&format!("<h3>{}</h3>", row.shape)), "{}", row.shape);
+    }
+    for foreign in ["http:", "https:", "<script", "<link", "src=", "url(", "@import", "NaN", "inf"] {
+        assert!(!page.to_lowercase().contains(&foreign.to_lowercase()), "{foreign}");
+    }
+    assert_eq!(page.matches("<svg").count(), page.matches("<details").count());
+    assert!(page.contains("missed") && page.contains("met"));
+}
+
+#[test]
+fn page_escapes_and_bears_empty_runs() {
+    let mut run = Run { commit: "<b>&\"".into(), ..Run::default() };
+    assert_eq!(unbalanced(&super::html::page(&run, &[]).expect("an empty run is a page")), None);
+    run.rows.push(Row { shape: "a<b".into(), goal: "x > y".into(), ..Row::default() });
+    let page = super::html::page(&run, &[]).expect("a row without numbers is a page");
+    assert_eq!(unbalanced(&page), None);
+    assert!(page.contains("a&lt;b") && page.contains("not judged"));
+    run.rows[0].hdr = "nonsense".into();
+    assert!(super::html::page(&run, &[]).is_err());
+}
+
+#[test]
+#[ignore = "writes a page to look at: BENCH_SAMPLE names it"]
+fn sample_page() {
+    let path = std::env::var("BENCH_SAMPLE").expect("BENCH_SAMPLE names a file");
+    let page =
+        super::html::page(&super::sample::run(16), &super::sample::history()).expect("the sample is sound");
+    std::fs::write(path, page).expect("the file can be written");
 }

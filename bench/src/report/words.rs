@@ -16,7 +16,7 @@ pub fn number(value: f64) -> String {
 
 /// Two decimals and the sign of a factor.
 pub fn factor(value: f64) -> String {
-    measured(value).map_or_else(|| NONE.into(), |value| format!("{value:.2}x"))
+    measured(value).map_or_else(|| NONE.into(), |value| format!("{value:.2}×"))
 }
 
 /// A rate with k or M.
@@ -27,6 +27,22 @@ pub fn rate(value: f64) -> String {
         Some(value) if value >= 1e5 => format!("{} k", number(value / 1e3)),
         Some(value) => number(value),
     }
+}
+
+/// Microseconds in the unit that reads best.
+pub fn duration(us: f64) -> String {
+    match measured(us) {
+        None => NONE.into(),
+        Some(us) if us >= 1e6 => format!("{} s", short(us / 1e6)),
+        Some(us) if us >= 1e3 => format!("{} ms", short(us / 1e3)),
+        Some(us) => format!("{} µs", short(us)),
+    }
+}
+
+/// Three significant digits without zeros at the end.
+fn short(value: f64) -> String {
+    let text = number(value);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
 }
 
 /// A count with its thousands apart.

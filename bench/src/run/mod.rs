@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 pub use allocations::{Arguments as CountedArguments, serve as serve_counted};
 
 use self::shape::{SHAPES, Shape};
-use crate::report::{Row, Run, compare, history, json, table};
+use crate::report::{Row, Run, compare, history, html, json, table};
 
 /// What to measure and what becomes of it.
 #[derive(clap::Args)]
@@ -144,6 +144,11 @@ fn publish(arguments: &Arguments, run: Run) -> Result<()> {
     }
     if let Some(path) = &arguments.history {
         history::append(path, &run)?;
+    }
+    if let Some(path) = &arguments.html {
+        let past = arguments.history.as_deref().map_or(Ok(Vec::new()), history::read)?;
+        std::fs::write(path, html::page(&run, &past)?).with_context(|| path.display().to_string())?;
+        eprintln!("report: {}", path.display());
     }
     let Some(path) = &arguments.check else { return Ok(()) };
     let verdicts = compare::check(&run, &compare::read(path)?);

@@ -83,7 +83,7 @@ pub fn codegen() -> Result<()> {
 
 /// Benchmarks. `--smoke` is what CI runs: the development profile, few samples, only that they still run.
 pub fn bench(rest: &[String]) -> Result<()> {
-    let mut args = vec!["bench", "--package", "relay-server"];
+    let mut args = vec!["bench", "--package", "bench"];
     if rest.iter().any(|flag| flag == "--smoke") {
         args.extend(["--profile", "dev", "--bench", "verify", "--", "--quick"]);
     } else {
