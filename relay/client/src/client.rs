@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use schema_wire::{ConversationId, Offset, PublishKey, UserId, v1};
+use schema_wire::{ConversationId, Offset, PublishKey, Refused, UserId, v1};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::builder::Builder;
@@ -14,8 +14,9 @@ use crate::core::call::CallReply;
 use crate::core::publish::Outgoing;
 use crate::core::{Command, recover};
 use crate::driver::Standing;
-use crate::error::{ConnectError, Error};
+use crate::error::{ConnectError, Error, Refusal};
 use crate::event::Event;
+use crate::limits;
 use crate::request::{Ack, After, Page, PageRequest, PublishRequest, Subscription};
 
 /// A session with the relay. Clones share it. Every call may be cancelled by dropping its future: then the answer is
@@ -194,6 +195,19 @@ impl Client {
     pub fn typing(&self, conversation: ConversationId, active: bool) {
         let typing = v1::Typing { conversation: conversation.to_bytes(), active, ..Default::default() };
         let _ = self.commands.try_send(Command::Ephemeral(typing.into()));
+    }
+
+    /// Sends a body of the program's own to everybody who follows the conversation at this moment: call candidates, a
+    /// live location. Never stored. Dropped when there is no session or no room; too large a body is refused here.
+    pub fn signal(&self, conversation: ConversationId, body: impl Into<Bytes>) -> Result<(), Error> {
+        let (conversation, body) = (conversation.to_bytes(), body.into());
+        if body.len() > limits::SIGNAL_BYTES {
+            let message = format!("Keep the body of a signal within {} bytes.", limits::SIGNAL_BYTES);
+            return Err(Error::Refused(Refusal { message, ..Refusal::of(Refused::TooLarge) }));
+        }
+        let signal = v1::Signal { conversation, body, ..Default::default() };
+        let _ = self.commands.try_send(Command::Ephemeral(signal.into()));
+        Ok(())
     }
 
     /// What this device shows of itself; said again after reconnects.

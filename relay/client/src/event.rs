@@ -45,6 +45,8 @@ pub enum Event {
     Cursor(v1::CursorEvent),
     Typing(v1::TypingEvent),
     Presence(v1::PresenceEvent),
+    /// Somebody sent a signal to a conversation that is followed.
+    Signal(v1::SignalEvent),
     /// The relay speaks to the person or the program.
     Notice(v1::notice::Notice),
     /// The last event: the client does not come back on its own. `None`: the program closed it.

@@ -42,6 +42,9 @@ pub const SERVER_FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// Largest body until Welcome says otherwise, in bytes.
 pub const BODY_BYTES: usize = 64 * 1024;
 
+/// Largest body of a signal, in bytes. Beyond: refused.
+pub const SIGNAL_BYTES: usize = 16 * 1024;
+
 /// Server streams of one QUIC connection.
 pub const LANES: u32 = 64;
 

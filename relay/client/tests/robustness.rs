@@ -11,8 +11,8 @@ use std::time::Duration;
 use peer::{Connection, Listen, Peer, ack, delivery, next, subscribed, welcome, within};
 use relay_client::v1::{self, client_frame};
 use relay_client::{
-    After, Client, ConnectError, ConversationId, Disconnect, Event, Events, Offset, PublishRequest, Refused,
-    TokenError, TokenFuture, TokenNeed, TokenSource, Transport, limits,
+    After, Client, ConnectError, ConversationId, Disconnect, Error, Event, Events, Offset, PublishRequest,
+    Refused, TokenError, TokenFuture, TokenNeed, TokenSource, Transport, limits,
 };
 
 const C: [u8; 16] = [7; 16];
@@ -152,6 +152,10 @@ async fn ephemeral_events_come_in_datagrams() {
     assert!(matches!(relay.recv().await, (0, client_frame::Body::Typing(t)) if t.active));
     relay.whisper(v1::TypingEvent { active: true, ..Default::default() }).await;
     assert!(matches!(next(&mut events).await, Event::Typing(_)));
+    client.signal(CONVERSATION, vec![7; 16_384]).unwrap();
+    assert!(matches!(relay.recv().await, (0, client_frame::Body::Signal(s)) if s.body.len() == 16_384));
+    let large = client.signal(CONVERSATION, vec![7; 16_385]);
+    assert!(matches!(large, Err(Error::Refused(r)) if r.refused() == Some(Refused::TooLarge)));
 }
 
 #[tokio::test]

@@ -126,6 +126,8 @@ pub struct Plan {
     /// When faults stop.
     pub heal_us: u64,
     pub ops: Vec<(u64, Op)>,
+    /// Whether devices send signals.
+    pub signals: bool,
 }
 
 impl Plan {
@@ -158,10 +160,17 @@ impl Plan {
             token_s: if rng.chance(400) { rng.between(4, 8) } else { 900 },
             heal_us,
             ops: Vec::new(),
+            signals: !older_than_signals(seed),
         };
         plan.ops = ops(rng, &plan);
         plan
     }
+}
+
+/// Whether a seed was kept before there were signals: its world has none, so that it still tells what it once told.
+fn older_than_signals(seed: u64) -> bool {
+    let (older, _) = include_str!("../seeds.txt").split_once("# Signals.").expect("the line is there");
+    crate::run::seeds_in(older).contains(&seed)
 }
 
 fn limits(
@@ -207,6 +216,7 @@ fn limits(
             tail_publications: rng.pick(&[1, 2, 3, 16, 32]),
             held_publications: rng.between(1, 4) as usize,
             body_bytes: 64,
+            signal_bytes: 64,
             publish_limit: rng.between(4, 10) as u32,
             ephemeral_per_s: rng.between(2, 5) as u32,
             refusals_per_min: rng.between(30, 80) as u32,

@@ -18,7 +18,11 @@ const THREADS: usize = 2;
 
 /// Seeds that once failed, run first.
 pub fn kept_seeds() -> Vec<u64> {
-    let text = include_str!("../seeds.txt");
+    seeds_in(include_str!("../seeds.txt"))
+}
+
+/// Seeds of a list, one a line, before what is said about them.
+pub fn seeds_in(text: &str) -> Vec<u64> {
     text.lines().filter_map(|line| line.split('#').next()?.trim().parse().ok()).collect()
 }
 

@@ -84,7 +84,7 @@ impl View {
             Event::Unsubscribed { .. } => Some(warning("you are no longer a member of this conversation")),
             Event::Notice(notice) => Some(notice_row(notice)),
             Event::UserEvent(event) => self.user_event(event),
-            Event::UserRewound { .. } | Event::Closed(_) => None,
+            Event::Signal(_) | Event::UserRewound { .. } | Event::Closed(_) => None,
         }
     }
 

@@ -46,6 +46,7 @@ impl Core {
             Some(Body::CursorEvent(event)) => self.passing(Event::Cursor(event)),
             Some(Body::TypingEvent(event)) => self.passing(Event::Typing(event)),
             Some(Body::PresenceEvent(event)) => self.passing(Event::Presence(event)),
+            Some(Body::SignalEvent(event)) => self.signal(event)?,
             Some(Body::Refreshed(refreshed)) => self.refreshed(now, answers, &refreshed),
             Some(Body::Notice(v1::Notice { notice: Some(notice), .. })) => self.notice(now, notice),
             Some(Body::Refusal(refusal)) => self.refusal(now, answers, &refusal)?,
@@ -207,6 +208,14 @@ impl Core {
         let generation = Generation(page.generation);
         let page = Page { generation, items, head: Offset(page.head), next: some_offset(page.next) };
         self.calls.page(answers, page);
+        Ok(())
+    }
+
+    /// What is still on its way when the program stops following is not for it any more.
+    fn signal(&mut self, event: v1::SignalEvent) -> Result<(), ConnectError> {
+        if self.follows.contains_key(&conversation(&event.conversation)?) {
+            self.passing(Event::Signal(event));
+        }
         Ok(())
     }
 

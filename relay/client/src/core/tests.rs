@@ -406,6 +406,31 @@ fn watch_and_presence_are_said_again_to_a_new_session() {
 }
 
 #[test]
+fn signals_come_out_of_conversations_that_are_followed() {
+    let mut scene = Scene::following(5);
+    let signal = |conversation: ConversationId| v1::SignalEvent {
+        conversation: conversation.to_bytes(),
+        body: vec![7; 3].into(),
+        ..Default::default()
+    };
+    scene.tell(signal(C));
+    scene.tell(signal(ConversationId([9; 16])));
+    assert!(matches!(&scene.events()[..], [Event::Signal(s)] if s.body.len() == 3));
+    for _ in 0..2 * limits::EVENTS_EPHEMERAL {
+        scene.tell(signal(C));
+    }
+    assert_eq!(
+        scene.events().len(),
+        limits::EVENTS_EPHEMERAL,
+        "a program that does not read them loses some"
+    );
+    let mut signal = signal(C);
+    signal.conversation = vec![1; 15].into();
+    let frame = v1::ServerFrame { body: Some(signal.into()), ..Default::default() };
+    assert!(matches!(scene.core.frame(scene.now, frame), Err(ConnectError::Protocol(_))));
+}
+
+#[test]
 fn a_hole_in_the_users_stream_leaves_the_link_and_resumes_before_it() {
     let mut scene = Scene::new();
     let event = |offset| v1::UserEvent { offset, generation: 1, ..Default::default() };

@@ -25,6 +25,8 @@ pub const WORDS: &[&[u8]] = &[
     b"\\u0000",
     b"[[[[[[[[",
     b"\"subscribe\":{}",
+    b"\"signal\":{}",
+    b"\x72\x00",
     b"\x12\x00",
     b"\x1a\x00",
     b"\x22\x00",

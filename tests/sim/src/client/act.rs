@@ -35,6 +35,7 @@ impl World {
             72..78 => self.watch(device, link),
             78..84 => self.page(device, link),
             84..86 => self.unfollow(device, link),
+            86..98 if self.plan.signals => self.signal(device, link),
             _ => {}
         }
     }
@@ -123,6 +124,22 @@ impl World {
         };
         for _ in 0..self.rng.between(1, 3) {
             self.send_up(link, frame.clone());
+        }
+    }
+
+    /// Sends a few signals, each with a body that nobody else sends.
+    fn signal(&mut self, device: usize, link: usize) {
+        let member = !self.rng.chance(50);
+        let Some(conversation) = self.any_talk(device, member) else { return };
+        for _ in 0..self.rng.between(1, 3) {
+            let serial = self.clients[device].signals;
+            self.clients[device].signals += 1;
+            let mut body = format!("s{device}-{serial}");
+            if self.plan.limits.signal_bytes < 1024 && self.rng.chance(30) {
+                body.push_str(&"x".repeat(80));
+            }
+            let (conversation, body) = (conversation.to_bytes(), body.into_bytes().into());
+            self.send_up(link, Client::silent(v1::Signal { conversation, body, ..Default::default() }));
         }
     }
 

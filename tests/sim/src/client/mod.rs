@@ -92,6 +92,8 @@ pub struct Client {
     pub talks: BTreeMap<ConversationId, Talk>,
     pub user_position: Option<(u32, u64)>,
     pub messages: Vec<Mine>,
+    /// Signals sent so far.
+    pub signals: u32,
     /// Unix seconds: issued, expires.
     pub token: (u64, u64),
     /// Revoked for good.
@@ -118,6 +120,7 @@ impl Client {
             talks: BTreeMap::new(),
             user_position: None,
             messages: Vec::new(),
+            signals: 0,
             token: (0, 0),
             dead: false,
             next_request: 0,

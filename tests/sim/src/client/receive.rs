@@ -111,6 +111,8 @@ impl World {
                 let talk = client.talk(conversation);
                 (talk.follow, talk.retry_us) = (Follow::No, retry_us);
             }
+            // A signal that was too large; nothing else is refused so without having been asked.
+            None if code == Some(Refused::TooLarge) => {}
             _ if !refusal.conversation.is_empty() => {
                 let conversation = talk_id(&refusal.conversation);
                 let talk = client.talk(conversation);

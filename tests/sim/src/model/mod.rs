@@ -4,6 +4,7 @@
 mod access;
 mod ephemeral;
 mod ledger;
+mod signal;
 mod stream;
 mod user_stream;
 mod view;
@@ -44,6 +45,7 @@ pub struct Model {
     pub views: Vec<View>,
     pub ledger: Ledger,
     access: access::Access,
+    signals: signal::Signals,
     /// When each member last left, for what may still be on its way.
     left: BTreeMap<(UserId, ConversationId), u64>,
     /// When a shard last heard of an erasure.
@@ -64,6 +66,7 @@ impl Model {
             views: Vec::new(),
             ledger: Ledger::default(),
             access: access::Access::default(),
+            signals: signal::Signals::default(),
             left: BTreeMap::new(),
             erased_heard: BTreeMap::new(),
             calm: plan.mood == Mood::Calm,
@@ -124,12 +127,16 @@ impl Model {
         if let Change::Erased { conversation } = change {
             self.erased_heard.insert((place, *conversation), now);
         }
+        if let Change::Members { conversation, version } = change {
+            self.signals.members_heard(now, place, *conversation, *version);
+        }
         self.oblige(now, place, change);
     }
 
-    /// A member left.
-    pub fn member_left(&mut self, now: u64, user: UserId, conversation: ConversationId) {
+    /// A member left, which made the membership this version.
+    pub fn member_left(&mut self, now: u64, user: UserId, conversation: ConversationId, version: u64) {
         self.left.insert((user, conversation), now);
+        self.signals.member_left(user, conversation, version);
     }
 
     /// Whether a user is a member or was one moments ago.
@@ -164,6 +171,7 @@ impl Model {
             Body::CursorEvent(event) => self.cursor_event(at, event, store),
             Body::TypingEvent(event) => self.typing_event(at, event, store),
             Body::PresenceEvent(event) => self.presence_event(at, event, store),
+            Body::SignalEvent(event) => self.signal_event(at, event, store),
             Body::Refreshed(_) | Body::Done(_) | Body::Pong(_) => self.answered(at),
             Body::Notice(_) => self.views[link].noticed = true,
             Body::Refusal(refusal) => self.refusal(at, refusal),

@@ -164,6 +164,7 @@ impl Model {
             }
             Body::Refresh(_) => view.refreshing = true,
             Body::Typing(_) | Body::Presence(_) => return,
+            Body::Signal(signal) => return self.signal_sent(link, signal),
             _ => {}
         }
         self.views[link].requests.insert(request, (owed, sent_us));

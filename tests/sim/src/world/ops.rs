@@ -48,8 +48,9 @@ impl World {
             Op::Remove { conversation, user } => {
                 let (conversation, user) = (id::conversation(conversation, salt), id::user(user, salt));
                 if self.store.is_member(user, conversation) {
-                    self.model.member_left(now, user, conversation);
                     self.store.remove_member(conversation, user, at);
+                    let version = self.store.logs[&conversation].version;
+                    self.model.member_left(now, user, conversation, version);
                 }
             }
             Op::Suspend { user } => self.sanction(user, UserStatus::Suspended { until: None }),

@@ -13,8 +13,6 @@ use super::World;
 
 /// Largest frame that these worlds make, in bytes.
 const FRAME_BYTES_MAX: usize = 400;
-/// Largest ephemeral frame, in bytes.
-const EPHEMERAL_BYTES_MAX: usize = 80;
 
 impl World {
     /// Every queue within its bound.
@@ -24,8 +22,8 @@ impl World {
         let counts = shard.counts();
         let limits = &self.plan.limits;
         let frames = limits.outbox_frames + limits.outbox_ephemeral;
-        // One frame may be larger than the bound when it is alone; ephemeral frames are small.
-        let bytes = limits.outbox_bytes + FRAME_BYTES_MAX + limits.outbox_ephemeral * EPHEMERAL_BYTES_MAX;
+        // One frame may be larger than the bound when it is alone.
+        let bytes = limits.outbox_bytes + FRAME_BYTES_MAX;
         let mut full = None;
         for (id, link) in node.sessions.iter().filter(|(id, _)| usize::from(id.shard().0) == place.shard) {
             match shard.waiting(*id) {

@@ -10,6 +10,7 @@ mod membership;
 mod pressure;
 mod python;
 mod quic;
+mod signal;
 mod standing;
 mod up;
 mod user_stream;

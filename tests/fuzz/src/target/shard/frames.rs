@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use relay_proto::event::Control;
+use schema_wire::frame::Lane;
 use schema_wire::peer::{Ephemeral, PeerFrame};
 use schema_wire::publication::{Publication, Shared, delivery, delivery_frame};
 use schema_wire::record::{Append, Appended, Change, StoreFault};
 use schema_wire::v1::{self, ClientFrame, PresenceState};
 use schema_wire::{
-    ConversationId, DeviceId, Disconnect, Generation, Offset, PublishKey, Refused, SessionId, ShardId, UserId,
+    ConversationId, DeviceId, Disconnect, Frame, Generation, Offset, PublishKey, Refused, SessionId, ShardId,
+    UserId,
 };
 
 use super::store;
@@ -66,10 +68,10 @@ fn id(script: &mut Script<'_>, right: impl FnOnce(u8) -> [u8; 16]) -> Bytes {
 
 /// A client's frame.
 pub fn client(script: &mut Script<'_>) -> ClientFrame {
-    let what = script.byte() % 13;
+    let choice = script.byte();
     let request = u64::from(script.byte());
     let talk = |script: &mut Script<'_>| id(script, |n| conversation(n).0);
-    let body = match what {
+    let body = match choice % 13 {
         0 => hello(script).into(),
         1 => publish(script).into(),
         2 => {
@@ -105,6 +107,11 @@ pub fn client(script: &mut Script<'_>) -> ClientFrame {
         }
         10 => v1::Refresh { token: "token".into(), ..Default::default() }.into(),
         11 => v1::Ping { payload: Bytes::copy_from_slice(script.bytes()), ..Default::default() }.into(),
+        // Half of what has no place among the others, so that older inputs keep their meaning.
+        _ if choice >= 128 => {
+            let (conversation, body) = (talk(script), Bytes::copy_from_slice(script.bytes()));
+            v1::Signal { conversation, body, ..Default::default() }.into()
+        }
         _ => return ClientFrame { request, body: None, ..Default::default() },
     };
     ClientFrame { request, body: Some(body), ..Default::default() }
@@ -218,6 +225,14 @@ pub fn peer(
         11 => {
             let allowance = (script.byte() & 1 == 0).then(|| u32::from(script.byte()));
             PeerFrame::Share { user: someone, allowance }
+        }
+        _ if choice >= 128 => {
+            let (conversation, sender) = (talk.to_bytes(), someone.to_bytes());
+            let body = Bytes::copy_from_slice(script.bytes());
+            let event = v1::SignalEvent { conversation, sender, body, ..Default::default() };
+            let frame = v1::ServerFrame { body: Some(event.into()), ..Default::default() };
+            let frame = Frame::new(&frame, Lane::Conversation(talk.spread()));
+            PeerFrame::Signal { conversation: talk, from: theirs, frame }
         }
         _ => PeerFrame::Spent { user: someone, spent: u32::from(script.byte()) },
     }
