@@ -1,6 +1,8 @@
 //! The load generator: light enough that one core of it saturates one core of a server. One thread, no locks.
 
 mod clock;
+#[allow(dead_code)]
+mod dialect;
 mod pace;
 mod tally;
 
