@@ -178,6 +178,11 @@ impl Tally {
         self.rooms.iter().map(|room| room.published - room.complete).sum()
     }
 
+    /// Whether a subscriber has the newest publication of its room; what it lacks before that is lost for good.
+    pub fn is_up_to_date(&self, reader: &Reader) -> bool {
+        reader.stopped || reader.next == self.rooms[reader.room as usize].published
+    }
+
     /// Once nothing more can come: what never came is lost.
     pub fn finish(mut self, readers: &[Reader]) -> Outcome {
         for reader in readers.iter().filter(|reader| !reader.stopped) {

@@ -9,6 +9,8 @@ mod peer;
 mod reactor;
 mod stopped;
 mod storm;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use anyhow::{Result, ensure};
@@ -77,10 +79,16 @@ fn measure(hall: &mut Hall<'_>, plan: &Plan) -> Result<()> {
 fn drain(hall: &mut Hall<'_>) -> Result<()> {
     hall.desk.pacer = None;
     let end = clock::now_ns() + PATIENCE_NS;
-    while clock::now_ns() < end && (hall.desk.tally.all_under_way() > 0 || hall.desk.unacked > 0) {
+    while clock::now_ns() < end && (hall.desk.unacked > 0 || !everything_came(hall)) {
         hall.run_until(clock::now_ns() + LOOK_NS)?;
     }
     let (unacked, seconds) = (hall.desk.unacked, PATIENCE_NS / 1_000_000_000);
     ensure!(unacked == 0, "{unacked} publications have no ack {seconds} s after the last of them");
     Ok(())
+}
+
+fn everything_came(hall: &Hall<'_>) -> bool {
+    let tally = &hall.desk.tally;
+    let mut subscribers = hall.peers.iter().filter(|peer| peer.session.seat.part == Part::Subscriber);
+    tally.all_under_way() == 0 || subscribers.all(|peer| tally.is_up_to_date(&peer.session.reader))
 }
