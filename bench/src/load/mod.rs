@@ -1,8 +1,11 @@
 //! The load generator: light enough that one core of it saturates one core of a server. One thread, no locks.
 
 mod clock;
+mod dialect;
+mod meter;
 mod pace;
 mod tally;
+mod websocket;
 
 use std::io::Read;
 
@@ -36,7 +39,7 @@ fn check(plan: &Plan) -> Result<()> {
 
 fn carry_out(plan: &Plan) -> Result<Outcome> {
     match plan.carrier {
-        Carrier::Plain | Carrier::Websocket => bail!("not built yet"),
+        Carrier::Plain | Carrier::Websocket => websocket::carry_out(plan),
         Carrier::Quic => bail!("not built yet"),
     }
 }

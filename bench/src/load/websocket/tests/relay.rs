@@ -1,0 +1,98 @@
+//! Runs against the real relay, on users written straight into its store. `MESSENGER` names its binary; without, one
+//! built beside this test.
+
+use std::path::PathBuf;
+
+use drill::measure::{Crowd, Mint};
+use drill::server::{Launch, Server, work_folder};
+
+use super::super::carry_out;
+use crate::plan::{Carrier, Dialect, Kind, Outcome, Pace, Plan, Room};
+
+/// A relay with one conversation, and a plan for it.
+struct Stage {
+    server: Option<Server>,
+    folder: PathBuf,
+    plan: Plan,
+}
+
+impl Stage {
+    fn set(name: &str, subscribers: usize, kind: Kind, pace: Pace) -> Self {
+        let folder = work_folder(name).expect("a folder");
+        let program = std::env::var_os("MESSENGER").map(PathBuf::from);
+        let program = program.unwrap_or_else(|| Launch::program().expect("a messenger beside this test"));
+        let mut launch =
+            Launch::new(program, folder.join("data"), folder.join("server.log")).expect("free ports");
+        launch.shards = Some(1);
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let crowd = runtime.block_on(Crowd::prepare(&launch.data, subscribers + 1)).expect("a crowd");
+        let server = launch.start().expect("a relay");
+        let mint = Mint::of(&server.ready).expect("its key");
+        let mut tokens: Vec<_> =
+            crowd.devices.iter().map(|device| mint.token(*device).expect("a token")).collect();
+        let publishers = vec![tokens.pop().expect("one more than subscribers")];
+        let conversation = crowd.conversation.to_string().replace('-', "");
+        let address = server.ready.wss.trim_start_matches("wss://").split('/').next().expect("an authority");
+        let plan = Plan {
+            carrier: Carrier::Websocket,
+            dialect: Dialect::Relay,
+            kind,
+            pace,
+            address: address.replace("localhost", "127.0.0.1").parse().expect("an address"),
+            ca: server.ready.ca.clone(),
+            server_pid: server.pid(),
+            rooms: vec![Room { conversation, subscribers: tokens, publishers }],
+            payload: 128,
+            warm_up_s: 0.5,
+            measure_s: 2.0,
+            stopped: 0.0,
+            allow_remote: false,
+        };
+        Self { server: Some(server), folder, plan }
+    }
+
+    fn run(mut self) -> Outcome {
+        let outcome = carry_out(&self.plan);
+        self.server.take().expect("it runs").kill().expect("it ends");
+        std::fs::remove_dir_all(&self.folder).expect("its folder");
+        let outcome = outcome.expect("a run");
+        println!("{outcome:#?}");
+        assert_eq!((outcome.lost, outcome.doubled), (0, 0));
+        outcome
+    }
+}
+
+#[test]
+#[ignore = "needs the relay's binary: cargo build --release -p messenger"]
+fn the_relay_acks_and_delivers_what_is_durable() {
+    let outcome = Stage::set("load-open", 40, Kind::Durable, Pace::Open { per_second: 100.0 }).run();
+    assert!((195..=205).contains(&outcome.published), "{outcome:?}");
+    let outcome = Stage::set("load-closed", 40, Kind::Durable, Pace::Closed { window: 32 }).run();
+    assert!(outcome.acked > 100 && outcome.delivered > outcome.acked * 35, "{outcome:?}");
+}
+
+#[test]
+#[ignore = "needs the relay's binary with signals: cargo build --release -p messenger"]
+fn the_relay_passes_on_what_is_ephemeral() {
+    let outcome = Stage::set("load-signal", 40, Kind::Ephemeral, Pace::Closed { window: 16 }).run();
+    assert!(outcome.delivered > 1_000, "{outcome:?}");
+}
+
+#[test]
+#[ignore = "needs the relay's binary: cargo build --release -p messenger"]
+fn the_relay_holds_idle_sessions_and_takes_a_storm() {
+    let outcome = Stage::set("load-idle", 200, Kind::Durable, Pace::Idle).run();
+    assert_eq!(outcome.connections, 201);
+    let outcome = Stage::set("load-storm", 200, Kind::Durable, Pace::Storm { at_once: 16 }).run();
+    assert!(outcome.connections > 100, "{outcome:?}");
+}
+
+#[test]
+#[ignore = "needs the relay's binary: cargo build --release -p messenger"]
+fn readers_that_stop_are_cut_and_recover() {
+    let mut stage = Stage::set("load-stopped", 20, Kind::Durable, Pace::Closed { window: 64 });
+    (stage.plan.stopped, stage.plan.payload, stage.plan.measure_s) = (0.2, 8_000, 6.0);
+    let outcome = stage.run();
+    assert_eq!((outcome.stopped, outcome.recovered), (4, 4), "{outcome:?}");
+    assert_eq!(outcome.cut + outcome.severed, 4, "{outcome:?}");
+}
