@@ -4,9 +4,11 @@
 use clap::{Parser, Subcommand};
 
 mod floor;
+mod framing;
 mod load;
 mod plan;
 mod report;
+mod udp;
 
 #[derive(Parser)]
 #[command(about = "Benchmarks of the relay against floors measured in the same run")]

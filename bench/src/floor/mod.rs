@@ -1,6 +1,8 @@
 //! Floors: servers that do the least that can be done for the same deliveries, so that the relay is measured against
 //! the machine and not against yesterday. No accounts, no store, no order, no limits.
 
+mod quinn;
+
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -35,6 +37,6 @@ pub enum Kind {
 pub fn run(arguments: &Arguments) -> Result<()> {
     match arguments.kind {
         Kind::Plain | Kind::Sealed | Kind::Rustls => bail!("not built yet"),
-        Kind::Quinn => bail!("not built yet"),
+        Kind::Quinn => quinn::run(arguments),
     }
 }
