@@ -1,7 +1,9 @@
 //! The load generator: light enough that one core of it saturates one core of a server. One thread, no locks.
 
 mod clock;
+mod dialect;
 mod pace;
+mod quic;
 mod tally;
 
 use std::io::Read;
@@ -37,6 +39,6 @@ fn check(plan: &Plan) -> Result<()> {
 fn carry_out(plan: &Plan) -> Result<Outcome> {
     match plan.carrier {
         Carrier::Plain | Carrier::Websocket => bail!("not built yet"),
-        Carrier::Quic => bail!("not built yet"),
+        Carrier::Quic => quic::run(plan),
     }
 }

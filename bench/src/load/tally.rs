@@ -148,6 +148,11 @@ impl Tally {
         self.rooms.iter().map(|room| room.published - room.complete).sum()
     }
 
+    /// True when a reader has every publication of its room.
+    pub fn has_all(&self, reader: &Reader) -> bool {
+        self.rooms[reader.room as usize].published == reader.next
+    }
+
     /// Once nothing more can come: what never came is lost.
     pub fn finish(mut self, readers: &[Reader]) -> Outcome {
         for reader in readers.iter().filter(|reader| !reader.stopped) {
