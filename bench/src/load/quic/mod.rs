@@ -25,6 +25,8 @@ const ARRIVAL_NS: u64 = 20_000_000_000;
 const REST_NS: u64 = 3_000_000_000;
 /// How long the rest may take to arrive once nothing more is published.
 const DRAIN_NS: u64 = 20_000_000_000;
+/// What a server gets to cut those who stopped reading; the relay offers them their last frames for two seconds.
+const CUT_NS: u64 = 5_000_000_000;
 
 /// Carries out a plan over QUIC.
 ///
@@ -64,6 +66,8 @@ fn flow(engine: &mut Engine, plan: &Plan) -> Result<()> {
     measure(engine, plan)?;
     engine.publishing = false;
     until(engine, DRAIN_NS, |engine| engine.hall.is_complete())?;
+    let stopped = engine.hall.readers.iter().filter(|reader| reader.stopped).count();
+    until(engine, CUT_NS, |engine| engine.hall.cut.len() == stopped)?;
     if plan.dialect == Dialect::Relay && plan.kind == Kind::Durable {
         recover(engine)?;
     }

@@ -23,7 +23,9 @@ pub fn run(engine: &mut Engine, plan: &Plan, at_once: usize) -> Result<()> {
         go_on(engine)?;
     }
     engine.hall.tally.outcome.connections = 0;
-    measure(engine, plan)
+    measure(engine, plan)?;
+    ensure!(engine.hall.tally.outcome.connections > 0, "not one connection was made while measuring");
+    Ok(())
 }
 
 /// Whoever arrived leaves, and the next one sets out.
