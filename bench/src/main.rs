@@ -4,10 +4,12 @@
 use clap::{Parser, Subcommand};
 
 mod floor;
+mod framing;
 mod load;
 mod plan;
 mod report;
 mod run;
+mod udp;
 
 #[derive(Parser)]
 #[command(about = "Benchmarks of the relay against floors measured in the same run")]

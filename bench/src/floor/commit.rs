@@ -14,7 +14,7 @@ use schema_store::token::NewToken;
 use schema_store::{Accounts, SqliteStore};
 use schema_wire::publication::kind;
 use schema_wire::{ConversationId, DeviceId, UserId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The file that is written in the given folder.
 const FILE: &str = "commit-floor.db";
@@ -60,7 +60,7 @@ pub struct Arguments {
 }
 
 /// What group commit alone costs.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct CommitOutcome {
     /// Messages per second, each with its three rows.
     pub rows_per_s: f64,

@@ -9,6 +9,7 @@ mod connection;
 mod epoll;
 mod frames;
 mod link;
+mod quinn;
 mod rooms;
 mod sealed;
 mod serve;
@@ -18,7 +19,7 @@ mod upgrade;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 /// Which floor, and with which certificate.
 #[derive(clap::Args)]
@@ -50,6 +51,6 @@ pub enum Kind {
 pub fn run(arguments: &Arguments) -> Result<()> {
     match arguments.kind {
         Kind::Plain | Kind::Sealed | Kind::Rustls => serve::run(arguments),
-        Kind::Quinn => bail!("not built yet"),
+        Kind::Quinn => quinn::run(arguments),
     }
 }

@@ -4,12 +4,13 @@ mod clock;
 mod dialect;
 mod meter;
 mod pace;
+mod quic;
 mod tally;
 mod websocket;
 
 use std::io::Read;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::plan::{BODY_BYTES_MIN, Carrier, Outcome, Plan};
 
@@ -40,6 +41,6 @@ fn check(plan: &Plan) -> Result<()> {
 fn carry_out(plan: &Plan) -> Result<Outcome> {
     match plan.carrier {
         Carrier::Plain | Carrier::Websocket => websocket::carry_out(plan),
-        Carrier::Quic => bail!("not built yet"),
+        Carrier::Quic => quic::run(plan),
     }
 }

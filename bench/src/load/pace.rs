@@ -69,9 +69,7 @@ impl Pacer {
     /// When the open loop's next publication is due.
     pub fn next_ns(&self) -> Option<u64> {
         match self.pace {
-            Pace::Open { per_second } => {
-                Some(self.began_ns + (self.asked as f64 * 1e9 / per_second) as u64)
-            }
+            Pace::Open { per_second } => Some(self.began_ns + (self.asked as f64 * 1e9 / per_second) as u64),
             _ => None,
         }
     }

@@ -67,8 +67,12 @@ impl Crowd {
             members.sort_unstable();
             members.dedup();
             members.retain(|user| *user != seated[0]);
-            let draft =
-                GroupDraft { name: format!("r{room}"), members, history: HistoryPolicy::SinceJoin, ttl: None };
+            let draft = GroupDraft {
+                name: format!("r{room}"),
+                members,
+                history: HistoryPolicy::SinceJoin,
+                ttl: None,
+            };
             rooms.push((store.create_group(seated[0], draft).await?, devices));
         }
         Ok(Self { rooms, seats })
@@ -106,13 +110,8 @@ async fn register(store: &SqliteStore, users: usize) -> Result<Vec<UserId>> {
 async fn open_sessions(store: &SqliteStore, users: &[UserId]) -> Result<Vec<(UserId, DeviceId)>> {
     let grants = users.iter().enumerate().map(|(seat, user)| {
         let (_, refresh) = NewToken::generate((now() + HOUR).as_millis() as u64);
-        let new = NewSession {
-            user: *user,
-            device: None,
-            device_name: format!("d{seat}"),
-            refresh,
-            rehash: None,
-        };
+        let new =
+            NewSession { user: *user, device: None, device_name: format!("d{seat}"), refresh, rehash: None };
         store.open_session(new, Origin::system())
     });
     let grants: Vec<_> = stream::iter(grants.collect::<Vec<_>>()).buffered(WRITING).try_collect().await?;

@@ -81,7 +81,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             program: arguments.program.clone(),
         };
         ensure!(settings.runs > 0, "--runs 0 measures nothing");
-        rows.push(pairs::measure(shape, &settings, &runtime).with_context(|| format!("shape {}", shape.name))?);
+        rows.push(
+            pairs::measure(shape, &settings, &runtime).with_context(|| format!("shape {}", shape.name))?,
+        );
     }
     publish(arguments, described(rows))
 }

@@ -83,8 +83,7 @@ fn turn(shape: &Shape, stage: &Stage, settings: &Settings, other_first: bool) ->
 
 fn relay(shape: &Shape, stage: &Stage, settings: &Settings, stopped: f64) -> Result<Outcome> {
     let mut server = stage.relay(shape.shards)?;
-    let bench =
-        Bench { shape, rooms: &stage.rooms, pace: shape.pace, stopped, brevity: settings.brevity };
+    let bench = Bench { shape, rooms: &stage.rooms, pace: shape.pace, stopped, brevity: settings.brevity };
     cell::measure(&bench, Dialect::Relay, &mut server).context("the relay")
 }
 

@@ -16,7 +16,10 @@ impl Pin {
     /// The server's place: the first `cores` cores.
     pub fn server(cores: usize) -> Self {
         let last = cores.min(allowed()) - 1;
-        Self { cores: if last == 0 { "0".into() } else { format!("0-{last}") }, real_time: may_be_real_time() }
+        Self {
+            cores: if last == 0 { "0".into() } else { format!("0-{last}") },
+            real_time: may_be_real_time(),
+        }
     }
 
     /// The load generator's place: the last core.
@@ -47,6 +50,7 @@ fn allowed() -> usize {
 }
 
 fn may_be_real_time() -> bool {
-    let tried = Command::new("chrt").args(["-r", "1", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let tried =
+        Command::new("chrt").args(["-r", "1", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     tried.is_ok_and(|status| status.success())
 }

@@ -116,7 +116,9 @@ fn judge(shape: &Shape, row: &Row) -> (String, Option<bool>) {
             (format!("p99 at most {most} x"), latency(row.p99_us, row.floor_p99_us) <= most)
         }
         Goal::Memory(most) => (format!("at most {most} KiB each"), row.rss_kib_per_conn <= most),
-        Goal::Connects(least) => (format!("at least {least} per CPU second"), 1e6 / row.cpu_us_per_delivery >= least),
+        Goal::Connects(least) => {
+            (format!("at least {least} per CPU second"), 1e6 / row.cpu_us_per_delivery >= least)
+        }
         Goal::CommitRatio(most) => {
             (format!("ack p99 at most {most} commits"), latency(row.p99_us, row.floor_p50_us) <= most)
         }
@@ -170,7 +172,8 @@ fn merged(shape: &Shape, outcomes: &[&Outcome]) -> Result<Histogram<u64>> {
     for outcome in outcomes {
         let text = if counts_acks(shape) { &outcome.ack_ns } else { &outcome.delivery_ns };
         if !text.is_empty() {
-            let one: Histogram<u64> = Deserializer::new().deserialize(&mut STANDARD.decode(text)?.as_slice())?;
+            let one: Histogram<u64> =
+                Deserializer::new().deserialize(&mut STANDARD.decode(text)?.as_slice())?;
             all.add(one)?;
         }
     }
@@ -218,7 +221,14 @@ mod tests {
     #[test]
     fn goals_are_judged_on_both_sides() {
         let shape = |goal| Shape { goal: Some(goal), ..super::super::shape::SHAPES[0] };
-        let row = Row { ratio: 1.1, p50_us: 10.0, p99_us: 100.0, floor_p50_us: 9.0, floor_p99_us: 50.0, ..Row::default() };
+        let row = Row {
+            ratio: 1.1,
+            p50_us: 10.0,
+            p99_us: 100.0,
+            floor_p50_us: 9.0,
+            floor_p99_us: 50.0,
+            ..Row::default()
+        };
         for (goal, met) in [
             (Goal::CpuRatio(1.1), true),
             (Goal::CpuRatio(1.09), false),

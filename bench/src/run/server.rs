@@ -63,7 +63,8 @@ impl Server {
         command.args(["--shards", &relay.shards.to_string()]);
         command.envs(LIMITS.iter().copied()).envs(relay.env.iter().copied());
         let (child, line, lines) = start(command, &log)?;
-        let ready: Value = serde_json::from_str(&line).with_context(|| format!("not a ready line: {line}"))?;
+        let ready: Value =
+            serde_json::from_str(&line).with_context(|| format!("not a ready line: {line}"))?;
         let text = |name: &str| ready[name].as_str().with_context(|| format!("no {name} in {line}"));
         Ok(Self {
             child,

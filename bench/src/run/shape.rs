@@ -148,12 +148,7 @@ pub const SHAPES: &[Shape] = &[
         goal: Some(Goal::Connects(4_500.0)),
         ..BASE
     },
-    Shape {
-        name: "quic-unbatched",
-        says: "200 QUIC subscribers, 10,000 deliveries/s",
-        smoke: true,
-        ..QUIC
-    },
+    Shape { name: "quic-unbatched", says: "200 QUIC subscribers, 10,000 deliveries/s", smoke: true, ..QUIC },
     Shape {
         name: "quic-unbatched-1000",
         says: "1,000 QUIC subscribers, 10,000 deliveries/s",

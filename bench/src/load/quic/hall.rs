@@ -1,0 +1,103 @@
+//! Everybody who takes part in a load, and what all connections share: the dialect, the tally, the pace.
+
+use anyhow::Result;
+
+use crate::load::clock::now_ns;
+use crate::load::dialect::{self, Conversation, Position};
+use crate::load::pace::Pacer;
+use crate::load::tally::{Reader, Tally};
+use crate::plan::{Dialect, Kind, Pace, Plan};
+
+/// One connection of the plan. Subscribers come first: their numbers are those of their readers.
+pub struct Member {
+    pub room: u32,
+    pub token: String,
+    pub publishes: bool,
+    /// It stops reading when measuring begins.
+    pub stops: bool,
+    /// What it saw last; kept only of those who stop.
+    pub position: Option<Position>,
+}
+
+/// What all connections share.
+pub struct Hall {
+    pub dialect: Dialect,
+    pub kind: Kind,
+    pub conversations: Vec<Conversation>,
+    pub members: Vec<Member>,
+    pub readers: Vec<Reader>,
+    pub tally: Tally,
+    pub pacer: Pacer,
+    /// Connections only greet: nobody subscribes.
+    pub greet_only: bool,
+    /// Who connects next in a storm.
+    pub next_in_storm: usize,
+    /// Durable publications without an ack.
+    pub unacked: u64,
+    /// Members that the server closed for reading too slowly.
+    pub cut: Vec<usize>,
+    /// A body to be stamped, and its length.
+    pub body: Vec<u8>,
+    /// A frame being written.
+    pub frame: Vec<u8>,
+    key: [u8; 16],
+}
+
+impl Hall {
+    /// # Errors
+    /// A conversation of the plan is none, or there is no randomness.
+    pub fn new(plan: &Plan) -> Result<Self> {
+        let members = members(plan);
+        let mut key = [0; 16];
+        getrandom::fill(&mut key[..8])?;
+        let subscribers = members.iter().filter(|member| !member.publishes);
+        Ok(Self {
+            dialect: plan.dialect,
+            kind: plan.kind,
+            conversations: dialect::conversations(plan)?,
+            readers: subscribers.map(|member| Reader::new(member.room)).collect(),
+            members,
+            tally: Tally::new(plan),
+            pacer: Pacer::new(plan, now_ns()),
+            greet_only: matches!(plan.pace, Pace::Storm { .. }),
+            next_in_storm: 0,
+            unacked: 0,
+            cut: Vec::new(),
+            body: vec![b'.'; plan.payload],
+            frame: Vec::new(),
+            key,
+        })
+    }
+
+    /// A publish key that was never used before.
+    pub fn fresh_key(&mut self) -> [u8; 16] {
+        let (_, count) = self.key.split_at_mut(8);
+        let next = u64::from_be_bytes((&*count).try_into().expect("eight bytes")) + 1;
+        count.copy_from_slice(&next.to_be_bytes());
+        self.key
+    }
+
+    /// Nothing more is to come: every reader has everything, every publication its ack.
+    pub fn is_complete(&self) -> bool {
+        let mut reading = self.readers.iter().filter(|reader| !reader.stopped);
+        self.unacked == 0 && reading.all(|reader| self.tally.is_up_to_date(reader))
+    }
+}
+
+fn members(plan: &Plan) -> Vec<Member> {
+    let mut members = Vec::new();
+    for publishes in [false, true] {
+        for (number, room) in plan.rooms.iter().enumerate() {
+            let tokens = if publishes { &room.publishers } else { &room.subscribers };
+            let stopping = (plan.stopped * tokens.len() as f64).round() as usize;
+            members.extend(tokens.iter().enumerate().map(|(index, token)| Member {
+                room: number as u32,
+                token: token.clone(),
+                publishes,
+                stops: !publishes && index < stopping,
+                position: None,
+            }));
+        }
+    }
+    members
+}
