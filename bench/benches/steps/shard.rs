@@ -30,20 +30,20 @@ pub fn append(criterion: &mut Criterion) {
 
 /// The store's answer into every outbox and out again; per delivered message by the throughput.
 pub fn fan_out(criterion: &mut Criterion) {
-    by_subscribers(criterion, "fan_out", |spent| spent.stored + spent.drained);
+    by_subscribers(criterion, ("fan_out", "fan_out_deliver_drain"), |spent| spent.stored + spent.drained);
 }
 
 /// Draining alone.
 pub fn deliver(criterion: &mut Criterion) {
-    by_subscribers(criterion, "deliver", |spent| spent.drained);
+    by_subscribers(criterion, ("deliver", "drain"), |spent| spent.drained);
 }
 
-fn by_subscribers(criterion: &mut Criterion, name: &str, part: fn(Spent) -> Duration) {
-    let mut group = criterion.benchmark_group(name);
+fn by_subscribers(criterion: &mut Criterion, (step, parts): (&str, &str), part: fn(Spent) -> Duration) {
+    let mut group = criterion.benchmark_group(step);
     for subscribers in SUBSCRIBERS {
         let mut world = World::new(subscribers);
         group.throughput(Throughput::Elements(u64::from(subscribers)));
-        group.bench_function(BenchmarkId::from_parameter(subscribers), |bencher| {
+        group.bench_function(BenchmarkId::new(parts, subscribers), |bencher| {
             bencher.iter_custom(|times| total(&mut world, times, part));
         });
     }

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-pub use row::{Figure, Row, Run};
+pub use row::Run;
 
 /// A measured run, made into a page.
 #[derive(clap::Args)]

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer as _, V2Serializer};
 
-use super::{Figure, Row, Run};
+use super::row::{Figure, Row, Run};
 
 /// Pseudo-random numbers from 0 to 1.
 struct Dice(u64);

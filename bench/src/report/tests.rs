@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::compare::{self, Judgement, Recorded, Records};
-use super::row::Better;
-use super::{Figure, Row, Run, history, json, table};
+use super::row::{Better, Figure, Row, Run};
+use super::{history, json, table};
 
 fn row(shape: &str) -> Row {
     Row {
