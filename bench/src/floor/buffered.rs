@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::carrier::{Carrier, Desk};
@@ -20,21 +20,24 @@ impl Carrier for Buffered {
         Ok(Self(Box::new(connection)))
     }
 
-    fn receive(&mut self, received: &mut [u8], inbox: &mut Vec<u8>, answer: &mut Vec<u8>) -> Result<()> {
+    fn receive(&mut self, received: &mut [u8], inbox: &mut Vec<u8>, answer: &mut Vec<u8>) -> Result<bool> {
         let mut rest = &*received;
         while !rest.is_empty() {
-            let took = self.0.read_tls(&mut rest)?;
+            self.0.read_tls(&mut rest)?;
             let processed = self.0.process_new_packets();
             while self.0.wants_write() {
                 self.0.write_tls(answer)?;
             }
-            let clear = processed?.plaintext_bytes_to_read();
+            let state = processed?;
+            let clear = state.plaintext_bytes_to_read();
             let start = inbox.len();
             inbox.resize(start + clear, 0);
             self.0.reader().read_exact(&mut inbox[start..])?;
-            ensure!(took > 0, "the client ended the session");
+            if state.peer_has_closed() {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn send(&mut self, content: &[u8], link: &mut Link, desk: &mut Desk) -> Result<()> {

@@ -26,8 +26,8 @@ pub trait Carrier: Sized {
     fn begin(terms: &Self::Terms) -> Result<Self>;
 
     /// Takes what the socket gave, may overwrite it, and appends what it says to `inbox` and what has to go back at
-    /// once, errors included, to `answer`.
-    fn receive(&mut self, received: &mut [u8], inbox: &mut Vec<u8>, answer: &mut Vec<u8>) -> Result<()>;
+    /// once, errors included, to `answer`. False when the client has ended the session, which is no error.
+    fn receive(&mut self, received: &mut [u8], inbox: &mut Vec<u8>, answer: &mut Vec<u8>) -> Result<bool>;
 
     /// Sends application bytes.
     fn send(&mut self, content: &[u8], link: &mut Link, desk: &mut Desk) -> Result<()>;
@@ -43,9 +43,9 @@ impl Carrier for Plain {
         Ok(Self)
     }
 
-    fn receive(&mut self, received: &mut [u8], inbox: &mut Vec<u8>, _: &mut Vec<u8>) -> Result<()> {
+    fn receive(&mut self, received: &mut [u8], inbox: &mut Vec<u8>, _: &mut Vec<u8>) -> Result<bool> {
         inbox.extend_from_slice(received);
-        Ok(())
+        Ok(true)
     }
 
     #[inline]

@@ -78,7 +78,7 @@ impl<C: Carrier> Connection<C> {
             self.link.send(answer, &mut desk.budget)?;
             answer.clear();
         }
-        heard?;
+        let stays = heard?;
         let understood = self.understand(member, inbox, rooms, replies);
         if !replies.is_empty() {
             self.carrier.send(replies, &mut self.link, desk)?;
@@ -86,7 +86,7 @@ impl<C: Carrier> Connection<C> {
         }
         let (taken, goes_on) = understood?;
         self.kept.extend_from_slice(&inbox[taken..]);
-        Ok(match goes_on {
+        Ok(match stays && goes_on {
             false => Read::End,
             true if arrived == received.len() => Read::Some,
             true => Read::All,

@@ -47,9 +47,12 @@ impl Link {
         !self.waiting.is_empty()
     }
 
-    /// Reads what has arrived; nothing when nothing has.
+    /// Reads what has arrived; nothing when nothing has, no bytes at the end. A client may end without a word.
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        unless_blocked(|| self.socket.read(buffer))
+        match unless_blocked(|| self.socket.read(buffer)) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(Some(0)),
+            other => other,
+        }
     }
 
     /// Sends, or keeps what can't be sent now.

@@ -10,6 +10,7 @@ use rustls::{ConnectionTrafficSecrets, ServerConfig, ServerConnection};
 use super::carrier::{Carrier, Desk};
 use super::link::Link;
 
+const ALERT: u8 = 21;
 const APPLICATION: u8 = 23;
 const HEADER_BYTES: usize = 5;
 const TAG_BYTES: usize = 16;
@@ -35,10 +36,6 @@ struct Keys {
     sealing: Direction,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is what stays; a pointer less to follow per delivery"
-)]
 enum Phase {
     Handshake(Box<ServerConnection>),
     Established(Keys),
@@ -60,14 +57,21 @@ impl Carrier for Sealed {
         Ok(Self { phase: Phase::Handshake(Box::new(connection)), partial: Vec::new() })
     }
 
-    fn receive(&mut self, mut received: &mut [u8], inbox: &mut Vec<u8>, answer: &mut Vec<u8>) -> Result<()> {
+    fn receive(
+        &mut self,
+        mut received: &mut [u8],
+        inbox: &mut Vec<u8>,
+        answer: &mut Vec<u8>,
+    ) -> Result<bool> {
         while !received.is_empty() {
             if self.partial.is_empty()
                 && let Some(len) = record_len(received)?.filter(|len| *len <= received.len())
             {
                 let (record, rest) = received.split_at_mut(len);
                 received = rest;
-                self.phase.take(record, inbox, answer)?;
+                if !self.phase.take(record, inbox, answer)? {
+                    return Ok(false);
+                }
                 continue;
             }
             let missing = match record_len(&self.partial)? {
@@ -78,11 +82,14 @@ impl Carrier for Sealed {
             self.partial.extend_from_slice(now);
             received = rest;
             if record_len(&self.partial)? == Some(self.partial.len()) {
-                self.phase.take(&mut self.partial, inbox, answer)?;
+                let goes_on = self.phase.take(&mut self.partial, inbox, answer)?;
                 self.partial.clear();
+                if !goes_on {
+                    return Ok(false);
+                }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     #[inline]
@@ -109,19 +116,20 @@ fn record_len(bytes: &[u8]) -> Result<Option<usize>> {
 }
 
 impl Phase {
-    /// One whole record.
+    /// One whole record. False when it ends the session.
     #[inline]
-    fn take(&mut self, record: &mut [u8], inbox: &mut Vec<u8>, answer: &mut Vec<u8>) -> Result<()> {
+    fn take(&mut self, record: &mut [u8], inbox: &mut Vec<u8>, answer: &mut Vec<u8>) -> Result<bool> {
         match self {
             Self::Handshake(connection) => {
                 if shake_hands(connection, record, answer)? {
                     self.establish()?;
                 }
-                Ok(())
+                Ok(true)
             }
             Self::Established(keys) => {
-                inbox.extend_from_slice(keys.opening.open(record)?);
-                Ok(())
+                let content = keys.opening.open(record)?;
+                inbox.extend_from_slice(content.unwrap_or_default());
+                Ok(content.is_some())
             }
             Self::Broken => bail!("the handshake failed"),
         }
@@ -195,16 +203,19 @@ impl Direction {
         len
     }
 
-    /// Opens one whole record; its content.
+    /// Opens one whole record; its content, or nothing when it is an alert, which ends the session.
     #[inline]
-    fn open<'a>(&mut self, record: &'a mut [u8]) -> Result<&'a [u8]> {
+    fn open<'a>(&mut self, record: &'a mut [u8]) -> Result<Option<&'a [u8]>> {
         let nonce = self.next_nonce();
         let (header, sealed) = record.split_first_chunk_mut::<HEADER_BYTES>().context("a whole record")?;
         let opened = self.key.open_in_place(nonce, Aad::from(*header), sealed);
         let inner = opened.map_err(|_| anyhow!("a record that can't be opened"))?;
         // The content's type follows it, then zeros.
         let kind = inner.iter().rposition(|byte| *byte != 0).context("a record without type")?;
-        ensure!(inner[kind] == APPLICATION, "the client ended the session, or wants new keys");
-        Ok(&inner[..kind])
+        match inner[kind] {
+            APPLICATION => Ok(Some(&inner[..kind])),
+            ALERT => Ok(None),
+            _ => bail!("new keys are not made here"),
+        }
     }
 }

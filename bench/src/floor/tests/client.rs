@@ -89,8 +89,20 @@ impl Write for Wire {
     }
 }
 
-trait Stream: Read + Write + Send {}
-impl<T: Read + Write + Send> Stream for T {}
+trait Stream: Read + Write + Send {
+    /// Appends the end of the session to what is sent next.
+    fn part(&mut self);
+}
+
+impl Stream for Wire {
+    fn part(&mut self) {}
+}
+
+impl Stream for StreamOwned<ClientConnection, Wire> {
+    fn part(&mut self) {
+        self.conn.send_close_notify();
+    }
+}
 
 pub struct Client {
     stream: Box<dyn Stream>,
@@ -178,6 +190,14 @@ impl Client {
             push_masked(BINARY, &[[2].as_slice(), &room.to_be_bytes(), body].concat(), &mut frames);
         }
         self.stream.write_all(&frames).unwrap();
+    }
+
+    /// A publication, the end of the session, then the other side's end.
+    pub fn publish_and_part(mut self, room: u32, body: &[u8]) {
+        self.frame(BINARY, &[[2].as_slice(), &room.to_be_bytes(), body].concat());
+        self.stream.part();
+        self.stream.flush().unwrap();
+        self.must_end();
     }
 
     /// The next message's payload.

@@ -151,6 +151,18 @@ fn pings_are_answered_and_goodbyes_returned() {
 }
 
 #[test]
+fn publications_before_a_goodbye_count() {
+    let authority = Authority::new();
+    let config = || certificate::config(&authority.certificate, &authority.key).unwrap();
+    for floor in [Floor::start::<Sealed>(config()), Floor::start::<Buffered>(config())] {
+        let mut member = Client::tls(floor.port, &authority, Cut::Whole);
+        member.join(0);
+        Client::tls(floor.port, &authority, Cut::Whole).publish_and_part(0, b"farewell");
+        assert_eq!(member.message(), b"farewell");
+    }
+}
+
+#[test]
 fn who_leaves_is_missed_by_nobody() {
     on_each_kind(|connect| {
         let mut publisher = connect(Cut::Whole);
