@@ -12,7 +12,7 @@ use super::link::{Link, Opening};
 use super::reactor::Event;
 use super::stopped::Chase;
 use super::tls::Keys;
-use crate::load::dialect::{self, Answer, Conversation, Position, REQUEST_PUBLISH, Seen};
+use crate::load::dialect::{self, Answer, Conversation, Page, Position, REQUEST_PUBLISH, Seen};
 use crate::load::pace::Pacer;
 use crate::load::tally::{Reader, Tally};
 use crate::plan::{Dialect, Plan};
@@ -247,9 +247,9 @@ impl<'p> Session<'p> {
         match (dialect::answer(frame)?, self.step) {
             (Answer::Welcome, Step::Greet) if self.seat.part == Part::Subscriber => {
                 self.step = Step::Follow;
-                let conversation = &desk.conversations[self.seat.room as usize];
-                frames::binary(&mut desk.replies, &dialect::subscribe(conversation, self.after));
+                self.follow(desk);
             }
+            (Answer::Page(page), Step::Follow) => self.recovered(desk, &page)?,
             (Answer::Welcome, Step::Greet) => self.opened(desk),
             (Answer::Subscribed(head), Step::Follow) => {
                 self.position = self.after.unwrap_or(head);
@@ -266,6 +266,27 @@ impl<'p> Session<'p> {
             (Answer::Nothing, _) => {}
             (answer, step) => bail!("{answer:?} while waiting for {step:?}"),
         }
+        Ok(())
+    }
+
+    /// Subscribes, or asks for history first: the relay lets nobody begin a subscription too far behind.
+    fn follow(&mut self, desk: &mut Desk<'p>) {
+        let published = desk.tally.published(self.seat.room);
+        let conversation = &desk.conversations[self.seat.room as usize];
+        let frame = match (&self.chase, self.after) {
+            (Some(chase), Some(after)) if chase.is_far(published) => {
+                dialect::recover(conversation, after.offset + 1)
+            }
+            _ => dialect::subscribe(conversation, self.after),
+        };
+        frames::binary(&mut desk.replies, &frame);
+    }
+
+    fn recovered(&mut self, desk: &mut Desk<'p>, page: &Page) -> Result<()> {
+        let chase = self.chase.as_mut().context("a page of history that nobody asked for")?;
+        page.bodies.iter().try_for_each(|body| chase.deliver(body))?;
+        self.after = Some(page.last);
+        self.follow(desk);
         Ok(())
     }
 
