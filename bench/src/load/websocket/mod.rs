@@ -12,6 +12,7 @@ mod storm;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trust;
 
 use anyhow::{Result, ensure};
 
