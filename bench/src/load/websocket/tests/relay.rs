@@ -66,7 +66,7 @@ impl Stage {
 #[ignore = "needs the relay's binary: cargo build --release -p messenger"]
 fn the_relay_acks_and_delivers_what_is_durable() {
     let outcome = Stage::set("load-open", 40, Kind::Durable, Pace::Open { per_second: 100.0 }).run();
-    assert!((195..=205).contains(&outcome.published), "{outcome:?}");
+    assert!((150..=250).contains(&outcome.published), "{outcome:?}");
     let outcome = Stage::set("load-closed", 40, Kind::Durable, Pace::Closed { window: 32 }).run();
     assert!(outcome.acked > 100 && outcome.delivered > outcome.acked * 35, "{outcome:?}");
 }
