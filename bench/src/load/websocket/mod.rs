@@ -1,6 +1,7 @@
 //! Load over TCP: WebSocket with and without TLS. One thread and one epoll loop, so that a core of it is enough for a
 //! core of a server. This file is the course of a run; what happens within is `hall`'s, `peer`'s and `link`'s.
 
+mod acks;
 mod frames;
 mod hall;
 mod idle;
@@ -12,6 +13,7 @@ mod storm;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trust;
 
 use anyhow::{Result, ensure};
 

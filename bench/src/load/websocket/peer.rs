@@ -1,18 +1,18 @@
 //! One connection: who it is, how far it has come, and what it does with each frame.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustls::{ClientConfig, ClientConnection};
 use rustls_pki_types::ServerName;
 
+use super::acks::Acks;
 use super::frames::{self, Opcode};
 use super::link::{Link, Opening};
 use super::reactor::Event;
 use super::stopped::Chase;
 use super::tls::Keys;
-use crate::load::dialect::{self, Answer, Conversation, Position, REQUEST_PUBLISH, Seen};
+use crate::load::dialect::{self, Answer, Conversation, Page, Position, Seen};
 use crate::load::pace::Pacer;
 use crate::load::tally::{Reader, Tally};
 use crate::plan::{Dialect, Plan};
@@ -247,9 +247,9 @@ impl<'p> Session<'p> {
         match (dialect::answer(frame)?, self.step) {
             (Answer::Welcome, Step::Greet) if self.seat.part == Part::Subscriber => {
                 self.step = Step::Follow;
-                let conversation = &desk.conversations[self.seat.room as usize];
-                frames::binary(&mut desk.replies, &dialect::subscribe(conversation, self.after));
+                self.follow(desk);
             }
+            (Answer::Page(page), Step::Follow) => self.recovered(desk, &page)?,
             (Answer::Welcome, Step::Greet) => self.opened(desk),
             (Answer::Subscribed(head), Step::Follow) => {
                 self.position = self.after.unwrap_or(head);
@@ -269,38 +269,31 @@ impl<'p> Session<'p> {
         Ok(())
     }
 
+    /// Subscribes, or asks for history first: the relay lets nobody begin a subscription too far behind.
+    fn follow(&mut self, desk: &mut Desk<'p>) {
+        let published = desk.tally.published(self.seat.room);
+        let conversation = &desk.conversations[self.seat.room as usize];
+        let frame = match (&self.chase, self.after) {
+            (Some(chase), Some(after)) if chase.is_far(published) => {
+                dialect::recover(conversation, after.offset + 1)
+            }
+            _ => dialect::subscribe(conversation, self.after),
+        };
+        frames::binary(&mut desk.replies, &frame);
+    }
+
+    fn recovered(&mut self, desk: &mut Desk<'p>, page: &Page) -> Result<()> {
+        let chase = self.chase.as_mut().context("a page of history that nobody asked for")?;
+        page.bodies.iter().try_for_each(|body| chase.deliver(body))?;
+        self.after = Some(page.last);
+        self.follow(desk);
+        Ok(())
+    }
+
     fn closed(&mut self, (code, reason): (u16, String)) -> Result<()> {
         match &mut self.chase {
             Some(chase) => chase.closed(code),
             None => bail!("the server closes with code {code} {reason}"),
         }
-    }
-}
-
-/// Publications of one connection that wait for their acks, by request number.
-#[derive(Default)]
-pub struct Acks {
-    /// Requests answered before those of the queue.
-    gone: u64,
-    /// Intended times; `None` once acked.
-    waiting: VecDeque<Option<u64>>,
-}
-
-impl Acks {
-    /// A publication goes out; its request number.
-    pub fn wait(&mut self, intended_ns: u64) -> u64 {
-        self.waiting.push_back(Some(intended_ns));
-        REQUEST_PUBLISH + self.gone + self.waiting.len() as u64 - 1
-    }
-
-    /// The intended time of the publication with this request number.
-    fn take(&mut self, request: u64) -> Result<u64> {
-        let at = request.checked_sub(REQUEST_PUBLISH + self.gone);
-        let slot = at.and_then(|at| self.waiting.get_mut(at as usize)).and_then(Option::take);
-        while let Some(None) = self.waiting.front() {
-            self.waiting.pop_front();
-            self.gone += 1;
-        }
-        slot.with_context(|| format!("an ack for request {request}, which waits for none"))
     }
 }

@@ -12,6 +12,8 @@ use crate::plan::{Dialect, Kind, Plan};
 
 /// The close code for those who read too slowly.
 const SLOW_READER: u16 = 4001;
+/// Messages behind the head from which history is paged; the relay draws the line at 10,000.
+const FAR: u64 = 8_000;
 /// How often it is looked whether all of them are back.
 const LOOK_NS: u64 = 20_000_000;
 
@@ -35,6 +37,11 @@ impl Chase {
         ensure!(number == self.next, "a stopped reader got number {number} where {} was due", self.next);
         self.next += 1;
         Ok(())
+    }
+
+    /// Whether so much is missing that a subscription would be refused.
+    pub fn is_far(&self, published: u64) -> bool {
+        published.saturating_sub(self.next) > FAR
     }
 
     /// A close frame came.

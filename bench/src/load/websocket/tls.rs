@@ -12,6 +12,8 @@ use rustls::{ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertS
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::trust::Trust;
+
 /// Bytes before a record's content.
 pub const HEADER_BYTES: usize = 5;
 /// Longest record: 2^14 bytes of content, 256 more for sealing.
@@ -40,9 +42,11 @@ pub fn client_config(ca: &Path) -> Result<Arc<ClientConfig>> {
     ensure!(!roots.is_empty(), "no certificate in {}", named());
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites = vec![TLS13_AES_128_GCM_SHA256];
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+    let provider = Arc::new(provider);
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Trust::new(roots, provider)?)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.enable_secret_extraction = true;

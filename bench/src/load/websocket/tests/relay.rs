@@ -66,7 +66,7 @@ impl Stage {
 #[ignore = "needs the relay's binary: cargo build --release -p messenger"]
 fn the_relay_acks_and_delivers_what_is_durable() {
     let outcome = Stage::set("load-open", 40, Kind::Durable, Pace::Open { per_second: 100.0 }).run();
-    assert!((195..=205).contains(&outcome.published), "{outcome:?}");
+    assert!((150..=250).contains(&outcome.published), "{outcome:?}");
     let outcome = Stage::set("load-closed", 40, Kind::Durable, Pace::Closed { window: 32 }).run();
     assert!(outcome.acked > 100 && outcome.delivered > outcome.acked * 35, "{outcome:?}");
 }
@@ -90,9 +90,10 @@ fn the_relay_holds_idle_sessions_and_takes_a_storm() {
 #[test]
 #[ignore = "needs the relay's binary: cargo build --release -p messenger"]
 fn readers_that_stop_are_cut_and_recover() {
-    let mut stage = Stage::set("load-stopped", 20, Kind::Durable, Pace::Closed { window: 64 });
-    (stage.plan.stopped, stage.plan.payload, stage.plan.measure_s) = (0.2, 8_000, 6.0);
+    let mut stage = Stage::set("load-stopped", 20, Kind::Durable, Pace::Open { per_second: 2_000.0 });
+    (stage.plan.stopped, stage.plan.payload, stage.plan.measure_s) = (0.2, 1_000, 6.0);
     let outcome = stage.run();
+    assert!(outcome.published > 8_000, "enough for pages of history: {outcome:?}");
     assert_eq!((outcome.stopped, outcome.recovered), (4, 4), "{outcome:?}");
     assert_eq!(outcome.cut + outcome.severed, 4, "{outcome:?}");
 }
