@@ -118,7 +118,12 @@ pub struct Outcome {
     pub rss_after_kib: u64,
     /// The most resident KiB of the server that were seen while measuring.
     pub rss_peak_kib: u64,
-    /// Stopped readers that the server closed with the resume code, and that then recovered everything.
+    /// Readers that stopped reading.
+    pub stopped: u64,
+    /// Stopped readers that found the close with the resume code when they read again.
     pub cut: u64,
+    /// Stopped readers whose connection had ended without any code.
+    pub severed: u64,
+    /// Stopped readers that have everything in order in the end.
     pub recovered: u64,
 }

@@ -15,8 +15,13 @@ pub type Conversation = [u8; 16];
 pub const REQUEST_HELLO: u64 = 1;
 /// Request number of a connection's Subscribe.
 pub const REQUEST_SUBSCRIBE: u64 = 2;
+/// Request number of a connection's Recover.
+pub const REQUEST_RECOVER: u64 = 3;
 /// First request number that publications of a connection may carry.
-pub const REQUEST_PUBLISH: u64 = 3;
+pub const REQUEST_PUBLISH: u64 = 4;
+
+/// Messages asked for at once, the most the relay gives.
+const PAGE: u32 = 200;
 
 /// First byte of a floor's messages.
 const JOIN: u8 = 1;
@@ -70,8 +75,19 @@ pub enum Answer {
     Subscribed(Position),
     /// To the publication with this request number.
     Acked(u64),
+    Page(Page),
     /// Nothing a load generator waits for.
     Nothing,
+}
+
+/// A part of a conversation's history.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    pub bodies: Vec<Vec<u8>>,
+    /// Of the last of them.
+    pub last: Position,
+    /// First offset of the next page; 0 when there is none.
+    pub next: u64,
 }
 
 /// The conversation of 32 hexadecimal digits.
@@ -109,6 +125,12 @@ pub fn subscribe(conversation: &Conversation, after: Option<Position>) -> Vec<u8
         REQUEST_SUBSCRIBE,
         v1::Subscribe { conversation, after: after.into(), ..Default::default() }.into(),
     )
+}
+
+/// The frame that asks for the history from an offset on.
+pub fn recover(conversation: &Conversation, from: u64) -> Vec<u8> {
+    let conversation = conversation.to_vec().into();
+    client(REQUEST_RECOVER, v1::Recover { conversation, from, limit: PAGE, ..Default::default() }.into())
 }
 
 fn client(request: u64, body: client_frame::Body) -> Vec<u8> {
@@ -245,6 +267,7 @@ pub fn answer(frame: &[u8]) -> Result<Answer> {
             ensure!(!ack.duplicate, "an ack calls a new publish key a duplicate");
             Answer::Acked(decoded.answers)
         }
+        Some(server_frame::Body::HistoryPage(page)) => Answer::Page(history(page)?),
         Some(server_frame::Body::Refusal(refusal)) => {
             bail!("refused with code {}: {}", refusal.code, refusal.message)
         }
@@ -259,6 +282,19 @@ pub fn answer(frame: &[u8]) -> Result<Answer> {
         }
         _ => Answer::Nothing,
     })
+}
+
+fn history(page: v1::HistoryPage) -> Result<Page> {
+    let mut seen = Page { next: page.next, ..Page::default() };
+    for item in page.items {
+        let Some(v1::history_item::Item::Delivery(delivery)) = item.item else {
+            bail!("history has a gap where every message was stored a moment ago");
+        };
+        seen.last = Position { generation: delivery.generation, offset: delivery.offset };
+        seen.bodies.push(delivery.body.to_vec());
+    }
+    ensure!(!seen.bodies.is_empty(), "a page of history without a message");
+    Ok(seen)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod clock;
 mod dialect;
+mod meter;
 mod pace;
 mod quic;
 mod tally;

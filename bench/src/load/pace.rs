@@ -3,6 +3,10 @@
 use crate::load::tally::Tally;
 use crate::plan::{Kind, Pace, Plan};
 
+/// Durable publications of a room that subscribers may lack when the next goes out, whatever the window: acks do not
+/// wait for subscribers, and a server cuts those that fall behind.
+const BEHIND: u64 = 256;
+
 /// Decides what goes out now.
 pub struct Pacer {
     pace: Pace,
@@ -47,7 +51,7 @@ impl Pacer {
                         Kind::Ephemeral => tally.under_way(room),
                         Kind::Durable => u64::from(self.unacked[room as usize]),
                     };
-                    if under_way < u64::from(window) {
+                    if under_way < u64::from(window) && tally.under_way(room) < BEHIND.max(window.into()) {
                         self.unacked[room as usize] += u32::from(self.kind == Kind::Durable);
                         // Stay with a room while its window is open: a burst is what a closed loop makes.
                         self.turn = room;

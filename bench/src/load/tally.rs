@@ -22,6 +22,15 @@ pub fn stamp(body: &mut [u8], intended_ns: u64, number: u64, room: u32) {
     body[20..BODY_BYTES_MIN].copy_from_slice(b"load");
 }
 
+/// The number of a body.
+///
+/// # Errors
+/// It is no body of a load.
+pub fn number(body: &[u8]) -> Result<u64> {
+    ensure!(body.len() >= BODY_BYTES_MIN && &body[20..24] == b"load", "a body that was never published");
+    Ok(word(body, 8))
+}
+
 fn word(body: &[u8], at: usize) -> u64 {
     u64::from_be_bytes(body[at..at + 8].try_into().expect("eight bytes"))
 }
@@ -39,6 +48,11 @@ impl Reader {
     pub fn new(room: u32) -> Self {
         Self { room, next: 0, stopped: false }
     }
+
+    /// The number that it gets next.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
 }
 
 #[derive(Default)]
@@ -49,6 +63,15 @@ struct RoomTally {
     complete: u64,
     /// How many have each publication after `complete`.
     arrived: VecDeque<u32>,
+}
+
+impl RoomTally {
+    fn complete(&mut self) {
+        while self.arrived.front().is_some_and(|count| *count >= self.subscribers) {
+            self.arrived.pop_front();
+            self.complete += 1;
+        }
+    }
 }
 
 /// All rooms of a plan.
@@ -88,6 +111,9 @@ impl Tally {
         let room = &mut self.rooms[room as usize];
         room.published += 1;
         room.arrived.push_back(0);
+        if room.subscribers == 0 {
+            room.complete();
+        }
         self.outcome.published += u64::from(self.measuring);
         room.published - 1
     }
@@ -115,10 +141,7 @@ impl Tally {
         if let Some(count) = room.arrived.get_mut((number.wrapping_sub(room.complete)) as usize) {
             *count += 1;
         }
-        while room.arrived.front().is_some_and(|count| *count >= room.subscribers) {
-            room.arrived.pop_front();
-            room.complete += 1;
-        }
+        room.complete();
         Ok(())
     }
 
@@ -133,8 +156,15 @@ impl Tally {
     /// A subscriber stops reading: nobody waits for it any more.
     pub fn stop(&mut self, reader: &mut Reader) {
         if !std::mem::replace(&mut reader.stopped, true) {
-            self.rooms[reader.room as usize].subscribers -= 1;
+            let room = &mut self.rooms[reader.room as usize];
+            room.subscribers -= 1;
+            room.complete();
         }
+    }
+
+    /// Publications of a room, reached or not.
+    pub fn published(&self, room: u32) -> u64 {
+        self.rooms[room as usize].published
     }
 
     /// Publications of a room that have not reached every subscriber.
@@ -148,9 +178,9 @@ impl Tally {
         self.rooms.iter().map(|room| room.published - room.complete).sum()
     }
 
-    /// True when a reader has every publication of its room.
-    pub fn has_all(&self, reader: &Reader) -> bool {
-        self.rooms[reader.room as usize].published == reader.next
+    /// Whether a subscriber has the newest publication of its room; what it lacks before that is lost for good.
+    pub fn is_up_to_date(&self, reader: &Reader) -> bool {
+        reader.stopped || reader.next == self.rooms[reader.room as usize].published
     }
 
     /// Once nothing more can come: what never came is lost.
