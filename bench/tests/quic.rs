@@ -190,7 +190,10 @@ fn against_the_relay(launch: &Launch, crowd: &Crowd) -> Result<()> {
     let mut slow = plan(json!({"closed": {"window": 32}}), 0.2, 2.0);
     slow["payload"] = json!(16_384);
     let slow = outcome(&slow)?;
-    ensure!(number(&slow, "cut")? == 2 && number(&slow, "recovered")? == 2, "{slow}");
+    ensure!(
+        number(&slow, "stopped")? == 2 && number(&slow, "cut")? == 2 && number(&slow, "recovered")? == 2,
+        "{slow}"
+    );
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-pub use row::Run;
+pub use row::{Figure, Row, Run};
 
 /// A measured run, made into a page.
 #[derive(clap::Args)]

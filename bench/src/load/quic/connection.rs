@@ -1,15 +1,17 @@
 //! One QUIC connection of the load: its streams, and what quinn-proto reports about it.
 
 use anyhow::{Context, Result, anyhow, bail};
-use quinn_proto::{Connection, ConnectionError, Dir, Event, ReadError, StreamEvent, StreamId, WriteError};
+use quinn_proto::{
+    Connection, ConnectionError, Dir, Event, ReadError, StreamEvent, StreamId, VarInt, WriteError,
+};
 
 use super::hall::Hall;
 use super::session::{Session, Stage};
 use super::timers::NEVER;
 use crate::framing::FrameReader;
 
-/// Application error codes that say "you read too slowly": the relay's, and the floor's.
-const SLOW_READER: [u64; 2] = [4_001, 1];
+/// Application error code of the relay that says "you read too slowly".
+const SLOW_READER: VarInt = VarInt::from_u32(4_001);
 
 /// A connection and what is done with it.
 pub struct Link {
@@ -71,6 +73,15 @@ impl Link {
         Ok(())
     }
 
+    /// Reads what all streams have.
+    ///
+    /// # Errors
+    /// The server says something that no measured run may meet.
+    pub fn read_all(&mut self, hall: &mut Hall, now_ns: u64) -> Result<()> {
+        let streams: Vec<_> = self.streams.iter().map(|(id, _)| *id).collect();
+        streams.into_iter().try_for_each(|id| self.read(id, hall, now_ns))
+    }
+
     /// Reads what a stream has, unless its reader stopped reading.
     fn read(&mut self, id: StreamId, hall: &mut Hall, now_ns: u64) -> Result<()> {
         let member = self.session.member;
@@ -119,17 +130,16 @@ impl Link {
     fn lost(&mut self, hall: &mut Hall, reason: &ConnectionError) -> Result<()> {
         self.session.stage = Stage::Over;
         let member = self.session.member;
-        let stopped = hall.readers.get(member).is_some_and(|reader| reader.stopped);
+        let slow = hall.members[member].stops && !hall.members[member].back;
         match reason {
-            ConnectionError::ApplicationClosed(close)
-                if stopped && SLOW_READER.contains(&close.error_code.into_inner()) =>
-            {
-                hall.cut.push(member);
+            ConnectionError::ApplicationClosed(close) if slow && close.error_code == SLOW_READER => {
                 hall.tally.outcome.cut += 1;
-                Ok(())
             }
-            reason => Err(explain(reason).context(name(hall, member))),
+            ConnectionError::TimedOut | ConnectionError::Reset if slow => hall.tally.outcome.severed += 1,
+            reason => return Err(explain(reason).context(name(hall, member))),
         }
+        hall.cut.push(member);
+        Ok(())
     }
 }
 

@@ -30,8 +30,6 @@ pub struct Engine {
     pub hall: Hall,
     /// Publications go out when they are due.
     pub publishing: bool,
-    /// The most resident KiB of the server since this was last set to 0.
-    pub rss_peak_kib: u64,
     /// Slots whose connection became ready, in order.
     pub arrived: Vec<usize>,
     plan: Plan,
@@ -61,7 +59,6 @@ impl Engine {
         Ok(Self {
             hall: Hall::new(plan)?,
             publishing: false,
-            rss_peak_kib: 0,
             arrived: Vec::new(),
             plan: plan.clone(),
             endpoint: Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None),
@@ -260,17 +257,31 @@ impl Engine {
         self.settle_touched(now_ns())
     }
 
+    /// Those that stopped reading and were not cut read on.
+    ///
+    /// # Errors
+    /// The server says something that no measured run may meet.
+    pub fn read_on(&mut self) -> Result<()> {
+        for slot in 0..self.links.len() {
+            let Some(link) = self.links[slot].as_mut() else { continue };
+            if self.hall.members[link.session.member].stops && link.session.stage == Stage::Ready {
+                link.read_all(&mut self.hall, now_ns())?;
+                self.touch(slot);
+            }
+        }
+        Ok(())
+    }
+
     /// Connections that neither side has closed.
     pub fn open(&self) -> usize {
         self.links.iter().flatten().filter(|link| link.session.stage != Stage::Over).count()
     }
 
-    /// Looks now and then whether the server lives, and at its memory.
+    /// Looks now and then whether the server lives.
     fn check(&mut self, now_ns: u64) -> Result<()> {
         if now_ns >= self.checked_ns + CHECK_NS {
             self.checked_ns = now_ns;
-            let resident = resident_kib(self.plan.server_pid).context("the server ended under load")?;
-            self.rss_peak_kib = self.rss_peak_kib.max(resident);
+            resident_kib(self.plan.server_pid).context("the server ended under load")?;
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ pub struct Member {
     pub publishes: bool,
     /// It stops reading when measuring begins.
     pub stops: bool,
+    /// It came back after the server had cut it.
+    pub back: bool,
     /// What it saw last; kept only of those who stop.
     pub position: Option<Position>,
 }
@@ -34,7 +36,7 @@ pub struct Hall {
     pub next_in_storm: usize,
     /// Durable publications without an ack.
     pub unacked: u64,
-    /// Members that the server closed for reading too slowly.
+    /// Members that stopped reading and whose connection ended for it.
     pub cut: Vec<usize>,
     /// A body to be stamped, and its length.
     pub body: Vec<u8>,
@@ -79,8 +81,7 @@ impl Hall {
 
     /// Nothing more is to come: every reader has everything, every publication its ack.
     pub fn is_complete(&self) -> bool {
-        let mut reading = self.readers.iter().filter(|reader| !reader.stopped);
-        self.unacked == 0 && reading.all(|reader| self.tally.is_up_to_date(reader))
+        self.unacked == 0 && self.readers.iter().all(|reader| self.tally.is_up_to_date(reader))
     }
 }
 
@@ -88,16 +89,22 @@ fn members(plan: &Plan) -> Vec<Member> {
     let mut members = Vec::new();
     for publishes in [false, true] {
         for (number, room) in plan.rooms.iter().enumerate() {
-            let tokens = if publishes { &room.publishers } else { &room.subscribers };
-            let stopping = (plan.stopped * tokens.len() as f64).round() as usize;
-            members.extend(tokens.iter().enumerate().map(|(index, token)| Member {
-                room: number as u32,
-                token: token.clone(),
-                publishes,
-                stops: !publishes && index < stopping,
-                position: None,
-            }));
+            for token in if publishes { &room.publishers } else { &room.subscribers } {
+                members.push(Member {
+                    room: number as u32,
+                    token: token.clone(),
+                    publishes,
+                    stops: !publishes && stops(plan.stopped, members.len()),
+                    back: false,
+                    position: None,
+                });
+            }
         }
     }
     members
+}
+
+/// Those that stop are spread evenly over all subscribers.
+fn stops(part: f64, subscriber: usize) -> bool {
+    ((subscriber + 1) as f64 * part).floor() > (subscriber as f64 * part).floor()
 }

@@ -13,7 +13,8 @@ mod tls;
 use anyhow::{Context, Result, bail, ensure};
 
 use self::engine::Engine;
-use super::clock::{cpu_of, now_ns, own_cpu, resident_kib};
+use super::clock::{now_ns, resident_kib};
+use super::meter::{Meter, SAMPLES};
 use super::pace::Pacer;
 use crate::plan::{Dialect, Kind, Outcome, Pace, Plan};
 
@@ -36,6 +37,10 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
     ensure!(
         plan.dialect == Dialect::Relay || plan.kind == Kind::Ephemeral,
         "a floor stores nothing: only `ephemeral` publications can be measured on it"
+    );
+    ensure!(
+        plan.stopped == 0.0 || (plan.dialect == Dialect::Relay && plan.kind == Kind::Durable),
+        "readers that stop need the relay and durable publications, or there is nothing to resume"
     );
     let rss_before_kib = resident_kib(plan.server_pid)?;
     let mut engine = Engine::new(plan)?;
@@ -66,24 +71,28 @@ fn flow(engine: &mut Engine, plan: &Plan) -> Result<()> {
     measure(engine, plan)?;
     engine.publishing = false;
     until(engine, DRAIN_NS, |engine| engine.hall.is_complete())?;
-    let stopped = engine.hall.readers.iter().filter(|reader| reader.stopped).count();
-    until(engine, CUT_NS, |engine| engine.hall.cut.len() == stopped)?;
-    if plan.dialect == Dialect::Relay && plan.kind == Kind::Durable {
-        recover(engine)?;
-    }
-    Ok(())
+    if plan.stopped > 0.0 { recover(engine) } else { Ok(()) }
 }
 
-/// Readers that were cut come back and ask for everything after what they saw last.
+/// Readers that stopped read on, or come back when they were cut, and ask for everything after what they saw last.
 fn recover(engine: &mut Engine) -> Result<()> {
-    let cut = std::mem::take(&mut engine.hall.cut);
-    for member in &cut {
+    let members = 0..engine.hall.readers.len();
+    let stopped: Vec<usize> = members.filter(|member| engine.hall.members[*member].stops).collect();
+    until(engine, CUT_NS, |engine| engine.hall.cut.len() == stopped.len())?;
+    for member in &stopped {
         engine.hall.readers[*member].stopped = false;
     }
-    arrive(engine, cut.clone()).context("a reader that was cut came back")?;
-    until(engine, DRAIN_NS, |engine| engine.hall.is_complete())?;
-    let whole = |member: &&usize| engine.hall.tally.is_up_to_date(&engine.hall.readers[**member]);
-    engine.hall.tally.outcome.recovered = cut.iter().filter(whole).count() as u64;
+    engine.read_on()?;
+    let end = now_ns() + DRAIN_NS;
+    while !engine.hall.is_complete() && engine.turn(end)? < end {
+        let cut = std::mem::take(&mut engine.hall.cut);
+        cut.iter().for_each(|member| engine.hall.members[*member].back = true);
+        arrive(engine, cut).context("a reader that was cut comes back")?;
+    }
+    let tally = &mut engine.hall.tally;
+    let whole = stopped.iter().filter(|member| tally.is_up_to_date(&engine.hall.readers[**member])).count();
+    tally.outcome.recovered = whole as u64;
+    tally.outcome.stopped = stopped.len() as u64;
     Ok(())
 }
 
@@ -138,27 +147,19 @@ fn until(engine: &mut Engine, nanoseconds: u64, is_so: impl Fn(&Engine) -> bool)
 
 /// The measured part: time, CPU time and memory between its first and last instant.
 fn measure(engine: &mut Engine, plan: &Plan) -> Result<()> {
-    engine.rss_peak_kib = 0;
-    let (server, own, began) = (cpu_of(plan.server_pid)?, own_cpu(), now_ns());
+    let mut meter = Meter::begin(plan.server_pid)?;
     engine.hall.tally.measure(true);
-    let end = began + nanoseconds(plan.measure_s);
-    let mut now = began;
-    while now < end {
-        now = engine.turn(end)?;
-        if engine.hall.greet_only {
-            storm::go_on(engine)?;
+    for part in 0..SAMPLES {
+        let end = meter.part_ends_ns(part, plan.measure_s);
+        while engine.turn(end)? < end {
+            if engine.hall.greet_only {
+                storm::go_on(engine)?;
+            }
         }
+        meter.sample()?;
     }
     engine.hall.tally.measure(false);
-    let server = cpu_of(plan.server_pid)?.saturating_sub(server);
-    let resident = resident_kib(plan.server_pid)?;
-    let outcome = &mut engine.hall.tally.outcome;
-    outcome.seconds = (now_ns() - began) as f64 / 1e9;
-    outcome.server_cpu_s = server.as_secs_f64();
-    outcome.client_cpu_s = own_cpu().saturating_sub(own).as_secs_f64();
-    outcome.rss_after_kib = resident;
-    outcome.rss_peak_kib = engine.rss_peak_kib.max(resident);
-    Ok(())
+    meter.end(&mut engine.hall.tally.outcome)
 }
 
 fn nanoseconds(seconds: f64) -> u64 {

@@ -6,9 +6,12 @@ use anyhow::{Result, ensure};
 
 use super::hall::Hall;
 use crate::framing;
-use crate::load::dialect::{self, Answer, REQUEST_PUBLISH, Seen, answer, see};
+use crate::load::dialect::{self, Answer, Page, REQUEST_PUBLISH, Seen, answer, see};
 use crate::load::tally::stamp;
 use crate::plan::{Dialect, Kind};
+
+/// Messages that a reader lacks and from which on it pages; the relay draws the line at 10,000.
+const FAR: u64 = 8_000;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +82,13 @@ impl Session {
         match answer {
             Answer::Welcome if member.publishes || hall.greet_only => self.stage = Stage::Ready,
             Answer::Welcome => {
-                let conversation = &hall.conversations[member.room as usize];
-                framing::write(&mut self.out, &dialect::subscribe(conversation, member.position));
+                let missing = hall.tally.published(member.room) - hall.readers[self.member].next();
+                match member.position.filter(|_| missing > FAR) {
+                    Some(position) => self.page(hall, position.offset + 1),
+                    None => self.subscribe(hall),
+                }
             }
+            Answer::Page(page) => self.turn_page(hall, &page, now_ns)?,
             Answer::Subscribed(head) => {
                 self.stage = Stage::Ready;
                 if member.stops && member.position.is_none() {
@@ -90,6 +97,32 @@ impl Session {
             }
             Answer::Acked(request) => self.acked(hall, request, now_ns)?,
             Answer::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, hall: &Hall) {
+        let member = &hall.members[self.member];
+        let conversation = &hall.conversations[member.room as usize];
+        framing::write(&mut self.out, &dialect::subscribe(conversation, member.position));
+    }
+
+    fn page(&mut self, hall: &Hall, from: u64) {
+        let conversation = &hall.conversations[hall.members[self.member].room as usize];
+        framing::write(&mut self.out, &dialect::recover(conversation, from));
+    }
+
+    /// Takes a page of what it missed; after the last one it follows the conversation again.
+    fn turn_page(&mut self, hall: &mut Hall, page: &Page, now_ns: u64) -> Result<()> {
+        for body in &page.bodies {
+            hall.tally.deliver(&mut hall.readers[self.member], body, now_ns)?;
+        }
+        if !page.bodies.is_empty() {
+            hall.members[self.member].position = Some(page.last);
+        }
+        match page.next {
+            0 => self.subscribe(hall),
+            next => self.page(hall, next),
         }
         Ok(())
     }
