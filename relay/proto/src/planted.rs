@@ -75,7 +75,7 @@ faults! {
     TypingToEverybody,
     /// A signal comes back to the session that sent it.
     SignalToSender,
-    /// A signal reaches subscribers who are known to have left.
+    /// A signal goes to every session of a shard that follows.
     SignalToStranger,
     /// The older session of a device is not closed.
     OlderSessionKept,

@@ -2,6 +2,7 @@
 //! that is subscribed at this moment. Encoded once on the sender's shard; neither gathered nor stored, dropped when full.
 
 use alloc::format;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use schema_wire::frame::Lane;
@@ -11,7 +12,7 @@ use schema_wire::{ConversationId, Frame, Refused, SessionId};
 
 use crate::effect::{Effect, Out};
 use crate::message::authorise;
-use crate::outward::{No, refuse};
+use crate::outward::{No, put_ephemeral, refuse};
 use crate::planted::Fault;
 use crate::session::typing;
 use crate::state::State;
@@ -100,21 +101,32 @@ fn deliver(
     frame: &Frame,
 ) {
     let to_sender = state.planted(Fault::SignalToSender);
-    let to_stranger = state.planted(Fault::SignalToStranger);
+    if state.planted(Fault::SignalToStranger) {
+        return deliver_to_everybody(state, out, from, frame);
+    }
     let State { feeds, sessions, config, .. } = state;
     let Some(feed) = feeds.get(&conversation) else { return };
     // Somebody may have left: who, is being looked up.
-    if feed.members_heard > feed.members_version && !to_stranger {
+    if feed.members_heard > feed.members_version {
         return;
     }
     for (id, subscription) in &feed.subscribers {
-        if (*id == from && !to_sender) || !(is_open(subscription) || to_stranger) {
+        if (*id == from && !to_sender) || !is_open(subscription) {
             continue;
         }
         let Some(session) = sessions.get_mut(id) else { continue };
         if session.outbox.push_ephemeral(frame.clone(), &config.limits) {
             out.push(Effect::Transmit { session: *id });
         }
+    }
+}
+
+/// For a planted fault.
+fn deliver_to_everybody(state: &mut State, out: &mut Out<'_>, from: SessionId, frame: &Frame) {
+    let mut all: Vec<SessionId> = state.sessions.keys().copied().collect();
+    all.sort_unstable();
+    for id in all.into_iter().filter(|id| *id != from) {
+        put_ephemeral(state, out, id, frame.clone());
     }
 }
 

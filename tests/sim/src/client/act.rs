@@ -131,7 +131,7 @@ impl World {
     fn signal(&mut self, device: usize, link: usize) {
         let member = !self.rng.chance(50);
         let Some(conversation) = self.any_talk(device, member) else { return };
-        for _ in 0..self.rng.between(1, 3) {
+        for _ in 0..self.rng.between(1, 4) {
             let serial = self.clients[device].signals;
             self.clients[device].signals += 1;
             let mut body = format!("s{device}-{serial}");
