@@ -51,6 +51,8 @@ impl Pacer {
                         Kind::Ephemeral => tally.under_way(room),
                         Kind::Durable => u64::from(self.unacked[room as usize]),
                     };
+                    // The first goes alone: whatever a server has to look up once is then known.
+                    let window = if tally.has_begun(room) { window } else { 1 };
                     if under_way < u64::from(window) && tally.under_way(room) < BEHIND.max(window.into()) {
                         self.unacked[room as usize] += u32::from(self.kind == Kind::Durable);
                         // Stay with a room while its window is open: a burst is what a closed loop makes.

@@ -173,6 +173,12 @@ impl Tally {
         room.published - room.complete
     }
 
+    /// Whether a publication of a room reached every subscriber already; one without subscribers has nothing to wait for.
+    pub fn has_begun(&self, room: u32) -> bool {
+        let room = &self.rooms[room as usize];
+        room.complete > 0 || room.subscribers == 0
+    }
+
     /// Publications of all rooms that have not reached every subscriber.
     pub fn all_under_way(&self) -> u64 {
         self.rooms.iter().map(|room| room.published - room.complete).sum()

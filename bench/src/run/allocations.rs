@@ -58,6 +58,7 @@ pub fn serve(arguments: &Arguments) -> Result<()> {
         "DATA_DIR" => Some(arguments.data.display().to_string()),
         "RELAY_LISTEN" => Some("127.0.0.1:0".into()),
         "RELAY_SHARDS" => Some("1".into()),
+        "JWT_JWKS_FILE" => Some(arguments.data.join("keys/jwks.json").display().to_string()),
         _ => std::env::var(name).ok(),
     };
     let config = relay_server::config::RelayConfig::from_env(lookup)?;

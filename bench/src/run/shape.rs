@@ -188,10 +188,10 @@ pub const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "durable",
-        says: "durable publishes, 512 in flight, against committing the same rows",
+        says: "durable publishes, 16 conversations with 64 in flight each, against committing the same rows",
         kind: Kind::Durable,
-        seats: seats(1, 1),
-        pace: Pace::Closed { window: 512 },
+        seats: seats(16, 1),
+        pace: Pace::Closed { window: 64 },
         against: Against::Commit,
         goal: Some(Goal::RateRatio(0.7)),
         smoke: true,
@@ -201,7 +201,7 @@ pub const SHAPES: &[Shape] = &[
         name: "durable-half",
         says: "durable publishes at half of what `durable` reaches: p99 of acks against one commit",
         kind: Kind::Durable,
-        seats: seats(1, 1),
+        seats: seats(16, 1),
         // The rate is half of what `durable` reached in the same run.
         pace: Pace::Open { per_second: 0.0 },
         against: Against::Commit,

@@ -18,7 +18,7 @@ use crate::transport::quic::{Issuer, QuicConfig, QuicEndpoint, QuicLimits, QuicS
 use crate::transport::websocket::connection::Rules;
 use crate::transport::websocket::server::{Deadlines, WebSockets};
 
-/// Registered memory of the executor's own ring, which only ever reads an eventfd.
+/// Registered memory of the executor's own ring, which does next to nothing.
 const EXECUTOR_IO_BYTES: usize = 64 * 1024;
 /// Entries of the executor's own ring.
 const EXECUTOR_RING_DEPTH: usize = 16;

@@ -3,11 +3,10 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use glommio::io::BufferedFile;
 use hashbrown::HashMap;
 use relay_proto::{Effects, Event, Waiting, event::Transport};
 use schema_wire::frame::Lane;
@@ -118,25 +117,16 @@ impl Shard {
 
     /// Runs until told to stop: turn the ring, take the post, mind the time, flush, and sleep when idle.
     pub async fn run(mut self, mut ring: Ring) -> Result<(), RingError> {
-        let fd = ring.park_fd().map_err(|source| RingError::Kernel { doing: "park the shard", source })?;
-        // SAFETY: the descriptor was just duplicated for this file, which owns and closes it.
-        let park = unsafe { <BufferedFile as std::os::fd::FromRawFd>::from_raw_fd(fd.into_raw_fd()) };
         while !self.is_over() {
             let mut busy = ring.turn(&mut |completion| self.on_completion(completion))? > 0;
             busy |= self.settle(&mut ring);
             busy |= self.take_post(&mut ring);
             self.mind_time(&mut ring);
             self.flush(&mut ring);
-            if busy {
-                glommio::yield_if_needed().await;
-            } else if ring.prepare_park(Some(self.sleep()))? {
-                let woken = if self.inbox.is_empty() { park.read_at(0, 8).await.map(|_| ()) } else { Ok(()) };
-                ring.unpark();
-                if let Err(error) = woken {
-                    tracing::error!(%error, "the shard's eventfd failed");
-                    break;
-                }
+            if !busy {
+                ring.wait(Some(self.sleep()))?;
             }
+            glommio::yield_if_needed().await;
         }
         Ok(())
     }

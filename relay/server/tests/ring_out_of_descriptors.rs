@@ -2,25 +2,20 @@
 //! Alone in its binary, because the limit holds for the whole process.
 #![allow(clippy::unwrap_used, reason = "a failing step fails the test")]
 
-use std::fs::File;
-use std::io::Read;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 
 use relay_server::ring::{Completion, Ring, RingConfig, socket};
 
 /// Turns, sleeping in between, until `enough` completions were noted.
-fn turn_until(ring: &mut Ring, event: &mut File, mut enough: impl FnMut(Completion<'_>) -> bool) {
+fn turn_until(ring: &mut Ring, mut enough: impl FnMut(Completion<'_>) -> bool) {
     let mut done = false;
     loop {
         ring.turn(&mut |completion| done |= enough(completion)).unwrap();
         if done {
             return;
         }
-        if ring.prepare_park(None).unwrap() {
-            event.read_exact(&mut [0; 8]).unwrap();
-            ring.unpark();
-        }
+        ring.wait(None).unwrap();
     }
 }
 
@@ -39,20 +34,19 @@ fn set_descriptors_max(rlim_cur: u64) -> u64 {
 #[test]
 fn a_listener_survives_a_shortage_of_descriptors() {
     let mut ring = Ring::new(&RingConfig::default()).unwrap();
-    let mut event = File::from(ring.park_fd().unwrap());
     let listener = socket::open_tcp("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let address = socket::local_address(&listener).unwrap();
     ring.add_listener(listener).unwrap();
     let client = TcpStream::connect(address).unwrap();
     let before = set_descriptors_max(3);
-    turn_until(&mut ring, &mut event, |completion| {
+    turn_until(&mut ring, |completion| {
         let Completion::AcceptFailed { errno, .. } = completion else { unreachable!() };
         assert_eq!(errno, libc::EMFILE);
         true
     });
     set_descriptors_max(before);
     let mut accepted: Option<OwnedFd> = None;
-    turn_until(&mut ring, &mut event, |completion| match completion {
+    turn_until(&mut ring, |completion| match completion {
         Completion::Accepted { socket, peer, .. } => {
             assert_eq!(peer, client.local_addr().unwrap());
             accepted = Some(socket);

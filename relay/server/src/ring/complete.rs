@@ -39,8 +39,8 @@ impl Ring {
             Operation::ReceiveDatagrams => self.on_receive_datagrams(key, entry, sink),
             Operation::SendDatagrams => self.on_send_datagrams(key, entry.result(), sink),
             Operation::CancelDatagrams => self.on_datagrams_cancelled(key),
-            Operation::Timer => self.park.on_timer(),
-            Operation::UpdateTimer | Operation::CancelAll => {}
+            Operation::Wake => self.park.on_wake(),
+            Operation::CancelAll => {}
         }
     }
 

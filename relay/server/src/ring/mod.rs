@@ -2,8 +2,8 @@
 //! It decides when the kernel is asked and which memory it may touch; it knows no protocol and no executor.
 //!
 //! The owner calls [`Ring::turn`] in a loop, acts on the [`Completion`]s, queues sends, and turns again: everything
-//! queued between two turns is submitted with one system call. When nothing is left, [`Ring::prepare_park`] and a
-//! read of [`Ring::park_fd`] put the shard to sleep.
+//! queued between two turns is submitted with one system call. When nothing is left, [`Ring::wait`] puts the shard to
+//! sleep.
 
 mod accept;
 mod buffers;
@@ -203,7 +203,7 @@ impl Ring {
         let stream_buffers = buffers(STREAM_GROUP, config.receive_buffers, config.receive_buffer_bytes)?;
         let datagram_buffers =
             buffers(DATAGRAM_GROUP, config.datagram_buffers, datagram::RECEIVE_BUFFER_BYTES)?;
-        let park = Park::register(&uring)?;
+        let park = Park::new()?;
         Ok(Self {
             backlog: VecDeque::new(),
             harvest: Vec::new(),
@@ -240,6 +240,8 @@ impl Ring {
             udp_sockets: self.udp_sockets.len(),
             datagram_sends_in_flight: self.datagram_sends.len(),
             slabs_outstanding: self.slabs.outstanding(),
+            // The read that wakers end belongs to the ring itself.
+            operations_in_flight: self.counters.operations_in_flight - usize::from(self.park.armed),
             ..self.counters
         }
     }
@@ -251,6 +253,7 @@ impl Drop for Ring {
         if !self.cancel_everything() {
             self.stream_buffers.leak();
             self.datagram_buffers.leak();
+            self.park.leak();
             std::mem::forget(std::mem::replace(&mut self.streams, Slots::new(0)));
             std::mem::forget(std::mem::replace(&mut self.datagram_sends, Slots::new(0)));
         }

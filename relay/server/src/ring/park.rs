@@ -1,5 +1,5 @@
-//! Decides how a shard sleeps and who wakes it: one blocking eventfd, signalled by the ring, by the ring's timer
-//! and by other threads. The wait itself belongs to the owner's executor.
+//! Decides how a shard sleeps and who wakes it: it waits in its own ring, so that one system call submits what is
+//! queued and sleeps until something is done; other threads wake it by an eventfd that the ring reads.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use io_uring::types::Timespec;
-use io_uring::{IoUring, opcode};
+use io_uring::opcode;
+use io_uring::types::{Fd, SubmitArgs, Timespec};
 
 use super::token::{self, Operation};
 use super::{Ring, RingError};
 
 struct Shared {
-    /// Counts signals; blocking, because the executor's ring waits on it and would be told EAGAIN otherwise.
+    /// Counts signals; blocking, because the ring's read would be told EAGAIN otherwise.
     event: OwnedFd,
     parked: AtomicBool,
     called: AtomicBool,
@@ -27,7 +27,7 @@ pub struct Waker(Arc<Shared>);
 impl Waker {
     /// Makes the shard turn at least once more. Queue what it shall find first.
     ///
-    /// The call is noted before `parked` is read, and [`Ring::prepare_park`] sets `parked` before it reads the note:
+    /// The call is noted before `parked` is read, and [`Ring::wait`] sets `parked` before it reads the note:
     /// one of the two sees the other.
     pub fn wake(&self) {
         if self.0.called.swap(true, Ordering::SeqCst) {
@@ -48,14 +48,14 @@ impl Waker {
 
 pub(super) struct Park {
     waker: Waker,
-    /// When the timer in flight fires.
-    fires_at: Option<Instant>,
-    /// What the kernel reads when a timer is submitted.
-    timespec: Box<Timespec>,
+    /// The ring is reading the eventfd.
+    pub(super) armed: bool,
+    /// Where the kernel puts the number of signals.
+    signals: Box<u64>,
 }
 
 impl Park {
-    pub(super) fn register(uring: &IoUring) -> Result<Self, RingError> {
+    pub(super) fn new() -> Result<Self, RingError> {
         // SAFETY: plain creation of a descriptor.
         let event = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
         if event < 0 {
@@ -63,10 +63,8 @@ impl Park {
         }
         // SAFETY: the kernel has just made it for us.
         let event = unsafe { OwnedFd::from_raw_fd(event) };
-        let register = uring.submitter().register_eventfd(event.as_raw_fd());
-        register.map_err(RingError::kernel("register an eventfd"))?;
         let shared = Shared { event, parked: AtomicBool::new(false), called: AtomicBool::new(false) };
-        Ok(Self { waker: Waker(Arc::new(shared)), fires_at: None, timespec: Box::new(Timespec::new()) })
+        Ok(Self { waker: Waker(Arc::new(shared)), armed: false, signals: Box::new(0) })
     }
 
     /// What is queued from here on makes the shard turn again.
@@ -74,103 +72,96 @@ impl Park {
         self.waker.0.called.store(false, Ordering::SeqCst);
     }
 
-    pub(super) fn on_timer(&mut self) {
-        self.fires_at = None;
+    pub(super) fn on_wake(&mut self) {
+        self.armed = false;
+    }
+
+    /// Gives up the memory for good; for a ring whose operations could not be awaited.
+    pub(super) fn leak(&mut self) {
+        Box::leak(std::mem::take(&mut self.signals));
     }
 }
 
 impl Ring {
-    /// A descriptor of the eventfd for the owner's executor. While parked, await an 8-byte read of it.
-    /// Never have more than one such read in flight, and never abandon one: it would swallow a later signal.
-    pub fn park_fd(&self) -> io::Result<OwnedFd> {
-        self.park.waker.0.event.try_clone()
-    }
-
     pub fn waker(&self) -> Waker {
         self.park.waker.clone()
     }
 
-    /// Submits what is queued and makes completions, wakers and the timer signal the eventfd. True: nothing is left
-    /// to do, await the eventfd and then call [`Ring::unpark`]. False: turn again.
-    ///
-    /// `wake_after` bounds the sleep by a timer on the ring itself; the shard may wake earlier than asked.
-    pub fn prepare_park(&mut self, wake_after: Option<Duration>) -> Result<bool, RingError> {
-        let now = Instant::now();
-        let retry_after = self.retry_at.map(|at| at.saturating_duration_since(now));
-        let wake_after = wake_after.into_iter().chain(retry_after).min();
-        if wake_after.is_some_and(|after| after.is_zero()) {
-            return Ok(false);
+    /// Submits what is queued and sleeps until something is done, a waker calls, or `at_most` has passed; then turn
+    /// again. Returns at once when there is something to do already.
+    pub fn wait(&mut self, at_most: Option<Duration>) -> Result<(), RingError> {
+        let retry_after = self.retry_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let at_most = at_most.into_iter().chain(retry_after).min();
+        if at_most.is_some_and(|after| after.is_zero()) {
+            return Ok(());
         }
-        if let Some(after) = wake_after {
-            self.arm_timer(now, after);
-        }
-        let shared = &self.park.waker.0;
-        shared.parked.store(true, Ordering::SeqCst);
-        self.uring.completion().enable_eventfd();
-        self.submit_and_reap_always()?;
+        self.arm_wake();
+        self.park.waker.0.parked.store(true, Ordering::SeqCst);
         let called = self.park.waker.0.called.load(Ordering::SeqCst);
-        let submitted = self.backlog.is_empty() && self.uring.submission().is_empty();
-        let idle = !called && submitted && self.uring.completion().is_empty();
-        if !idle {
-            self.unpark();
-        }
-        Ok(idle)
-    }
-
-    /// The shard runs again; completions and wakers cost nothing from here on.
-    pub fn unpark(&mut self) {
-        self.uring.completion().disable_eventfd();
+        let slept = if called || !self.backlog.is_empty() || !self.uring.completion().is_empty() {
+            Ok(())
+        } else {
+            self.sleep(at_most)
+        };
         self.park.waker.0.parked.store(false, Ordering::SeqCst);
+        slept
     }
 
-    fn arm_timer(&mut self, now: Instant, after: Duration) {
-        let fires_at = now + after;
-        if self.park.fires_at.is_some_and(|earlier| earlier <= fires_at) {
+    fn sleep(&mut self, at_most: Option<Duration>) -> Result<(), RingError> {
+        self.counters.enters += 1;
+        let timespec = at_most.map(Timespec::from);
+        let args = timespec.iter().fold(SubmitArgs::new(), |args, timespec| args.timespec(timespec));
+        match self.uring.submitter().submit_with_args(1, &args) {
+            Ok(_) => Ok(()),
+            Err(error) if is_over(&error) => Ok(()),
+            Err(error) => Err(RingError::kernel("wait in io_uring")(error)),
+        }
+    }
+
+    fn arm_wake(&mut self) {
+        if std::mem::replace(&mut self.park.armed, true) {
             return;
         }
-        *self.park.timespec = Timespec::from(after);
-        let timespec: *const Timespec = &*self.park.timespec;
-        let timer = token::encode_own(Operation::Timer);
-        let entry = match self.park.fires_at {
-            None => opcode::Timeout::new(timespec).build().user_data(timer),
-            Some(_) => opcode::TimeoutUpdate::new(timer, timespec)
-                .build()
-                .user_data(token::encode_own(Operation::UpdateTimer)),
-        };
-        self.park.fires_at = Some(fires_at);
-        self.push(entry);
+        let event = Fd(self.park.waker.0.event.as_raw_fd());
+        let signals: *mut u64 = &mut *self.park.signals;
+        let read = opcode::Read::new(event, signals.cast(), size_of::<u64>() as u32).build();
+        self.push(read.user_data(token::encode_own(Operation::Wake)));
     }
+}
+
+/// The time has passed, a signal came, or the kernel wants completions reaped before it waits.
+fn is_over(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::super::RingConfig;
     use super::*;
 
-    fn sleep(ring: &mut Ring, event: &mut std::fs::File, wake_after: Option<Duration>) {
-        while !ring.prepare_park(wake_after).unwrap() {
-            ring.turn(&mut |_| {}).unwrap();
-        }
-        event.read_exact(&mut [0; 8]).unwrap();
-        ring.unpark();
-        ring.turn(&mut |_| {}).unwrap();
-    }
-
     #[test]
-    fn the_timer_wakes_and_can_be_brought_forward() {
+    fn time_and_wakers_end_a_sleep() {
         let mut ring = Ring::new(&RingConfig::default()).unwrap();
-        let mut event = std::fs::File::from(ring.park_fd().unwrap());
-        let far = Duration::from_secs(3600);
-        assert!(ring.prepare_park(Some(far)).unwrap());
-        ring.unpark();
-        assert_eq!(ring.counters().operations_in_flight, 1);
-        let near = Duration::from_millis(5);
         for _ in 0..3 {
-            sleep(&mut ring, &mut event, Some(near));
+            let began = Instant::now();
+            ring.wait(Some(Duration::from_millis(5))).unwrap();
+            ring.turn(&mut |_| {}).unwrap();
+            assert!(began.elapsed() >= Duration::from_millis(5));
         }
-        assert!(ring.counters().operations_in_flight <= 1, "one timer serves all sleeps");
+        for _ in 0..3 {
+            let waker = ring.waker();
+            let caller = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(5));
+                waker.wake();
+            });
+            ring.wait(None).unwrap();
+            ring.turn(&mut |_| {}).unwrap();
+            caller.join().unwrap();
+        }
+        assert!(
+            ring.counters().operations_in_flight == 0,
+            "the ring's own read is not an operation of the owner"
+        );
     }
 
     #[test]
@@ -180,13 +171,10 @@ mod tests {
         ring.turn(&mut |_| {}).unwrap();
         waker.wake();
         waker.wake();
-        assert!(!ring.prepare_park(None).unwrap());
+        ring.wait(None).unwrap();
         ring.turn(&mut |_| {}).unwrap();
-        assert!(ring.prepare_park(None).unwrap());
-        std::thread::spawn(move || waker.wake()).join().unwrap();
-        let mut event = std::fs::File::from(ring.park_fd().unwrap());
-        let mut signals = [0; 8];
-        event.read_exact(&mut signals).unwrap();
-        assert_eq!(u64::from_ne_bytes(signals), 1);
+        let began = Instant::now();
+        ring.wait(Some(Duration::from_millis(20))).unwrap();
+        assert!(began.elapsed() >= Duration::from_millis(20), "both calls were answered by one turn");
     }
 }

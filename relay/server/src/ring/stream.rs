@@ -280,8 +280,11 @@ mod tests {
             Completion::Failed { errno, .. } => seen.push(format!("failed {errno}")),
             _ => unreachable!("only a stream is on this ring"),
         };
-        while ring.turn(&mut note).unwrap() > 0 || !ring.prepare_park(None).unwrap() {}
-        ring.unpark();
+        let mut idle = 0;
+        while idle < 2 {
+            idle = if ring.turn(&mut note).unwrap() > 0 { 0 } else { idle + 1 };
+            ring.wait(Some(std::time::Duration::from_millis(1))).unwrap();
+        }
         seen
     }
 

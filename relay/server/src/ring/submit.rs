@@ -46,11 +46,6 @@ impl Ring {
             return Ok(());
         }
         drop(submissions);
-        self.submit_and_reap_always()
-    }
-
-    /// The same with a system call in any case.
-    pub(super) fn submit_and_reap_always(&mut self) -> Result<(), RingError> {
         loop {
             self.enter(0, ENTER_GETEVENTS)?;
             if self.backlog.is_empty() || !self.uring.submission().is_empty() {

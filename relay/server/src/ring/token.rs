@@ -14,12 +14,11 @@ pub(super) enum Operation {
     ReceiveDatagrams = 6,
     SendDatagrams = 7,
     CancelDatagrams = 8,
-    Timer = 9,
-    UpdateTimer = 10,
-    CancelAll = 11,
+    Wake = 9,
+    CancelAll = 10,
 }
 
-const KINDS: [Operation; 11] = [
+const KINDS: [Operation; 10] = [
     Operation::Accept,
     Operation::CancelAccept,
     Operation::Receive,
@@ -28,8 +27,7 @@ const KINDS: [Operation; 11] = [
     Operation::ReceiveDatagrams,
     Operation::SendDatagrams,
     Operation::CancelDatagrams,
-    Operation::Timer,
-    Operation::UpdateTimer,
+    Operation::Wake,
     Operation::CancelAll,
 ];
 

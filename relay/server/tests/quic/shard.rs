@@ -9,8 +9,6 @@ use relay_server::transport::steer;
 use schema_wire::Frame;
 use schema_wire::frame::Lane;
 use schema_wire::v1::{Pong, ServerFrame, server_frame};
-use std::fs::File;
-use std::io::Read;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,17 +101,13 @@ impl Shard {
     }
 
     fn run(mut self, stop: &AtomicBool) -> Report {
-        let mut park = File::from(self.ring.park_fd().unwrap());
         while !stop.load(Ordering::SeqCst) {
             self.receive();
             self.quic.handle_timeout(Instant::now(), &mut self.events);
             self.answer();
             self.send();
             let wait = self.quic.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
-            if self.ring.prepare_park(wait).unwrap() {
-                park.read_exact(&mut [0; 8]).unwrap();
-            }
-            self.ring.unpark();
+            self.ring.wait(wait).unwrap();
         }
         self.report
     }

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use glommio::io::BufferedFile;
 use glommio::{LocalExecutorBuilder, Placement};
 use relay_server::ring::{
     Completion, OutgoingDatagrams, Ring, RingConfig, SendRefusal, SlabPool, StreamKey, UdpKey, Waker, socket,
@@ -127,9 +126,6 @@ impl Shard {
     }
 
     async fn run(mut self, listener: OwnedFd, datagrams: OwnedFd) -> Report {
-        let park_fd = self.ring.park_fd().unwrap().into_raw_fd();
-        // SAFETY: the descriptor is ours, and the file is its only owner from here on.
-        let park_file = unsafe { BufferedFile::from_raw_fd(park_fd) };
         let listener = self.ring.add_listener(listener).unwrap();
         let udp = self.ring.add_udp(datagrams).unwrap();
         loop {
@@ -145,18 +141,13 @@ impl Shard {
                         break;
                     }
                 }
-                _ => {
-                    park_file.close().await.unwrap();
-                    return self.report;
-                }
+                _ => return self.report,
             }
-            if done == 0 && self.ring.prepare_park(None).unwrap() {
-                park_file.read_at(0, 8).await.unwrap();
-                self.ring.unpark();
+            if done == 0 {
+                self.ring.wait(None).unwrap();
             }
             glommio::yield_if_needed().await;
         }
-        park_file.close().await.unwrap();
         self.check_empty();
         self.report.starved = self.ring.counters().receives_starved;
         self.report
