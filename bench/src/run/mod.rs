@@ -72,7 +72,7 @@ pub struct Arguments {
 /// Turns of a run that is meant to be quoted.
 const RUNS: usize = 5;
 /// Turns of a short run, and the part of the usual time each of them measures.
-const SMOKE_RUNS: usize = 3;
+const SMOKE_RUNS: usize = 5;
 const SMOKE_BREVITY: f64 = 0.5;
 
 /// Measures, prints, and judges when asked to.

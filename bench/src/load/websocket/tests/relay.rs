@@ -22,6 +22,8 @@ impl Stage {
         let mut launch =
             Launch::new(program, folder.join("data"), folder.join("server.log")).expect("free ports");
         launch.shards = Some(1);
+        // A closed loop never goes on when signals beyond a user's limit are dropped.
+        launch.env.push(("RELAY_EPHEMERAL_PER_S".into(), "1000000".into()));
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let seats = Seats { rooms: 1, subscribers, publishers: 1 };
         let crowd = runtime.block_on(Crowd::prepare(&launch.data, seats)).expect("a crowd");
