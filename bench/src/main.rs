@@ -1,6 +1,8 @@
 //! Benchmarks of the relay: floors to measure against, a load generator over the public wire, and reports.
 //! Decides only which of them this process is; `cargo x bench` starts it.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 mod floor;
@@ -29,18 +31,29 @@ enum Role {
     /// Commits the rows of durable publications, nothing else; the result goes to standard output as JSON.
     Commit(floor::commit::Arguments),
     /// Puts load on a server; the plan comes on standard input, the result goes to standard output, both JSON.
-    Load,
+    Load(load::Arguments),
     /// Makes a measured run into a page.
     Report(report::Arguments),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().role {
+fn main() -> ExitCode {
+    match carry_out(Arguments::parse().role) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One message with its causes; where in the code it arose helps nobody who reads it.
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(role: Role) -> anyhow::Result<()> {
+    match role {
         Role::Run(arguments) => run::run(&arguments),
         Role::Counted(arguments) => run::serve_counted(&arguments),
         Role::Floor(arguments) => floor::run(&arguments),
         Role::Commit(arguments) => floor::commit::run(&arguments),
-        Role::Load => load::run(),
+        Role::Load(arguments) => load::run(&arguments),
         Role::Report(arguments) => report::run(&arguments),
     }
 }

@@ -85,7 +85,7 @@ pub struct Plan {
     pub measure_s: f64,
     /// Part of the subscribers that stop reading when measuring begins (0 to 1).
     pub stopped: f64,
-    /// Addresses beyond loopback are meant.
+    /// Addresses beyond loopback are meant; the command line has to say so too.
     pub allow_remote: bool,
 }
 

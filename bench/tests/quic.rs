@@ -2,12 +2,13 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use drill::measure::{Crowd, Mint};
-use drill::server::{Launch, work_folder};
+use drill::crowd::{Crowd, Mint, Seats};
+use drill::server::{Launch, Server, work_folder};
+use schema_wire::ConversationId;
 use serde_json::{Value, json};
 
 const BENCH: &str = env!("CARGO_BIN_EXE_bench");
@@ -165,7 +166,7 @@ fn what_is_wrong_is_said() -> Result<()> {
 async fn the_relay_acks_and_delivers_everything() -> Result<()> {
     let folder = work_folder("bench-quic-relay")?;
     let launch = Launch::new(Launch::program()?, folder.join("data"), folder.join("server.log"))?;
-    let crowd = Crowd::prepare(&launch.data, 11).await?;
+    let crowd = Crowd::prepare(&launch.data, Seats { rooms: 1, subscribers: 10, publishers: 1 }).await?;
     tokio::task::block_in_place(|| against_the_relay(&launch, &crowd))?;
     std::fs::remove_dir_all(folder)?;
     Ok(())
@@ -173,10 +174,9 @@ async fn the_relay_acks_and_delivers_everything() -> Result<()> {
 
 fn against_the_relay(launch: &Launch, crowd: &Crowd) -> Result<()> {
     let server = launch.start()?;
-    let mint = Mint::of(&server.ready)?;
-    let tokens = crowd.devices.iter().map(|device| mint.token(*device)).collect::<Result<Vec<_>>>()?;
+    let (conversation, tokens) = crowd.tokens(&Mint::of(&server.ready.signing_key)?)?.remove(0);
     let plan = |pace: Value, stopped: f64, measure_s: f64| {
-        relay_plan(server.pid(), &server.ready, crowd, &tokens, pace, stopped, measure_s)
+        relay_plan(&server, conversation, &tokens, pace, stopped, measure_s)
     };
     for pace in [json!({"open": {"per_second": 100.0}}), json!({"closed": {"window": 8}})] {
         let outcome = outcome(&plan(pace.clone(), 0.0, 0.8))?;
@@ -198,20 +198,18 @@ fn against_the_relay(launch: &Launch, crowd: &Crowd) -> Result<()> {
 }
 
 fn relay_plan(
-    pid: u32,
-    ready: &drill::server::Ready,
-    crowd: &Crowd,
+    server: &Server,
+    conversation: ConversationId,
     tokens: &[String],
     pace: Value,
     stopped: f64,
     measure_s: f64,
 ) -> Value {
-    let conversation: String =
-        crowd.conversation.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let ca: &Path = &ready.ca;
+    let conversation: String = conversation.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let ready = &server.ready;
     json!({
-        "carrier": "quic", "dialect": "relay", "kind": "durable", "pace": pace, "address": ready.relay, "ca": ca,
-        "server_pid": pid, "payload": 128, "warm_up_s": 0.2, "measure_s": measure_s, "stopped": stopped,
+        "carrier": "quic", "dialect": "relay", "kind": "durable", "pace": pace, "address": ready.relay,
+        "ca": ready.ca, "server_pid": server.pid(), "payload": 128, "warm_up_s": 0.2, "measure_s": measure_s, "stopped": stopped,
         "allow_remote": false,
         "rooms": [{"conversation": conversation, "subscribers": tokens[..10], "publishers": tokens[10..]}],
     })

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::row::{Row, Run};
+use super::history;
+use super::row::{Row, Run, measured};
 use super::words::{NONE, count, factor, number, rate};
 
 type Cell = fn(&Row) -> String;
@@ -80,6 +81,17 @@ pub fn verdict(run: &Run) -> String {
          Medians; spread is the relay's largest CPU over its smallest. Only ratios within one run compare: \
          differences under 25 % of one cell are noise.\n"
     )
+}
+
+/// What became of each shape's ratio since the last recorded run that has the shape; nothing where there is none.
+pub fn changes(run: &Run, history: &[Run]) -> String {
+    let last = history::last(history);
+    let change = |row: &Row| {
+        let before = measured(last.get(row.shape.as_str())?.ratio)?;
+        Some(format!("  {}: {} -> {}\n", row.shape, factor(before), factor(row.ratio)))
+    };
+    let changes: String = run.rows.iter().filter_map(change).collect();
+    if changes.is_empty() { changes } else { format!("Ratios since the last recorded run:\n{changes}") }
 }
 
 /// The rows as a Markdown table for `RESULTS.md`.

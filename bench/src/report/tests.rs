@@ -60,6 +60,16 @@ fn table_leaves_out_empty_columns_and_speaks_of_noise() {
 }
 
 #[test]
+fn changes_compare_with_the_last_run_that_has_the_shape() {
+    let mut before = run();
+    before.rows[0].ratio = 1.5;
+    let other = Run { rows: vec![row("idle")], ..Run::default() };
+    let text = table::changes(&Run { rows: vec![row("unbatched"), row("new")], ..run() }, &[before, other]);
+    assert_eq!(text, "Ratios since the last recorded run:\n  unbatched: 1.50× -> 1.07×\n");
+    assert_eq!(table::changes(&run(), &[]), "");
+}
+
+#[test]
 fn markdown_rows_have_as_many_cells_as_the_heading() {
     let mut run = run();
     run.rows[0].goal = "a|b".into();
@@ -233,13 +243,4 @@ fn page_escapes_and_bears_empty_runs() {
     assert!(page.contains("a&lt;b") && page.contains("not judged"));
     run.rows[0].hdr = "nonsense".into();
     assert!(super::html::page(&run, &[]).is_err());
-}
-
-#[test]
-#[ignore = "writes a page to look at: BENCH_SAMPLE names it"]
-fn sample_page() {
-    let path = std::env::var("BENCH_SAMPLE").expect("BENCH_SAMPLE names a file");
-    let page =
-        super::html::page(&super::sample::run(16), &super::sample::history()).expect("the sample is sound");
-    std::fs::write(path, page).expect("the file can be written");
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 
 use super::cell::Folder;
-use super::crowd::{Crowd, Mint};
+use super::crowd::{self, Crowd, Mint};
 use super::pin::Pin;
 use super::server::{Relay, Server};
 use super::shape::Shape;
@@ -34,7 +34,7 @@ impl Stage {
         let server = stage.relay(1)?;
         stage.ca = server.ca.clone();
         let mint = Mint::of(server.signing_key.as_deref().context("the relay names its key")?)?;
-        stage.rooms = crowd.rooms(&mint)?;
+        stage.rooms = crowd::rooms(&crowd, shape.seats, &mint)?;
         let without = |room: &Room| Room {
             conversation: String::new(),
             subscribers: vec![String::new(); room.subscribers.len()],

@@ -1,5 +1,6 @@
 //! `cargo x …`: everything a developer or CI runs. Each task is a sequence of real commands, printed before it runs.
 
+mod bench;
 #[cfg(feature = "codegen")]
 mod codegen;
 mod prerequisites;
@@ -22,7 +23,13 @@ const USAGE: &str = "cargo x TASK
                     change their inputs N times per target
   fuzz TARGET FILE  replay one input
   codegen           protobuf messages from schema/wire/proto
-  bench             benchmarks";
+  bench SHAPE… [--runs N] [--json] [--html FILE]
+                    measure the relay against its floors; --list names the shapes
+  bench --all [--record]
+                    every shape, and target/bench/report.html; --record adds to bench/history.jsonl
+  bench --smoke     the few short shapes of CI; fails when clearly worse than bench/recorded.json
+  bench --steps [NAME]
+                    the steps of a message's life alone";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -35,7 +42,7 @@ fn main() -> ExitCode {
         "drill" => tasks::drill(rest),
         "fuzz" => tasks::fuzz(rest),
         "codegen" => tasks::codegen(),
-        "bench" => tasks::bench(rest),
+        "bench" => bench::bench(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -81,17 +81,6 @@ pub fn codegen() -> Result<()> {
     crate::codegen::generate()
 }
 
-/// Benchmarks. `--smoke` is what CI runs: the development profile, few samples, only that they still run.
-pub fn bench(rest: &[String]) -> Result<()> {
-    let mut args = vec!["bench", "--package", "bench"];
-    if rest.iter().any(|flag| flag == "--smoke") {
-        args.extend(["--profile", "dev", "--bench", "verify", "--", "--quick"]);
-    } else {
-        args.extend(rest.iter().map(String::as_str));
-    }
-    run("cargo", &args)
-}
-
 fn binary(package: &str, rest: &[String]) -> Result<()> {
     let mut args = vec!["run", "--quiet", "--package", package, "--"];
     args.extend(rest.iter().map(String::as_str));

@@ -2,11 +2,11 @@
 //! nothing of the server judges. Runs on a developer's machine and in CI, over loopback only.
 
 pub mod cast;
+pub mod crowd;
 pub mod device;
 pub mod history;
 pub mod http;
 pub mod judge;
-pub mod measure;
 pub mod nemesis;
 pub mod publisher;
 pub mod random;

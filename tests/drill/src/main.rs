@@ -1,9 +1,7 @@
 //! The drill's command line: `drill --kills N` runs faults against the real server and judges what clients saw.
 
 use anyhow::{Result, bail};
-use clap::{Parser, Subcommand};
-use drill::measure::fan_out::{self, FanOut};
-use drill::measure::{Carrier, idle};
+use clap::Parser;
 use drill::run::{Outcome, Plan, run};
 use drill::server::Launch;
 use relay_client::Transport;
@@ -11,8 +9,6 @@ use relay_client::Transport;
 #[derive(Parser)]
 #[command(about = "Kills the real server under load and judges what its clients saw")]
 struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
     /// Kills with SIGKILL.
     #[arg(long, default_value_t = 20)]
     kills: u64,
@@ -27,50 +23,10 @@ struct Cli {
     transport: String,
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// Figures of the server built beside this program (build both with --release).
-    #[command(subcommand)]
-    Measure(Measure),
-}
-
-#[derive(Subcommand)]
-enum Measure {
-    /// CPU per delivered message.
-    FanOut {
-        #[arg(long, default_value_t = 1_000)]
-        subscribers: usize,
-        #[arg(long, value_enum, default_value = "ws")]
-        transport: Carrier,
-        #[arg(long, default_value_t = 300)]
-        publications: u64,
-        /// Publications per second of the modest part.
-        #[arg(long, default_value_t = 20)]
-        rate: u64,
-    },
-    /// Memory per idle connection.
-    Idle {
-        #[arg(long, default_value_t = 5_000)]
-        connections: usize,
-        #[arg(long, value_enum, default_value = "ws")]
-        transport: Carrier,
-    },
-}
-
 fn main() -> Result<()> {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        match cli.command {
-            None => drill(&cli).await,
-            Some(Command::Measure(Measure::FanOut { subscribers, transport, publications, rate })) => {
-                fan_out::run(FanOut { subscribers, carrier: transport, publications, rate }).await
-            }
-            Some(Command::Measure(Measure::Idle { connections, transport })) => {
-                idle::run(connections, transport).await
-            }
-        }
-    })
+    runtime.block_on(drill(&cli))
 }
 
 async fn drill(cli: &Cli) -> Result<()> {

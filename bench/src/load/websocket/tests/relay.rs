@@ -1,9 +1,8 @@
-//! Runs against the real relay, on users written straight into its store. `MESSENGER` names its binary; without, one
-//! built beside this test.
+//! Runs against the real relay, built beside this test, on users written straight into its store.
 
 use std::path::PathBuf;
 
-use drill::measure::{Crowd, Mint};
+use drill::crowd::{Crowd, Mint, Seats};
 use drill::server::{Launch, Server, work_folder};
 
 use super::super::carry_out;
@@ -19,19 +18,20 @@ struct Stage {
 impl Stage {
     fn set(name: &str, subscribers: usize, kind: Kind, pace: Pace) -> Self {
         let folder = work_folder(name).expect("a folder");
-        let program = std::env::var_os("MESSENGER").map(PathBuf::from);
-        let program = program.unwrap_or_else(|| Launch::program().expect("a messenger beside this test"));
+        let program = Launch::program().expect("a messenger beside this test");
         let mut launch =
             Launch::new(program, folder.join("data"), folder.join("server.log")).expect("free ports");
         launch.shards = Some(1);
+        // A closed loop never goes on when signals beyond a user's limit are dropped.
+        launch.env.push(("RELAY_EPHEMERAL_PER_S".into(), "1000000".into()));
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let crowd = runtime.block_on(Crowd::prepare(&launch.data, subscribers + 1)).expect("a crowd");
+        let seats = Seats { rooms: 1, subscribers, publishers: 1 };
+        let crowd = runtime.block_on(Crowd::prepare(&launch.data, seats)).expect("a crowd");
         let server = launch.start().expect("a relay");
-        let mint = Mint::of(&server.ready).expect("its key");
-        let mut tokens: Vec<_> =
-            crowd.devices.iter().map(|device| mint.token(*device).expect("a token")).collect();
-        let publishers = vec![tokens.pop().expect("one more than subscribers")];
-        let conversation = crowd.conversation.to_string().replace('-', "");
+        let mint = Mint::of(&server.ready.signing_key).expect("its key");
+        let (conversation, mut tokens) = crowd.tokens(&mint).expect("tokens").remove(0);
+        let publishers = tokens.split_off(subscribers);
+        let conversation = conversation.to_string().replace('-', "");
         let address = server.ready.wss.trim_start_matches("wss://").split('/').next().expect("an authority");
         let plan = Plan {
             carrier: Carrier::Websocket,
@@ -63,7 +63,6 @@ impl Stage {
 }
 
 #[test]
-#[ignore = "needs the relay's binary: cargo build --release -p messenger"]
 fn the_relay_acks_and_delivers_what_is_durable() {
     let outcome = Stage::set("load-open", 40, Kind::Durable, Pace::Open { per_second: 100.0 }).run();
     assert!((150..=250).contains(&outcome.published), "{outcome:?}");
@@ -72,14 +71,12 @@ fn the_relay_acks_and_delivers_what_is_durable() {
 }
 
 #[test]
-#[ignore = "needs the relay's binary with signals: cargo build --release -p messenger"]
 fn the_relay_passes_on_what_is_ephemeral() {
     let outcome = Stage::set("load-signal", 40, Kind::Ephemeral, Pace::Closed { window: 16 }).run();
     assert!(outcome.delivered > 1_000, "{outcome:?}");
 }
 
 #[test]
-#[ignore = "needs the relay's binary: cargo build --release -p messenger"]
 fn the_relay_holds_idle_sessions_and_takes_a_storm() {
     let outcome = Stage::set("load-idle", 200, Kind::Durable, Pace::Idle).run();
     assert_eq!(outcome.connections, 201);
@@ -88,7 +85,6 @@ fn the_relay_holds_idle_sessions_and_takes_a_storm() {
 }
 
 #[test]
-#[ignore = "needs the relay's binary: cargo build --release -p messenger"]
 fn readers_that_stop_are_cut_and_recover() {
     let mut stage = Stage::set("load-stopped", 20, Kind::Durable, Pace::Open { per_second: 2_000.0 });
     (stage.plan.stopped, stage.plan.payload, stage.plan.measure_s) = (0.2, 1_000, 6.0);

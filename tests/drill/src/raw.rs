@@ -1,7 +1,4 @@
 //! A client as thin as can be: a TLS WebSocket and the frames of the wire document, no retries, every refusal seen.
-//! Thousands of them fit beside the server that they measure.
-
-pub mod quic;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -52,13 +49,13 @@ pub fn tls(ca: &Path, alpn: &[u8]) -> Result<Arc<ClientConfig>> {
 }
 
 /// A Hello with a token and nothing else.
-pub fn hello(token: &str) -> v1::ClientFrame {
+fn hello(token: &str) -> v1::ClientFrame {
     let body = v1::Hello { versions: vec![1], token: token.to_owned(), ..Default::default() };
     frame(1, body.into())
 }
 
 /// A request.
-pub fn frame(request: u64, body: client_frame::Body) -> v1::ClientFrame {
+fn frame(request: u64, body: client_frame::Body) -> v1::ClientFrame {
     v1::ClientFrame { request, body: Some(body), ..Default::default() }
 }
 
@@ -116,7 +113,7 @@ impl Raw {
     }
 
     /// The next frame as it came.
-    pub async fn bytes(&mut self) -> Result<Bytes> {
+    async fn bytes(&mut self) -> Result<Bytes> {
         loop {
             match self.socket.next().await.context("the connection ended")?? {
                 Message::Binary(bytes) => return Ok(bytes),
