@@ -68,6 +68,9 @@ fn load(plan: &Plan) -> Result<Outcome> {
 fn accept(plan: &Plan, outcome: Outcome) -> Result<Outcome> {
     ensure!(outcome.lost == 0, "{} deliveries were lost: no result", outcome.lost);
     ensure!(outcome.doubled == 0, "{} deliveries came twice: no result", outcome.doubled);
+    let Outcome { stopped, cut, recovered, .. } = outcome;
+    ensure!(cut == stopped, "{cut} of {stopped} stopped readers were cut with the code to resume: no result");
+    ensure!(recovered == stopped, "{recovered} of {stopped} stopped readers recovered everything: no result");
     match plan.pace {
         Pace::Open { .. } | Pace::Closed { .. } => {
             ensure!(outcome.published > 0 && outcome.delivered > 0, "nothing was delivered: no result");

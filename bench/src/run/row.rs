@@ -1,6 +1,6 @@
 //! What the turns of a shape come to: medians of ratios made within one turn each, latencies merged without loss.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
@@ -13,6 +13,9 @@ use crate::report::{Figure, Row};
 
 /// Spread of the floor's CPU over the turns above which the machine was too noisy for single figures.
 const SPREAD_MAX: f64 = 1.5;
+
+/// What a reader that stopped may cost the server: its outbox, and what is sealed for it until it is given up.
+const STOPPED_KIB_MAX: u64 = 512;
 
 /// The row of a shape.
 pub fn of(shape: &Shape, turns: &[Turn]) -> Result<Row> {
@@ -91,6 +94,7 @@ fn against(shape: &Shape, turns: &[Turn], row: &mut Row) -> Result<f64> {
     [row.floor_p50_us, row.floor_p99_us, row.floor_p999_us, row.floor_max_us] = quantiles(&latency);
     row.floor_hdr = encode(&latency);
     let both = turns.iter().map(|turn| &turn.relay).zip(floors);
+    both.clone().try_for_each(|(relay, floor)| stopped_are_bounded(relay, floor))?;
     Ok(match shape.goal {
         Some(Goal::RateRatio(_) | Goal::Rate(_)) => {
             median(both.map(|(relay, floor)| rate(shape, relay) / rate(shape, floor)))
@@ -98,6 +102,17 @@ fn against(shape: &Shape, turns: &[Turn], row: &mut Row) -> Result<f64> {
         Some(Goal::Memory(_)) => median(both.map(|(relay, floor)| memory(relay) / memory(floor))),
         _ => median(both.map(|(relay, floor)| cpu_us(shape, relay) / cpu_us(shape, floor))),
     })
+}
+
+/// Refuses a turn in which readers that stopped cost more memory than their bounds allow.
+fn stopped_are_bounded(relay: &Outcome, all_read: &Outcome) -> Result<()> {
+    let most = all_read.rss_peak_kib + relay.stopped * STOPPED_KIB_MAX;
+    ensure!(
+        relay.stopped == 0 || relay.rss_peak_kib <= most,
+        "{} KiB resident at most with stopped readers, where {most} is their bound: no result",
+        relay.rss_peak_kib
+    );
+    Ok(())
 }
 
 /// The goal in words, and whether it is met.
@@ -113,7 +128,7 @@ fn judge(shape: &Shape, row: &Row) -> (String, Option<bool>) {
             latency(row.p50_us, row.floor_p50_us) <= most && latency(row.p99_us, row.floor_p99_us) <= most,
         ),
         Goal::P99Ratio(most) => {
-            (format!("p99 at most {most} x"), latency(row.p99_us, row.floor_p99_us) <= most)
+            (format!("p99 at most {most} x, all cut and recovered"), latency(row.p99_us, row.floor_p99_us) <= most)
         }
         Goal::Memory(most) => (format!("at most {most} KiB each"), row.rss_kib_per_conn <= most),
         Goal::Connects(least) => {

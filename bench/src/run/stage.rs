@@ -21,6 +21,7 @@ pub struct Stage {
     pub floor_rooms: Vec<Room>,
     ca: PathBuf,
     program: Option<PathBuf>,
+    env: &'static [(&'static str, &'static str)],
 }
 
 impl Stage {
@@ -29,8 +30,8 @@ impl Stage {
         let folder = Folder::new(shape.name)?;
         let data = folder.path().join("data");
         let crowd = runtime.block_on(Crowd::prepare(&data, shape.seats)).context("seat the crowd")?;
-        let mut stage =
-            Self { folder, rooms: Vec::new(), floor_rooms: Vec::new(), ca: PathBuf::new(), program };
+        let (rooms, floor_rooms, ca) = (Vec::new(), Vec::new(), PathBuf::new());
+        let mut stage = Self { folder, rooms, floor_rooms, ca, program, env: shape.env };
         let server = stage.relay(1)?;
         stage.ca = server.ca.clone();
         let mint = Mint::of(server.signing_key.as_deref().context("the relay names its key")?)?;
@@ -51,7 +52,7 @@ impl Stage {
             data: &data,
             shards,
             pin: Pin::server(usize::from(shards)),
-            env: &[],
+            env: self.env,
             program: self.program.as_deref(),
         })
     }

@@ -107,6 +107,7 @@ fn prepare(id: ShardId, sockets: ShardSockets, launch: &Launch) -> Result<Prepar
         handshake_us: config.relay.handshake_deadline.as_micros() as u64,
         ping_us: config.relay.ping_interval.as_micros() as u64,
         idle_us: config.relay.idle_timeout.as_micros() as u64,
+        farewell_us: 30_000_000,
         linger_us: 2_000_000,
     };
     let rules = Rules {

@@ -12,7 +12,7 @@ pub mod token;
 pub use accounts::{AccountError, Accounts};
 pub use email::{EMAIL_BYTES_MAX, normalise_email};
 pub use sqlite::{OpenError, SqliteStore};
-pub use store::{ChangePosition, Store};
+pub use store::{Answered, ChangePosition, Store};
 pub use token::{NewToken, TokenHash};
 
 /// A fresh UUIDv7 for a row made at `unix_ms`.

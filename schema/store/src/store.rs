@@ -9,6 +9,9 @@ use schema_wire::record::{Append, Appended, Change, StoreFault, StoreReply, Stor
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ChangePosition(pub Option<Vec<u8>>);
 
+/// Where an answer goes, on whichever thread has it.
+pub type Answered = Box<dyn FnOnce(StoreReply) + Send>;
+
 /// What the relay needs of a store.
 pub trait Store: Clone + Send + Sync + 'static {
     /// Appends a batch in one transaction: all outcomes, in order, once it is durable; or a fault, and nothing happened.
@@ -16,6 +19,13 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Answers any other request (`StoreRequest::Append` is answered like a batch of one).
     fn ask(&self, request: StoreRequest) -> impl Future<Output = StoreReply> + Send;
+
+    /// The same for a read whose answer needs no executor. A store that can't, or has enough waiting already, gives both
+    /// back; they are for [`Store::ask`] then.
+    #[expect(clippy::result_large_err, reason = "the request must come back whole")]
+    fn ask_aside(&self, request: StoreRequest, answered: Answered) -> Result<(), (StoreRequest, Answered)> {
+        Err((request, answered))
+    }
 
     /// Changes committed after `after`, oldest first, and where to go on. Never skips a late commit.
     fn changes(

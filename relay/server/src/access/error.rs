@@ -109,6 +109,9 @@ pub enum KeyError {
     /// Two different keys have the same `kid`.
     #[error("two different keys share the kid {0:?}: give each key its own")]
     DuplicateKeyId(String),
+    /// Modulus and exponent make no key.
+    #[error("the key {0:?} is no RSA public key that can verify anything: export it again")]
+    Unusable(String),
     /// Over [`super::KEYS_MAX`].
     #[error("more than {max} keys: remove those that no longer sign", max = super::KEYS_MAX)]
     TooMany,

@@ -1,10 +1,14 @@
 //! The keys tokens are verified with, each bound to one issuer and one algorithm. Parsing only, no files.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use aws_lc_rs::{error::Unspecified, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::DecodingKey;
 
 use super::Secret;
 use super::error::{KeyError, KeyFault};
@@ -28,10 +32,34 @@ pub(super) struct PublicKey {
 pub(super) struct Key {
     /// Index of the issuer.
     pub issuer: usize,
-    pub algorithm: Algorithm,
-    pub decoding: DecodingKey,
+    pub check: Check,
     /// Unix seconds from which on a legacy key is refused.
     pub until_unix_s: Option<u64>,
+}
+
+/// The one algorithm of a key, ready for use: parsing an RSA key takes longer than verifying with it.
+#[derive(Clone, Debug)]
+pub(super) enum Check {
+    Rs256(Arc<ParsedPublicKey>),
+    Hs256(hmac::Key),
+}
+
+impl Check {
+    /// What `alg` of a token's header must say.
+    pub fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Rs256(_) => "RS256",
+            Self::Hs256(_) => "HS256",
+        }
+    }
+
+    /// Whether this key made the signature.
+    pub fn accepts(&self, signed: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Rs256(key) => key.verify_sig(signed, signature).is_ok(),
+            Self::Hs256(key) => hmac::verify(key, signed, signature).is_ok(),
+        }
+    }
 }
 
 /// All keys by `kid`.
@@ -63,8 +91,8 @@ impl KeyRing {
     }
 
     pub(super) fn add_public(&mut self, issuer: usize, public: PublicKey) -> Result<(), KeyError> {
-        let decoding = DecodingKey::from_rsa_raw_components(&public.modulus, &public.exponent);
-        let key = Key { issuer, algorithm: Algorithm::RS256, decoding, until_unix_s: None };
+        let check = public.check().map_err(|Unspecified| KeyError::Unusable(public.kid.clone()))?;
+        let key = Key { issuer, check, until_unix_s: None };
         self.add(public.kid.clone(), key, Identity::Public(issuer, public))
     }
 
@@ -75,8 +103,8 @@ impl KeyRing {
         secret: &Secret,
         until_unix_s: u64,
     ) -> Result<(), KeyError> {
-        let decoding = DecodingKey::from_secret(secret.expose());
-        let key = Key { issuer, algorithm: Algorithm::HS256, decoding, until_unix_s: Some(until_unix_s) };
+        let check = Check::Hs256(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()));
+        let key = Key { issuer, check, until_unix_s: Some(until_unix_s) };
         self.add(kid.into(), key, Identity::Legacy)
     }
 
@@ -104,6 +132,13 @@ impl PublicKey {
         }
         let kid = kid.map_or_else(|| thumbprint(modulus, exponent), str::to_owned);
         Ok(Self { kid, modulus: modulus.into(), exponent: exponent.into() })
+    }
+
+    fn check(&self) -> Result<Check, Unspecified> {
+        let components = RsaPublicKeyComponents { n: &self.modulus, e: &self.exponent };
+        let der: PublicKeyX509Der<'_> = components.as_der()?;
+        let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der.as_ref()).map_err(|_| Unspecified)?;
+        Ok(Check::Rs256(Arc::new(key)))
     }
 }
 

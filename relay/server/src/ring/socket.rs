@@ -12,6 +12,10 @@ const BACKLOG: i32 = 4096;
 /// What is asked for; the kernel grants at most net.core.rmem_max and wmem_max.
 const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
+/// What the kernel takes for a connection beyond what is on its way to the peer. Unbounded, a reader that stops holds
+/// megabytes of kernel memory, is noticed only once they are full, and finds its goodbye behind them.
+const UNSENT_BYTES_MAX: libc::c_int = 128 * 1024;
+
 pub(super) const UDP_SEGMENT: libc::c_int = 103;
 pub(super) const UDP_GRO: libc::c_int = 104;
 const ON: libc::c_int = 1;
@@ -33,7 +37,7 @@ pub enum SocketError {
 }
 
 /// Opens `shards` listening TCP sockets on one address, in shard order; port 0 takes one free port for all.
-/// Accepted connections inherit TCP_NODELAY.
+/// Accepted connections inherit TCP_NODELAY and the bound of what waits in the kernel.
 pub fn open_tcp(address: SocketAddr, shards: usize) -> Result<Vec<OwnedFd>, SocketError> {
     open_all(address, shards, "TCP", probe_tcp, bind_tcp)
 }
@@ -118,6 +122,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
+    set_option(&socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)?;
     accept_both_families(&socket, address)?;
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;

@@ -33,10 +33,14 @@ pub struct StoreJob {
     pub request: StoreRequest,
 }
 
+/// Hands a read to whoever in the store can answer it without this thread; gives it back when nobody can.
+type Aside = Arc<dyn Fn(StoreJob) -> Result<(), StoreJob> + Send + Sync>;
+
 /// The way to the store thread.
 #[derive(Clone)]
 pub struct StoreThread {
     jobs: mpsc::Sender<StoreJob>,
+    aside: Aside,
     nudge: Arc<Notify>,
 }
 
@@ -49,6 +53,7 @@ impl StoreThread {
         let (jobs, receiver) = mpsc::channel(JOBS_MAX);
         let nudge = Arc::new(Notify::new());
         let poll = nudge.clone();
+        let aside = aside(store.clone(), inboxes.clone());
         let thread = std::thread::Builder::new().name("store".into()).spawn(move || {
             tokio_uring::start(async move {
                 let poller = tokio_uring::spawn(poll_changes(store.clone(), inboxes.clone(), poll));
@@ -56,11 +61,12 @@ impl StoreThread {
                 poller.abort();
             });
         })?;
-        Ok((Self { jobs, nudge }, thread))
+        Ok((Self { jobs, aside, nudge }, thread))
     }
 
     /// Hands a request over; when the queue is full, gives back what the shard is to be told.
     pub fn submit(&self, job: StoreJob) -> Result<(), (Ticket, StoreReply)> {
+        let Err(job) = (self.aside)(job) else { return Ok(()) };
         self.jobs.try_send(job).map_err(|e| {
             let job = e.into_inner();
             (job.ticket, StoreReply::Fault(StoreFault::Unavailable))
@@ -71,6 +77,24 @@ impl StoreThread {
     pub fn nudge(&self) {
         self.nudge.notify_one();
     }
+}
+
+/// Two changes of thread instead of four for each read.
+fn aside<S: Store>(store: S, inboxes: Vec<Inbox>) -> Aside {
+    let inboxes: Arc<[Inbox]> = inboxes.into();
+    Arc::new(move |StoreJob { shard, ticket, request }| {
+        let inboxes = inboxes.clone();
+        let answered = move |reply| {
+            let mut mail = Mail::Stored { ticket, reply };
+            // A full inbox holds the reader up, which holds the shards' requests up: nothing is dropped.
+            while let Err(back) = inboxes[usize::from(shard.0)].put(mail) {
+                mail = back;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let back = store.ask_aside(request, Box::new(answered));
+        back.map_err(|(request, _)| StoreJob { shard, ticket, request })
+    })
 }
 
 type Commit = Pin<Box<dyn Future<Output = (Vec<ReturnAddress>, Result<Vec<Appended>, StoreFault>)>>>;

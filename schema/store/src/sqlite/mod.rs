@@ -6,6 +6,7 @@ mod changes;
 mod fault;
 mod generation;
 mod open;
+mod reads;
 mod recover;
 mod standing;
 mod store;

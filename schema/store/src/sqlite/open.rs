@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 mod embedded {
@@ -127,6 +128,9 @@ fn check(path: &Path, connection: &Connection) -> Result<(), OpenError> {
 fn prepare(connection: &Connection, options: &Options) -> rusqlite::Result<()> {
     connection.busy_timeout(options.busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Otherwise a statement whose table has a partial index on a constant is compiled again at each binding, in case the
+    // value is that constant.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     // FULL: a commit returns after the log is on the disk, which is what "acked means durable" rests on.
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -194,5 +198,27 @@ fn explain(path: &Path, error: &rusqlite::Error) -> OpenError {
             | ErrorCode::DiskFull,
         ) => OpenError::NotWritable { path, why },
         _ => OpenError::Migration { path, why },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn statements_are_compiled_once() {
+        let folder = std::env::temp_dir().join(format!("store-open-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let connection = writer(&folder.join("store.db"), &Options::default()).unwrap();
+        let mut find = connection.prepare("SELECT status FROM users WHERE id = ?1").unwrap();
+        for id in [[1u8; 16], [2; 16], [3; 16]] {
+            assert!(!find.exists([id]).unwrap());
+        }
+        assert_eq!(find.get_status(StatementStatus::RePrepare), 0);
+        drop(find);
+        drop(connection);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -6,9 +6,10 @@ use rusqlite::Transaction;
 use schema_wire::record::{Append, Appended, Change, StoreFault, StoreReply, StoreRequest};
 
 use super::stream::CursorMove;
+use super::thread::read_work;
 use super::value::int;
 use super::{SqliteStore, changes, fault_of, generation, recover, standing, stream};
-use crate::store::{ChangePosition, Store};
+use crate::store::{Answered, ChangePosition, Store};
 
 impl Store for SqliteStore {
     fn append(&self, batch: Vec<Append>) -> impl Future<Output = Result<Vec<Appended>, StoreFault>> + Send {
@@ -28,6 +29,16 @@ impl Store for SqliteStore {
             other => self.read(move |tx, now| Ok(answer(tx, other, now)?)).await.map_err(fault_of),
         };
         answer.unwrap_or_else(StoreReply::Fault)
+    }
+
+    fn ask_aside(&self, request: StoreRequest, answered: Answered) -> Result<(), (StoreRequest, Answered)> {
+        let written = matches!(request, StoreRequest::Append(_) | StoreRequest::MoveCursor { .. });
+        let Some(place) = self.threads.place().filter(|_| !written) else { return Err((request, answered)) };
+        place.take(read_work(
+            move |tx, now| Ok(answer(tx, request, now)?),
+            move |reply| answered(reply.map_err(fault_of).unwrap_or_else(StoreReply::Fault)),
+        ));
+        Ok(())
     }
 
     async fn changes(

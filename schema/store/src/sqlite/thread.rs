@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use futures_channel::oneshot;
@@ -13,6 +13,7 @@ use schema_wire::record::{Append, Appended, StoreFault};
 use super::append::append;
 use super::fault::fault;
 use super::open::{Clock, OpenError, Options, reader, writer};
+use super::reads::{Place, Reads};
 use super::stream::{CursorMove, CursorMoved, move_cursor};
 use crate::accounts::{AccountError, Answer};
 
@@ -21,7 +22,7 @@ const BATCH_MESSAGES_MAX: usize = 1024;
 /// Most bytes of bodies in one transaction.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-type Work = Box<dyn FnOnce(&mut Connection, u64) + Send>;
+pub(super) type Work = Box<dyn FnOnce(&mut Connection, u64) + Send>;
 
 /// What waits for the writer.
 enum Job {
@@ -40,7 +41,7 @@ enum Held {
 /// The running threads. Dropping them lets queued work finish and closes the file.
 pub struct Threads {
     jobs: Option<SyncSender<Job>>,
-    reads: Option<SyncSender<Work>>,
+    reads: Arc<Reads>,
     /// The writer, then the readers.
     running: Vec<JoinHandle<()>>,
 }
@@ -49,16 +50,15 @@ impl Threads {
     pub fn start(path: &Path, options: Options) -> Result<Self, OpenError> {
         let write = writer(path, &options)?;
         let (jobs, waiting) = sync_channel(options.queue_max);
-        let (reads, asked) = sync_channel(options.queue_max);
-        let asked = Arc::new(Mutex::new(asked));
+        let reads = Arc::new(Reads::new(options.queue_max));
         let mut running = Vec::new();
         let clock = options.clock.clone();
         running.push(spawn("store-writer".into(), move || write_loop(write, &waiting, &clock))?);
         for n in 0..options.readers.max(1) {
-            let (connection, asked, clock) = (reader(path, &options)?, asked.clone(), options.clock.clone());
-            running.push(spawn(format!("store-reader-{n}"), move || read_loop(connection, &asked, &clock))?);
+            let (connection, reads, clock) = (reader(path, &options)?, reads.clone(), options.clock.clone());
+            running.push(spawn(format!("store-reader-{n}"), move || read_loop(connection, &reads, &clock))?);
         }
-        Ok(Self { jobs: Some(jobs), reads: Some(reads), running })
+        Ok(Self { jobs: Some(jobs), reads, running })
     }
 
     pub async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, StoreFault> {
@@ -91,12 +91,14 @@ impl Threads {
         F: FnOnce(&Transaction<'_>, u64) -> Answer<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let work: Work = Box::new(move |connection, now| {
-            let _ = reply.send(transact(connection, TransactionBehavior::Deferred, |tx| work(tx, now)));
-        });
-        let queue = self.reads.as_ref().expect("the queue lives as long as the handle");
-        queue.try_send(work).map_err(|_| StoreFault::Unavailable)?;
+        let work = read_work(work, |answer| drop(reply.send(answer)));
+        self.reads.push(work).map_err(|_| StoreFault::Unavailable)?;
         answer.await.unwrap_or(Err(AccountError::Fault(StoreFault::Unavailable)))
+    }
+
+    /// A place in the readers' queue for a caller that does not wait for the answer.
+    pub fn place(&self) -> Option<Place<'_>> {
+        self.reads.place()
     }
 
     fn submit(&self, job: Job) -> Result<(), StoreFault> {
@@ -108,7 +110,7 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         // The writer closes last: only it can move what the write-ahead log still holds into the file.
-        self.reads = None;
+        self.reads.close();
         for reader in self.running.drain(1..) {
             let _ = reader.join();
         }
@@ -134,14 +136,19 @@ fn transact<T>(
     Ok(done)
 }
 
-fn read_loop(mut connection: Connection, asked: &Mutex<Receiver<Work>>, clock: &Clock) {
-    loop {
-        // Whoever holds the lock waits for the next request; the others wait for the lock.
-        let next = asked.lock().expect("a reader never panics while it waits").recv();
-        match next {
-            Ok(work) => work(&mut connection, clock()),
-            Err(_) => return,
-        }
+/// Reads in one snapshot; `answered` runs on the reader.
+pub fn read_work<T>(
+    work: impl FnOnce(&Transaction<'_>, u64) -> Answer<T> + Send + 'static,
+    answered: impl FnOnce(Answer<T>) + Send + 'static,
+) -> Work {
+    Box::new(move |connection, now| {
+        answered(transact(connection, TransactionBehavior::Deferred, |tx| work(tx, now)));
+    })
+}
+
+fn read_loop(mut connection: Connection, reads: &Reads, clock: &Clock) {
+    while let Some(work) = reads.next() {
+        work(&mut connection, clock());
     }
 }
 

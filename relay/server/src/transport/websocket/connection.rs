@@ -44,6 +44,16 @@ enum Stage {
     Ending,
 }
 
+/// How far a connection is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    No,
+    /// Its goodbye waits for the peer to take what lies before it.
+    Goodbye,
+    /// The kernel has everything; only the peer's end is waited for.
+    Said,
+}
+
 /// A frame as this connection wants it.
 struct Part {
     frame: Frame,
@@ -70,8 +80,7 @@ pub struct Connection {
     pub pinged: bool,
     /// When the message that is not yet whole began.
     pub partial_since_us: Option<u64>,
-    /// When a sweep first met it ending.
-    pub ending_since_us: Option<u64>,
+    pub leaving: Leaving,
     stage: Stage,
     tls: TlsSession,
     control: ControlBudget,
@@ -93,7 +102,7 @@ impl Connection {
             heard_us: now_us,
             pinged: false,
             partial_since_us: None,
-            ending_since_us: None,
+            leaving: Leaving::No,
             stage,
             tls,
             control: ControlBudget::new(now_us / 1000),

@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub mod connection;
+mod farewells;
 pub mod flood;
 pub mod server;
 pub mod upgrade;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use schema_wire::{Disconnect, Frame, SessionId};
 
-use super::connection::{Connection, Incoming, Rules};
+use super::connection::{Connection, Incoming, Leaving, Rules};
+use super::farewells::Farewells;
 use crate::ring::{Ring, SlabPool, StreamKey};
 use crate::transport::Outboxes;
 use crate::transport::networks::Networks;
@@ -23,6 +24,8 @@ pub struct Deadlines {
     pub ping_us: u64,
     /// Silence after which the connection is cut.
     pub idle_us: u64,
+    /// From the cut until the goodbye is given up that a peer does not take.
+    pub farewell_us: u64,
     /// From the goodbye to the end of the socket.
     pub linger_us: u64,
 }
@@ -39,6 +42,7 @@ pub struct WebSockets {
     /// Connections with something to send, each perhaps more than once.
     dirty: Vec<StreamKey>,
     handshakes: VecDeque<(u64, StreamKey)>,
+    farewells: Farewells,
     lingering: VecDeque<(u64, StreamKey)>,
     /// Where the search for silent connections goes on.
     sweep_at: usize,
@@ -69,6 +73,7 @@ impl WebSockets {
             slabs,
             dirty: Vec::new(),
             handshakes: VecDeque::new(),
+            farewells: Farewells::default(),
             lingering: VecDeque::new(),
             sweep_at: 0,
             swept_us: 0,
@@ -164,6 +169,7 @@ impl WebSockets {
         let slabs = self.slabs.clone();
         for stream in dirty.drain(..) {
             if !ring.can_send(stream) {
+                self.bid_farewell(stream, now_us);
                 continue;
             }
             let Some(connection) = self.get(stream) else { continue };
@@ -174,8 +180,11 @@ impl WebSockets {
                 Some(slab) => {
                     // A refused send means that the stream broke, which its own completion reports.
                     let _ = ring.send(stream, slab);
+                    self.bid_farewell(stream, now_us);
                 }
                 None if connection.is_ending() => {
+                    let before = std::mem::replace(&mut connection.leaving, Leaving::Said);
+                    self.farewells.done(before);
                     ring.finish(stream);
                     self.lingering.push_back((now_us + self.deadlines.linger_us, stream));
                 }
@@ -185,10 +194,30 @@ impl WebSockets {
         self.dirty = dirty;
     }
 
+    /// A peer that takes no bytes gets time to come back for its goodbye, at the cost of what is sealed for it.
+    /// When too many wait, who waits longest goes without.
+    fn bid_farewell(&mut self, stream: StreamKey, now_us: u64) {
+        let until_us = now_us + self.deadlines.farewell_us;
+        let Some(connection) = self.get(stream) else { return };
+        if !connection.is_ending() || connection.leaving != Leaving::No {
+            return;
+        }
+        connection.leaving = Leaving::Goodbye;
+        self.farewells.begin(until_us, stream);
+        while self.farewells.are_too_many() {
+            let Some((_, oldest)) = self.farewells.pop() else { return };
+            if self.get(oldest).is_some_and(|c| c.leaving == Leaving::Goodbye) {
+                self.lingering.push_front((now_us, oldest));
+            }
+        }
+    }
+
     /// The socket is over: forgets the connection and names the session that ended with it.
     pub fn remove(&mut self, ring: &mut Ring, stream: StreamKey) -> Option<SessionId> {
         let connection = self.get(stream)?;
         let session = connection.session.take();
+        let leaving = connection.leaving;
+        self.farewells.done(leaving);
         self.connections[stream.slot().index()] = None;
         self.live -= 1;
         ring.close(stream);
@@ -211,12 +240,17 @@ impl WebSockets {
             connection.time_out(&slabs);
             self.dirty.push(stream);
         }
+        while let Some(stream) = self.farewells.pop_due(now_us) {
+            if self.get(stream).is_some_and(|c| c.leaving == Leaving::Goodbye) {
+                gone.extend(self.remove(ring, stream));
+            }
+        }
         while let Some((_, stream)) = self.lingering.pop_front_if(|(at, _)| *at <= now_us) {
             gone.extend(self.remove(ring, stream));
         }
         if now_us >= self.swept_us + SWEEP_EVERY_US {
             self.swept_us = now_us;
-            self.sweep(ring, now_us, silent, gone);
+            self.sweep(now_us, silent);
         }
     }
 
@@ -224,16 +258,10 @@ impl WebSockets {
     pub fn next_timeout(&self) -> Option<u64> {
         let first = |queue: &VecDeque<(u64, StreamKey)>| queue.front().map(|(at, _)| *at);
         let sweep = (self.live > 0).then_some(self.swept_us + SWEEP_EVERY_US);
-        [first(&self.handshakes), first(&self.lingering), sweep].into_iter().flatten().min()
+        [first(&self.handshakes), first(&self.lingering), self.farewells.next_us(), sweep].into_iter().flatten().min()
     }
 
-    fn sweep(
-        &mut self,
-        ring: &mut Ring,
-        now_us: u64,
-        silent: &mut Vec<SessionId>,
-        gone: &mut Vec<SessionId>,
-    ) {
+    fn sweep(&mut self, now_us: u64, silent: &mut Vec<SessionId>) {
         for _ in 0..SWEEP_STEP.min(self.connections.len()) {
             self.sweep_at = (self.sweep_at + 1) % self.connections.len();
             let Some(connection) = self.connections[self.sweep_at].as_deref_mut() else { continue };
@@ -245,8 +273,6 @@ impl WebSockets {
                     connection.ping(&self.slabs);
                     self.dirty.push(stream);
                 }
-                // Its peer takes no bytes: the goodbye can't leave.
-                Look::Over => gone.extend(self.remove(ring, stream)),
             }
         }
     }
@@ -257,14 +283,11 @@ enum Look {
     Fine,
     Silent,
     Ping,
-    Over,
 }
 
-fn look(connection: &mut Connection, now_us: u64, deadlines: &Deadlines) -> Look {
+fn look(connection: &Connection, now_us: u64, deadlines: &Deadlines) -> Look {
     if connection.is_ending() {
-        let since = *connection.ending_since_us.get_or_insert(now_us);
-        let over = now_us.saturating_sub(since) >= deadlines.linger_us;
-        return if over { Look::Over } else { Look::Fine };
+        return Look::Fine;
     }
     let silence = now_us.saturating_sub(connection.heard_us);
     let partial = connection.partial_since_us.map_or(0, |at| now_us.saturating_sub(at));
