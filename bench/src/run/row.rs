@@ -127,9 +127,10 @@ fn judge(shape: &Shape, row: &Row) -> (String, Option<bool>) {
             format!("p50 and p99 at most {most} x"),
             latency(row.p50_us, row.floor_p50_us) <= most && latency(row.p99_us, row.floor_p99_us) <= most,
         ),
-        Goal::P99Ratio(most) => {
-            (format!("p99 at most {most} x, all cut and recovered"), latency(row.p99_us, row.floor_p99_us) <= most)
-        }
+        Goal::P99Ratio(most) => (
+            format!("p99 at most {most} x, all cut and recovered"),
+            latency(row.p99_us, row.floor_p99_us) <= most,
+        ),
         Goal::Memory(most) => (format!("at most {most} KiB each"), row.rss_kib_per_conn <= most),
         Goal::Connects(least) => {
             (format!("at least {least} per CPU second"), 1e6 / row.cpu_us_per_delivery >= least)

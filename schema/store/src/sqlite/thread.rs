@@ -2,8 +2,8 @@
 //! Queues are bounded: when one is full the request fails at once and may be tried again.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 
 use futures_channel::oneshot;

@@ -258,7 +258,10 @@ impl WebSockets {
     pub fn next_timeout(&self) -> Option<u64> {
         let first = |queue: &VecDeque<(u64, StreamKey)>| queue.front().map(|(at, _)| *at);
         let sweep = (self.live > 0).then_some(self.swept_us + SWEEP_EVERY_US);
-        [first(&self.handshakes), first(&self.lingering), self.farewells.next_us(), sweep].into_iter().flatten().min()
+        [first(&self.handshakes), first(&self.lingering), self.farewells.next_us(), sweep]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn sweep(&mut self, now_us: u64, silent: &mut Vec<SessionId>) {
