@@ -41,7 +41,7 @@ pub(super) struct Key {
 #[derive(Clone, Debug)]
 pub(super) enum Check {
     Rs256(Arc<ParsedPublicKey>),
-    Hs256(hmac::Key),
+    Hs256(Box<hmac::Key>),
 }
 
 impl Check {
@@ -103,7 +103,7 @@ impl KeyRing {
         secret: &Secret,
         until_unix_s: u64,
     ) -> Result<(), KeyError> {
-        let check = Check::Hs256(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()));
+        let check = Check::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose())));
         let key = Key { issuer, check, until_unix_s: Some(until_unix_s) };
         self.add(kid.into(), key, Identity::Legacy)
     }

@@ -34,7 +34,7 @@ pub struct StoreJob {
 }
 
 /// Hands a read to whoever in the store can answer it without this thread; gives it back when nobody can.
-type Aside = Arc<dyn Fn(StoreJob) -> Result<(), StoreJob> + Send + Sync>;
+type Aside = Arc<dyn Fn(StoreJob) -> Option<StoreJob> + Send + Sync>;
 
 /// The way to the store thread.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl StoreThread {
 
     /// Hands a request over; when the queue is full, gives back what the shard is to be told.
     pub fn submit(&self, job: StoreJob) -> Result<(), (Ticket, StoreReply)> {
-        let Err(job) = (self.aside)(job) else { return Ok(()) };
+        let Some(job) = (self.aside)(job) else { return Ok(()) };
         self.jobs.try_send(job).map_err(|e| {
             let job = e.into_inner();
             (job.ticket, StoreReply::Fault(StoreFault::Unavailable))
@@ -92,8 +92,8 @@ fn aside<S: Store>(store: S, inboxes: Vec<Inbox>) -> Aside {
                 std::thread::sleep(Duration::from_millis(1));
             }
         };
-        let back = store.ask_aside(request, Box::new(answered));
-        back.map_err(|(request, _)| StoreJob { shard, ticket, request })
+        let (request, _) = store.ask_aside(request, Box::new(answered)).err()?;
+        Some(StoreJob { shard, ticket, request })
     })
 }
 
