@@ -62,6 +62,8 @@ pub struct Shard {
     paused: Vec<StreamKey>,
     incoming: Vec<Incoming>,
     quic_events: Vec<QuicEvent>,
+    /// When this turn's datagrams were found; they all had arrived by then.
+    received_at: Option<Instant>,
     effects: Effects,
     stop_at: Option<Instant>,
     /// When QUIC sessions were last said to live.
@@ -109,6 +111,7 @@ impl Shard {
             paused: Vec::new(),
             incoming: Vec::new(),
             quic_events: Vec::new(),
+            received_at: None,
             effects: Vec::new(),
             stop_at: None,
             quic_heard: Instant::now(),
@@ -118,6 +121,7 @@ impl Shard {
     /// Runs until told to stop: turn the ring, take the post, mind the time, flush, and sleep when idle.
     pub async fn run(mut self, mut ring: Ring) -> Result<(), RingError> {
         while !self.is_over() {
+            self.received_at = None;
             let mut busy = ring.turn(&mut |completion| self.on_completion(completion))? > 0;
             busy |= self.settle(&mut ring);
             busy |= self.take_post(&mut ring);
@@ -156,7 +160,8 @@ impl Shard {
             Completion::Sent { stream, .. } => self.websockets.sent(stream),
             Completion::Datagram(datagram) => {
                 let mut events = std::mem::take(&mut self.quic_events);
-                self.quic.receive(Instant::now(), &datagram, &mut events);
+                let now = *self.received_at.get_or_insert_with(Instant::now);
+                self.quic.receive(now, &datagram, &mut events);
                 self.on_quic(events);
             }
             // A free send lets packets that waited go at the next flush.

@@ -161,6 +161,8 @@ pub struct Ring {
     backlog: VecDeque<squeue::Entry>,
     /// Reused by every turn.
     harvest: Vec<cqueue::Entry>,
+    /// Completions that were found between two turns and wait for the next.
+    early: Vec<cqueue::Entry>,
     listeners: Slots<Listener>,
     streams: Slots<Stream>,
     udp_sockets: Slots<UdpSocket>,
@@ -207,6 +209,7 @@ impl Ring {
         Ok(Self {
             backlog: VecDeque::new(),
             harvest: Vec::new(),
+            early: Vec::new(),
             listeners: Slots::new(SERVICE_SOCKETS_MAX),
             streams: Slots::new(config.streams_max),
             udp_sockets: Slots::new(SERVICE_SOCKETS_MAX),

@@ -98,7 +98,8 @@ impl Ring {
         self.arm_wake();
         self.park.waker.0.parked.store(true, Ordering::SeqCst);
         let called = self.park.waker.0.called.load(Ordering::SeqCst);
-        let slept = if called || !self.backlog.is_empty() || !self.uring.completion().is_empty() {
+        let found = !self.early.is_empty() || !self.uring.completion().is_empty();
+        let slept = if called || found || !self.backlog.is_empty() {
             Ok(())
         } else {
             self.sleep(at_most)

@@ -65,7 +65,7 @@ impl Ring {
         }
     }
 
-    fn enter(&mut self, wait_for: u32, flags: u32) -> Result<(), RingError> {
+    pub(super) fn enter(&mut self, wait_for: u32, flags: u32) -> Result<(), RingError> {
         let queued = u32::try_from(self.uring.submission().len()).expect("the queue's length is a u32");
         loop {
             self.counters.enters += 1;
