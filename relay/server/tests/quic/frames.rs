@@ -248,3 +248,18 @@ fn a_bad_network_changes_nothing_but_time() {
         assert!(world.events.iter().all(|event| !matches!(event, QuicEvent::Closed { .. })));
     }
 }
+
+#[test]
+fn a_client_is_asked_to_acknowledge_less_often() {
+    let (mut world, handle) = World::opened(QuicLimits::default());
+    world.run_for(Duration::from_secs(1));
+    let before = world.server.counters().datagrams_received;
+    for _ in 0..80 {
+        world.write(handle, &[9; 1_000], Lane::Conversation(1));
+        world.run_for(Duration::from_millis(2));
+    }
+    world.run_for(Duration::from_secs(1));
+    let acks = world.server.counters().datagrams_received - before;
+    assert!((8..=16).contains(&acks), "{acks} acks of 80 packets");
+    assert_eq!(world.clients[0].deliveries().concat().len(), 80);
+}

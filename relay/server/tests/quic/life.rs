@@ -240,3 +240,15 @@ fn a_client_of_another_protocol_is_turned_away() {
     assert_eq!(u64::from(close.error_code), 0x178, "no_application_protocol");
     assert_eq!(world.events, []);
 }
+
+#[test]
+fn keys_change_again_and_again_after_the_handshake_is_forgotten() {
+    let (mut world, handle) = World::opened(QuicLimits::default());
+    for _ in 0..4 {
+        world.run_for(Duration::from_secs(5));
+        world.clients[0].conn.force_key_update();
+        exchange(&mut world, handle);
+    }
+    let name = world.server.connection(handle).unwrap().server_name;
+    assert_eq!(name.as_deref(), Some(crate::world::NAME));
+}

@@ -2,9 +2,13 @@
 
 use super::error::QuicConfigError;
 use super::identity::{Identity, Issuer};
+use super::session::SessionMaker;
 use aws_lc_rs::{hkdf, hmac};
 use quinn_proto::crypto::rustls::QuicServerConfig;
-use quinn_proto::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::{
+    AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig,
+    VarInt,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +20,10 @@ const UDP_PAYLOAD_BYTES_MAX: u16 = 1_472;
 
 /// Delivery streams cost the client memory; more than this buys no further independence.
 pub(super) const DELIVERY_LANES_MAX: usize = 16;
+
+/// Packets after which a client acknowledges at the latest, if it knows the extension (draft-ietf-quic-ack-frequency):
+/// below the initial congestion window of ten packets, which could otherwise wait for the delay below to pass.
+const ACK_EVERY_PACKETS: u32 = 8;
 
 /// What one shard's endpoint is made from.
 pub struct QuicConfig {
@@ -186,6 +194,9 @@ impl QuicConfig {
         let limits = &self.limits;
         let idle = IdleTimeout::try_from(limits.idle_timeout)
             .map_err(|_| QuicConfigError::Limit { name: "idle_timeout", why: "too long" })?;
+        let mut acks = AckFrequencyConfig::default();
+        // Delay (25 ms) and the answer to reordering stay as without the extension, so losses are noticed as early.
+        acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY_PACKETS - 1));
         let mut transport = TransportConfig::default();
         transport
             .max_concurrent_bidi_streams(VarInt::from_u32(1))
@@ -197,6 +208,7 @@ impl QuicConfig {
             .send_window(limits.send_window_bytes)
             .datagram_receive_buffer_size(Some(limits.datagram_window_bytes))
             .datagram_send_buffer_size(limits.datagram_window_bytes)
+            .ack_frequency_config(Some(acks))
             .mtu_discovery_config(self.dont_fragment.then(MtuDiscoveryConfig::default))
             .enable_segmentation_offload(limits.segments_max > 1);
         Ok(transport)
@@ -204,7 +216,7 @@ impl QuicConfig {
 }
 
 /// Wraps a TLS configuration for QUIC, refusing one that would fail at the first handshake.
-pub(super) fn quic_crypto(tls: &Arc<rustls::ServerConfig>) -> Result<Arc<QuicServerConfig>, QuicConfigError> {
+pub(super) fn quic_crypto(tls: &Arc<rustls::ServerConfig>) -> Result<Arc<SessionMaker>, QuicConfigError> {
     if !tls.alpn_protocols.iter().any(|name| name == ALPN) {
         return Err(QuicConfigError::Tls("ALPN relay/1 is missing".into()));
     }
@@ -212,5 +224,5 @@ pub(super) fn quic_crypto(tls: &Arc<rustls::ServerConfig>) -> Result<Arc<QuicSer
         .map_err(|error| QuicConfigError::Tls(error.to_string()))?;
     let crypto =
         QuicServerConfig::try_from(tls.clone()).map_err(|error| QuicConfigError::Tls(error.to_string()))?;
-    Ok(Arc::new(crypto))
+    Ok(Arc::new(SessionMaker::new(tls.clone(), Arc::new(crypto))))
 }

@@ -30,8 +30,6 @@ enum Phase {
 pub(super) struct Peer {
     pub(super) handle: QuicHandle,
     pub(super) conn: Connection,
-    /// What the deadline tree holds for it.
-    pub(super) armed: Option<Instant>,
     /// It is in the queue of connections with packets to send.
     pub(super) queued: bool,
     phase: Phase,
@@ -48,7 +46,6 @@ impl Peer {
     pub(super) fn new(handle: QuicHandle, conn: Connection, now: Instant, limits: &QuicLimits) -> Peer {
         Peer {
             handle,
-            armed: None,
             queued: false,
             phase: Phase::Handshake(now + limits.handshake_deadline),
             opened: false,
@@ -264,6 +261,24 @@ impl Peer {
             Phase::Open | Phase::Handshake(_) => self.lanes.write(&mut self.conn, frame, lane),
             Phase::Flushing { .. } | Phase::Over => Err(WriteError::Closed),
         }
+    }
+
+    /// Takes the first frames of a run, each whole or not at all, and says how many.
+    pub(super) fn write_run(
+        &mut self,
+        run: &Bytes,
+        lens: impl Iterator<Item = usize>,
+        lane: Lane,
+    ) -> Result<usize, WriteError> {
+        match self.phase {
+            Phase::Open | Phase::Handshake(_) => self.lanes.write_run(&mut self.conn, run, lens, lane),
+            Phase::Flushing { .. } | Phase::Over => Err(WriteError::Closed),
+        }
+    }
+
+    /// True when ephemeral frames may travel in datagrams.
+    pub(super) fn takes_datagrams(&mut self) -> bool {
+        self.conn.datagrams().max_size().is_some()
     }
 
     /// Closes at once; what is queued is lost.

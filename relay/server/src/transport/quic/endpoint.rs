@@ -16,8 +16,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Longest run of packets in one send: the kernel's bound for one UDP message, in bytes.
-const SEND_BYTES_MAX: usize = 65_507;
+/// Longest run of packets in one send, in bytes: below what the kernel takes (65,507), and short enough that the slab
+/// which carries it is kept for the next.
+const SEND_BYTES_MAX: usize = 48 * 1024;
 
 /// QUIC for one shard. Holds no socket and reads no clock.
 ///
@@ -31,7 +32,7 @@ pub struct QuicEndpoint {
     live: usize,
     handshakes: usize,
     serial: u32,
-    /// Slots of connections that may have packets to send, each at most once.
+    /// Slots of connections that may have packets to send. An entry counts only while its connection is `queued`.
     ready: VecDeque<u32>,
     deadlines: Deadlines,
     answers: VecDeque<(Transmit, Vec<u8>)>,
@@ -112,7 +113,6 @@ impl QuicEndpoint {
     pub fn handle_timeout(&mut self, now: Instant, events: &mut Vec<QuicEvent>) {
         while let Some(slot) = self.deadlines.due(now) {
             let peer = self.peers[slot as usize].as_mut().expect("an armed slot is occupied");
-            self.deadlines.disarm(slot, &mut peer.armed);
             let was_handshaking = peer.is_handshaking();
             if peer.on_deadline(now, events) {
                 self.counters.handshake_timeouts += 1;
@@ -136,17 +136,44 @@ impl QuicEndpoint {
             return Some(transmit);
         }
         while let Some(slot) = self.ready.pop_front() {
-            let peer = self.peers[slot as usize].as_mut().expect("a queued slot is occupied");
-            let fitting = SEND_BYTES_MAX / usize::from(peer.conn.current_mtu());
-            let segments = self.limits.segments_max.min(fitting).max(1);
-            if let Some(transmit) = peer.conn.poll_transmit(now, segments, buf) {
+            if let Some(transmit) = self.poll_slot(slot, now, buf) {
                 self.ready.push_back(slot);
-                return Some(convert(&transmit));
+                return Some(transmit);
             }
-            peer.queued = false;
-            let deadline = peer.deadline();
-            self.deadlines.arm(slot, &mut peer.armed, deadline);
         }
+        None
+    }
+
+    /// The same for one connection, whose state is still at hand after a write.
+    pub(super) fn poll_transmit_from(
+        &mut self,
+        handle: QuicHandle,
+        now: Instant,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        buf.clear();
+        if !self.live_peer(handle)?.queued {
+            return None;
+        }
+        let transmit = self.poll_slot(handle.slot, now, buf);
+        // Its place in the queue; one among others is left, and found empty later.
+        if transmit.is_none() && self.ready.back() == Some(&handle.slot) {
+            self.ready.pop_back();
+        }
+        transmit
+    }
+
+    /// Fills `buf` with the next packets of one connection; without any, it leaves the queue and waits for time.
+    fn poll_slot(&mut self, slot: u32, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+        // A connection that was asked by itself, or is gone, may have left an entry behind.
+        let peer = self.peers[slot as usize].as_mut().filter(|peer| peer.queued)?;
+        let fitting = SEND_BYTES_MAX / usize::from(peer.conn.current_mtu());
+        let segments = self.limits.segments_max.min(fitting).max(1);
+        if let Some(transmit) = peer.conn.poll_transmit(now, segments, buf) {
+            return Some(convert(&transmit));
+        }
+        peer.queued = false;
+        self.deadlines.arm(slot, peer.deadline());
         None
     }
 
@@ -154,6 +181,32 @@ impl QuicEndpoint {
     /// the reason.
     pub fn write(&mut self, handle: QuicHandle, frame: &Frame) -> Result<Wrote, WriteError> {
         self.write_bytes(handle, frame.quic(), frame.lane())
+    }
+
+    /// Queues frames of one lane, which `run` holds one behind the other, and says how many were taken: each wholly
+    /// or not at all. Ephemeral frames are always taken; those without room are dropped.
+    pub(super) fn write_run(
+        &mut self,
+        handle: QuicHandle,
+        run: &Bytes,
+        frames: &[Frame],
+        lane: Lane,
+    ) -> Result<usize, WriteError> {
+        let peer = self.live_peer(handle).ok_or(WriteError::Closed)?;
+        if lane == Lane::Ephemeral && peer.takes_datagrams() {
+            for frame in frames {
+                self.write(handle, frame)?;
+            }
+            return Ok(frames.len());
+        }
+        let lens = frames.iter().map(|frame| frame.quic().len());
+        let mut taken = peer.write_run(run, lens, lane)?;
+        if lane == Lane::Ephemeral {
+            self.counters.ephemeral_dropped += (frames.len() - taken) as u64;
+            taken = frames.len();
+        }
+        self.enqueue(handle.slot);
+        Ok(taken)
     }
 
     /// The same for bytes that are already a frame behind its length prefix.
@@ -309,10 +362,7 @@ impl QuicEndpoint {
             self.counters.confirmed += u64::from(peer.is_confirmed());
         }
         if peer.conn.is_drained() {
-            self.deadlines.disarm(slot, &mut peer.armed);
-            if peer.queued {
-                self.ready.retain(|queued| *queued != slot);
-            }
+            self.deadlines.disarm(slot);
             self.peers[slot as usize] = None;
             self.live -= 1;
         } else {
@@ -320,14 +370,13 @@ impl QuicEndpoint {
         }
     }
 
+    /// Its deadline is looked up when it leaves the queue: what it sends moves it again.
     fn enqueue(&mut self, slot: u32) {
         let peer = self.peers[slot as usize].as_mut().expect("only occupied slots are queued");
         if !peer.queued {
             peer.queued = true;
             self.ready.push_back(slot);
         }
-        let deadline = peer.deadline();
-        self.deadlines.arm(slot, &mut peer.armed, deadline);
     }
 
     fn touch(&mut self, at: ConnectionHandle) {

@@ -42,17 +42,31 @@ impl Line {
         Ok(())
     }
 
-    fn write(&mut self, conn: &mut Connection, frame: &Bytes) -> Result<(), WriteError> {
-        if self.rest.is_empty() && !self.waiting {
-            self.rest = frame.clone();
-            self.flush(conn).map_err(|StreamGone| WriteError::Closed)?;
-            if self.rest.len() < frame.len() {
-                return Ok(());
-            }
-            self.rest = Bytes::new();
+    /// Takes the frames that `run` is made of, each whole or not at all, and says how many. `lens` are their lengths.
+    fn write(
+        &mut self,
+        conn: &mut Connection,
+        run: &Bytes,
+        lens: impl Iterator<Item = usize>,
+    ) -> Result<usize, WriteError> {
+        if !self.rest.is_empty() || self.waiting {
+            self.waiting = true;
+            return Ok(0);
         }
-        self.waiting = true;
-        Err(WriteError::Blocked)
+        self.rest = run.clone();
+        self.flush(conn).map_err(|StreamGone| WriteError::Closed)?;
+        let sent = run.len() - self.rest.len();
+        let (mut taken, mut end) = (0, 0);
+        for len in lens {
+            if end >= sent {
+                break;
+            }
+            end += len;
+            taken += 1;
+        }
+        self.rest = run.slice(sent..end);
+        self.waiting = end < run.len();
+        Ok(taken)
     }
 }
 
@@ -71,15 +85,16 @@ enum Delivery {
 /// All streams to one client.
 pub(super) struct Lanes {
     control: Option<Line>,
+    /// Empty until the first delivery: a connection that only listens costs nothing here.
     deliveries: Vec<Delivery>,
+    count: usize,
     /// A writer came before the client had opened the control stream.
     control_wanted: bool,
 }
 
 impl Lanes {
     pub(super) fn new(count: usize) -> Lanes {
-        let deliveries = std::iter::repeat_with(|| Delivery::Unused).take(count).collect();
-        Lanes { control: None, deliveries, control_wanted: false }
+        Lanes { control: None, deliveries: Vec::new(), count, control_wanted: false }
     }
 
     /// The client opened the control stream. Says whether a writer waits for it.
@@ -96,19 +111,43 @@ impl Lanes {
         frame: &Bytes,
         lane: Lane,
     ) -> Result<Wrote, WriteError> {
-        match lane {
-            Lane::Control => self.write_control(conn, frame).map(|()| Wrote::Stream),
-            Lane::Conversation(spread) => self.write_delivery(conn, frame, spread).map(|()| Wrote::Stream),
-            Lane::Ephemeral => self.write_ephemeral(conn, frame),
+        if lane == Lane::Ephemeral && self.send_datagram(conn, frame) {
+            return Ok(Wrote::Datagram);
+        }
+        match (self.write_run(conn, frame, std::iter::once(frame.len()), lane)?, lane) {
+            (1, _) => Ok(Wrote::Stream),
+            (_, Lane::Ephemeral) => Ok(Wrote::Dropped),
+            _ => Err(WriteError::Blocked),
         }
     }
 
-    fn write_control(&mut self, conn: &mut Connection, frame: &Bytes) -> Result<(), WriteError> {
+    /// Takes the first frames of a run on the stream of its lane, each whole or not at all, and says how many.
+    /// `lens` are the frames' lengths.
+    pub(super) fn write_run(
+        &mut self,
+        conn: &mut Connection,
+        run: &Bytes,
+        lens: impl Iterator<Item = usize>,
+        lane: Lane,
+    ) -> Result<usize, WriteError> {
+        match lane {
+            Lane::Control => self.write_control(conn, run, lens),
+            Lane::Conversation(spread) => self.write_delivery(conn, run, lens, spread),
+            Lane::Ephemeral => self.write_ephemeral(conn, run, lens),
+        }
+    }
+
+    fn write_control(
+        &mut self,
+        conn: &mut Connection,
+        run: &Bytes,
+        lens: impl Iterator<Item = usize>,
+    ) -> Result<usize, WriteError> {
         match &mut self.control {
-            Some(line) => line.write(conn, frame),
+            Some(line) => line.write(conn, run, lens),
             None => {
                 self.control_wanted = true;
-                Err(WriteError::Blocked)
+                Ok(0)
             }
         }
     }
@@ -116,10 +155,14 @@ impl Lanes {
     fn write_delivery(
         &mut self,
         conn: &mut Connection,
-        frame: &Bytes,
+        run: &Bytes,
+        lens: impl Iterator<Item = usize>,
         spread: u64,
-    ) -> Result<(), WriteError> {
-        let index = (spread % self.deliveries.len() as u64) as usize;
+    ) -> Result<usize, WriteError> {
+        if self.deliveries.is_empty() {
+            self.deliveries.resize_with(self.count, || Delivery::Unused);
+        }
+        let index = (spread % self.count as u64) as usize;
         if matches!(self.deliveries[index], Delivery::Unused) {
             self.deliveries[index] = match conn.streams().open(Dir::Uni) {
                 Some(id) => Delivery::Own(Line::new(id)),
@@ -127,28 +170,31 @@ impl Lanes {
             };
         }
         match &mut self.deliveries[index] {
-            Delivery::Own(line) => line.write(conn, frame),
-            Delivery::OnControl | Delivery::Unused => self.write_control(conn, frame),
+            Delivery::Own(line) => line.write(conn, run, lens),
+            Delivery::OnControl | Delivery::Unused => self.write_control(conn, run, lens),
         }
     }
 
-    fn write_ephemeral(&mut self, conn: &mut Connection, frame: &Bytes) -> Result<Wrote, WriteError> {
-        let body = framing::body(frame);
-        if conn.datagrams().max_size().is_some_and(|most| body.len() <= most)
-            && conn.datagrams().send(body, true).is_ok()
-        {
-            return Ok(Wrote::Datagram);
-        }
-        let Some(line) = &mut self.control else { return Ok(Wrote::Dropped) };
+    /// Ephemeral frames of a client that takes no datagrams, or of one whose datagram would be too long.
+    fn write_ephemeral(
+        &mut self,
+        conn: &mut Connection,
+        run: &Bytes,
+        lens: impl Iterator<Item = usize>,
+    ) -> Result<usize, WriteError> {
+        let Some(line) = &mut self.control else { return Ok(0) };
         let waiting = line.waiting;
-        let result = line.write(conn, frame);
+        let taken = line.write(conn, run, lens);
         // An ephemeral frame never waits, so nobody needs to hear that it could have been sent.
         line.waiting = waiting;
-        match result {
-            Ok(()) => Ok(Wrote::Stream),
-            Err(WriteError::Blocked) => Ok(Wrote::Dropped),
-            Err(WriteError::Closed) => Err(WriteError::Closed),
-        }
+        taken
+    }
+
+    /// False when the frame has to take the stream.
+    fn send_datagram(&mut self, conn: &mut Connection, frame: &Bytes) -> bool {
+        let body = framing::body(frame);
+        conn.datagrams().max_size().is_some_and(|most| body.len() <= most)
+            && conn.datagrams().send(body, true).is_ok()
     }
 
     /// The stream has room again: sends the rest, and says whether a refused writer may go on.

@@ -15,7 +15,9 @@ mod event;
 mod framing;
 mod identity;
 mod lanes;
+mod run;
 mod server;
+mod session;
 
 pub use config::{ALPN, QuicConfig, QuicKeys, QuicLimits, server_tls};
 pub use endpoint::QuicEndpoint;

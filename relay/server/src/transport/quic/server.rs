@@ -8,7 +8,8 @@ use hashbrown::HashMap;
 use schema_wire::frame::Lane;
 use schema_wire::{Disconnect, Frame, SessionId};
 
-use super::{QuicEndpoint, QuicEvent, QuicHandle, WriteError};
+use super::run::Runs;
+use super::{QuicEndpoint, QuicEvent, QuicHandle, Transmit, WriteError};
 use crate::ring::{Datagram, OutgoingDatagrams, Ring, SendRefusal, Slab, UdpKey};
 use crate::transport::Outboxes;
 
@@ -20,14 +21,21 @@ pub struct QuicServer {
     sessions: HashMap<QuicHandle, Peer>,
     /// Connections with frames waiting.
     dirty: Vec<QuicHandle>,
+    runs: Runs,
     /// Packets that found no free send.
     unsent: Option<OutgoingDatagrams>,
+    /// Sends since the kernel was last handed some.
+    queued: usize,
     /// Whether packets may wait inside the endpoint.
     active: bool,
 }
 
-/// Frames of blocked lanes that wait beside the outbox, so that other conversations go on. Beyond, all lanes wait.
+/// Frames of blocked lanes that wait beside the outbox, so that other conversations go on. Beyond, all lanes wait; the run
+/// that goes beyond is parked whole.
 const PARKED_MAX: usize = 64;
+
+/// Sends that are handed to the kernel together.
+const SENDS_AT_ONCE: usize = 16;
 
 struct Peer {
     session: SessionId,
@@ -38,7 +46,16 @@ struct Peer {
 impl QuicServer {
     /// The endpoint on the UDP sockets that the ring knows; each with whether it is an IPv4 one.
     pub fn new(endpoint: QuicEndpoint, sockets: Vec<(bool, UdpKey)>) -> Self {
-        Self { endpoint, sockets, sessions: HashMap::new(), dirty: Vec::new(), unsent: None, active: false }
+        Self {
+            endpoint,
+            sockets,
+            sessions: HashMap::new(),
+            dirty: Vec::new(),
+            runs: Runs::default(),
+            unsent: None,
+            queued: 0,
+            active: false,
+        }
     }
 
     /// Connections, handshakes included.
@@ -117,9 +134,11 @@ impl QuicServer {
         for handle in dirty.drain(..) {
             if let Some(session) = self.session(handle) {
                 self.fill(handle, &mut outboxes.of(session));
+                self.transmit_from(ring, now, handle);
             }
         }
         self.dirty = dirty;
+        self.runs.forget();
         if self.active {
             self.transmit(ring, now);
         }
@@ -138,12 +157,25 @@ impl QuicServer {
             }
         }
         while peer.parked.len() < PARKED_MAX {
-            let Some(frame) = frames.next() else { return };
-            match blocked.write(&mut self.endpoint, handle, &frame) {
-                Sent::Taken => {}
-                Sent::Waits => peer.parked.push_back(frame),
-                Sent::Over => return peer.parked.clear(),
+            let Some(frame) = frames.next() else { break };
+            if !self.runs.fits(&frame)
+                && blocked.write_run(&mut self.endpoint, handle, &mut self.runs, &mut peer.parked).is_err()
+            {
+                return peer.parked.clear();
             }
+            self.runs.push(frame);
+        }
+        if blocked.write_run(&mut self.endpoint, handle, &mut self.runs, &mut peer.parked).is_err() {
+            peer.parked.clear();
+        }
+    }
+
+    /// Sends what one connection has, unless others wait for a free send.
+    fn transmit_from(&mut self, ring: &mut Ring, now: Instant, handle: QuicHandle) {
+        while self.unsent.is_none() {
+            let mut payload: Slab = ring.slab();
+            let Some(transmit) = self.endpoint.poll_transmit_from(handle, now, &mut payload) else { return };
+            self.send(ring, outgoing(transmit, payload));
         }
     }
 
@@ -159,9 +191,7 @@ impl QuicServer {
                 self.active = false;
                 return;
             };
-            let (to, from_ip) = (transmit.to, transmit.src_ip);
-            let (ecn, segment) = (transmit.ecn, transmit.segment_size);
-            if !self.send(ring, OutgoingDatagrams { to, from_ip, ecn, segment, payload }) {
+            if !self.send(ring, outgoing(transmit, payload)) {
                 return;
             }
         }
@@ -173,7 +203,14 @@ impl QuicServer {
         let same_family = self.sockets.iter().find(|(ipv4, _)| *ipv4 == to.is_ipv4());
         let Some((_, udp)) = same_family.or(self.sockets.first()) else { return true };
         match ring.send_datagrams(*udp, out) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.queued += 1;
+                if self.queued >= SENDS_AT_ONCE {
+                    self.queued = 0;
+                    ring.send_now();
+                }
+                true
+            }
             Err((SendRefusal::Full, payload)) => {
                 self.unsent = Some(OutgoingDatagrams { to, from_ip, ecn, segment, payload });
                 false
@@ -182,6 +219,11 @@ impl QuicServer {
             Err(_) => true,
         }
     }
+}
+
+fn outgoing(transmit: Transmit, payload: Slab) -> OutgoingDatagrams {
+    let (to, from_ip) = (transmit.to, transmit.src_ip);
+    OutgoingDatagrams { to, from_ip, ecn: transmit.ecn, segment: transmit.segment_size, payload }
 }
 
 /// What became of a frame that was offered to the endpoint.
@@ -209,6 +251,31 @@ impl Blocked {
                 Sent::Waits
             }
         }
+    }
+
+    /// Offers the run that was collected; what has to wait is parked. An error means that the connection is over.
+    fn write_run(
+        &mut self,
+        endpoint: &mut QuicEndpoint,
+        handle: QuicHandle,
+        runs: &mut Runs,
+        parked: &mut VecDeque<Frame>,
+    ) -> Result<(), WriteError> {
+        let Some(lane) = runs.lane() else { return Ok(()) };
+        let bit = 1u64 << lane_bit(lane);
+        let (run, frames) = runs.joined();
+        let offered = frames.len();
+        let taken = match self.0 & bit {
+            0 => endpoint.write_run(handle, &run, frames, lane),
+            _ => Ok(0),
+        };
+        if let Ok(taken) = taken
+            && taken < offered
+        {
+            self.0 |= bit;
+        }
+        parked.extend(runs.rest(*taken.as_ref().unwrap_or(&offered)));
+        taken.map(drop)
     }
 }
 

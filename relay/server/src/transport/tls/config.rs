@@ -5,12 +5,12 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::ServerSessionMemoryCache;
 use rustls::version::{TLS12, TLS13};
 
 use crate::transport::quic::server_tls;
 
 use super::certificates::Certificates;
+use super::sessions::Sessions;
 
 /// ALPN of the WebSocket listener (RFC 9112 over TLS).
 pub const ALPN_WEBSOCKET: &[u8] = b"http/1.1";
@@ -46,7 +46,7 @@ pub fn websocket_config(certificates: Arc<Certificates>) -> Result<Arc<ServerCon
 /// sessions kept here rather than in tickets, so that each is used at most once; share one configuration between
 /// all shards of a node.
 pub fn quic_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = server_tls(certificates, ServerSessionMemoryCache::new(QUIC_SESSIONS_MAX))?;
+    let mut config = server_tls(certificates, Arc::new(Sessions::new(QUIC_SESSIONS_MAX)))?;
     config.send_tls13_tickets = TICKETS;
     Ok(Arc::new(config))
 }

@@ -7,6 +7,7 @@ mod fault;
 mod local_ca;
 mod record;
 mod session;
+mod sessions;
 
 #[cfg(test)]
 mod tests;
