@@ -99,11 +99,7 @@ impl Ring {
         self.park.waker.0.parked.store(true, Ordering::SeqCst);
         let called = self.park.waker.0.called.load(Ordering::SeqCst);
         let found = !self.early.is_empty() || !self.uring.completion().is_empty();
-        let slept = if called || found || !self.backlog.is_empty() {
-            Ok(())
-        } else {
-            self.sleep(at_most)
-        };
+        let slept = if called || found || !self.backlog.is_empty() { Ok(()) } else { self.sleep(at_most) };
         self.park.waker.0.parked.store(false, Ordering::SeqCst);
         slept
     }
