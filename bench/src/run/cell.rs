@@ -44,9 +44,10 @@ pub fn measure(bench: &Bench<'_>, dialect: Dialect, server: &mut Server) -> Resu
         stopped: bench.stopped,
         allow_remote: false,
     };
-    let outcome = load(&plan)?;
+    let outcome = load(&plan);
+    // A server that died explains whatever the load says.
     server.must_run()?;
-    accept(&plan, outcome)
+    accept(&plan, outcome?)
 }
 
 fn load(plan: &Plan) -> Result<Outcome> {
