@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use criterion::{Criterion, Throughput};
 use relay_server::transport::tls::{
-    ALPN_WEBSOCKET, Certificates, TlsSession, ensure_local_certificate, websocket_config,
+    ALPN_WEBSOCKET, Certificates, Records, TlsSession, ensure_local_certificate, websocket_config,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
@@ -40,7 +40,8 @@ fn open() -> TlsSession {
     let folder = std::env::temp_dir().join(format!("relay-bench-seal-{}", std::process::id()));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
     let paths = ensure_local_certificate(&folder, &[], now.as_secs() as i64).expect("the folder is writable");
-    let config = websocket_config(Certificates::load(paths.server).expect("it was just made"));
+    let config =
+        websocket_config(Certificates::load(paths.server).expect("it was just made"), Records::Relay);
     let ca = CertificateDer::from_pem_file(&paths.ca).expect("it was just made");
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
     let mut server =

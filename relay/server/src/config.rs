@@ -18,6 +18,7 @@ pub use variables::{VARIABLES, Variable, names};
 
 use crate::access::AccessConfig;
 use crate::transport::networks::Networks;
+use crate::transport::tls::Records;
 use crate::transport::websocket::upgrade::UpgradeRules;
 use parse::Reader;
 
@@ -79,6 +80,8 @@ pub struct RelayConfig {
     pub data: PathBuf,
     /// Certificate and key; without them an embedded CA is made.
     pub tls: Option<TlsFiles>,
+    /// Who protects TLS records of WebSocket connections.
+    pub tls_records: Records,
     /// Whose access tokens are accepted.
     pub access: AccessConfig,
     /// Which WebSocket upgrades are accepted.
@@ -143,6 +146,7 @@ impl RelayConfig {
             metrics_enabled: env.boolean("PROMETHEUS_ENABLED")?,
             shards: shards(&env)?,
             tls: tls(&env)?,
+            tls_records: env.parsed_or_default("RELAY_TLS_RECORDS", tls_records)?,
             access: access::read(&env, &mut warnings)?,
             upgrade: UpgradeRules { path: path(&env)?, origins: origins(&env)? },
             proxy_networks: networks(&env)?,
@@ -245,6 +249,14 @@ fn outbox(env: &Reader<'_>) -> Result<OutboxLimit, ConfigError> {
         bytes: env.number("RELAY_OUTBOX_BYTES", 262_144..=1_073_741_824)?,
         ephemeral: env.number("RELAY_OUTBOX_EPHEMERAL", 1..=1_048_576)?,
     })
+}
+
+fn tls_records(text: &str) -> Option<Records> {
+    match text {
+        "relay" => Some(Records::Relay),
+        "rustls" => Some(Records::Rustls),
+        _ => None,
+    }
 }
 
 fn path(env: &Reader<'_>) -> Result<String, ConfigError> {

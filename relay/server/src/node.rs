@@ -48,7 +48,7 @@ impl Node {
         let gate = Arc::new(Gate::new(verifier));
         let launch = Arc::new(Launch {
             clock: Clock::start(),
-            tls: websocket_config(certificates.clone())?,
+            tls: websocket_config(certificates.clone(), config.relay.tls_records)?,
             quic_tls: quic_config(certificates.clone())?,
             gate: gate.clone(),
             shards: cores.len() as u16,

@@ -65,6 +65,12 @@ macro_rules! scenarios {
             fn websocket() {
                 $crate::run(super::$name($crate::Carrier::WebSocket));
             }
+
+            #[test]
+            fn websocket_with_records_by_rustls() {
+                $crate::server::protect_records_by_rustls();
+                $crate::run(super::$name($crate::Carrier::WebSocket));
+            }
         })*
     };
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -45,10 +46,21 @@ impl Settings {
     }
 }
 
+/// Whether this test's servers leave TLS records to rustls. Each test is a process of its own.
+static RECORDS_BY_RUSTLS: AtomicBool = AtomicBool::new(false);
+
+/// Servers started from here on leave TLS records to rustls.
+pub fn protect_records_by_rustls() {
+    RECORDS_BY_RUSTLS.store(true, Ordering::Relaxed);
+}
+
 /// A command of the binary with nothing of the caller's environment that could change it.
 pub fn command(settings: &Settings) -> Command {
     let mut command = Command::new(binary());
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    if RECORDS_BY_RUSTLS.load(Ordering::Relaxed) {
+        command.env("RELAY_TLS_RECORDS", "rustls");
+    }
     command.envs(settings.env.iter().cloned()).args(&settings.args);
     command
 }

@@ -117,6 +117,13 @@ pub const VARIABLES: &[Variable] = &[
         "Certificate chain in PEM, read again when it changes. Default: a local CA in DATA_DIR.",
     ),
     file("RELAY_TLS_KEY_FILE", "/etc/messenger/tls.key", "Private key of the certificate in PEM."),
+    plain(
+        "RELAY_TLS_RECORDS",
+        "relay",
+        "relay or rustls",
+        "relay",
+        "Who protects TLS records of WebSocket connections: the relay, or rustls with a copy more per record.",
+    ),
     file(
         "JWT_PUBLIC_KEY_FILE",
         "/etc/messenger/jwt-public.pem",

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::{Arc, OnceLock};
 
 use relay_server::transport::tls::{
-    ALPN_WEBSOCKET, Certificates, TlsFault, TlsSession, ensure_local_certificate, websocket_config,
+    ALPN_WEBSOCKET, Certificates, Records, TlsFault, TlsSession, ensure_local_certificate, websocket_config,
 };
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, version};
 use rustls_pki_types::CertificateDer;
@@ -271,6 +271,9 @@ fn site() -> &'static Site {
             config.resumption = rustls::client::Resumption::disabled();
             Arc::new(config)
         });
-        Site { server: websocket_config(certificates).expect("a good configuration"), clients }
+        Site {
+            server: websocket_config(certificates, Records::Relay).expect("a good configuration"),
+            clients,
+        }
     })
 }

@@ -28,16 +28,29 @@ pub(super) fn provider() -> &'static Arc<CryptoProvider> {
     PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider()))
 }
 
+/// Who protects the records of an established WebSocket session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Records {
+    /// The relay: sealed where they lie in the send slab, small state per connection.
+    #[default]
+    Relay,
+    /// rustls: a copy more per record and its whole connection in memory, in exchange for less code of our own.
+    Rustls,
+}
+
 /// TLS 1.3 and 1.2 for WebSocket. Share one configuration between all shards of a node, so that a ticket from one
 /// resumes on another. Tickets are sealed by keys that rotate every six hours and never leave the process.
-pub fn websocket_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig>, rustls::Error> {
+pub fn websocket_config(
+    certificates: Arc<Certificates>,
+    records: Records,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider().clone())
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![ALPN_WEBSOCKET.to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
-    config.enable_secret_extraction = true;
+    config.enable_secret_extraction = records == Records::Relay;
     config.send_tls13_tickets = TICKETS;
     Ok(Arc::new(config))
 }

@@ -4,6 +4,7 @@
 mod certificates;
 mod config;
 mod fault;
+mod kept;
 mod local_ca;
 mod record;
 mod session;
@@ -13,7 +14,7 @@ mod sessions;
 mod tests;
 
 pub use self::certificates::{CertificateError, CertificatePaths, Certificates};
-pub use self::config::{ALPN_QUIC, ALPN_WEBSOCKET, quic_config, websocket_config};
+pub use self::config::{ALPN_QUIC, ALPN_WEBSOCKET, Records, quic_config, websocket_config};
 pub use self::fault::TlsFault;
 pub use self::local_ca::{LocalCaError, LocalCertificate, ensure_local_certificate};
 pub use self::session::{TlsNegotiated, TlsProgress, TlsSession};

@@ -8,6 +8,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData};
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use super::fault::TlsFault;
+use super::kept::Kept;
 use super::record::Established;
 
 /// Ciphertext that may wait for the rest of its record or handshake message: the largest handshake message that
@@ -34,7 +35,10 @@ pub struct TlsNegotiated {
 
 enum Stage {
     Handshake(Box<UnbufferedServerConnection>),
+    /// The relay protects the records.
     Established(Box<Established>),
+    /// rustls goes on protecting them.
+    Kept(Kept),
     /// After a fault nothing is read or sealed any more.
     Failed,
 }
@@ -45,17 +49,19 @@ pub struct TlsSession {
     negotiated: Option<TlsNegotiated>,
     /// The beginning of a record whose rest has not arrived; empty without allocation otherwise.
     partial: Vec<u8>,
+    /// Who protects the records: rustls lets go of the secrets only when its configuration says so.
+    extract: bool,
     peer_closed: bool,
     closed: bool,
 }
 
 impl TlsSession {
-    /// `config` comes from [`super::websocket_config`]; the session needs it to let secrets be extracted.
+    /// `config` comes from [`super::websocket_config`], which says who protects the records.
     pub fn new(config: Arc<ServerConfig>) -> Result<Self, TlsFault> {
-        assert!(config.enable_secret_extraction, "records are protected here, not by rustls");
+        let extract = config.enable_secret_extraction;
         let connection = Box::new(UnbufferedServerConnection::new(config)?);
         let stage = Stage::Handshake(connection);
-        Ok(Self { stage, negotiated: None, partial: Vec::new(), peer_closed: false, closed: false })
+        Ok(Self { stage, negotiated: None, partial: Vec::new(), extract, peer_closed: false, closed: false })
     }
 
     /// Takes what arrived. Decrypted bytes go to `plaintext`, handshake answers and alerts are appended to
@@ -134,7 +140,12 @@ impl TlsSession {
                 taken += more;
                 self.peer_closed = peer_closed;
             }
-            Stage::Established(_) => {}
+            Stage::Kept(kept) if !self.peer_closed => {
+                let (more, peer_closed) = kept.read(&mut incoming[taken..], plaintext, outgoing)?;
+                taken += more;
+                self.peer_closed = peer_closed;
+            }
+            Stage::Established(_) | Stage::Kept(_) => {}
         }
         Ok(if self.peer_closed { incoming.len() } else { taken })
     }
@@ -148,7 +159,11 @@ impl TlsSession {
         if let (Some(version), Some(suite)) = (version, suite) {
             self.negotiated = Some(TlsNegotiated { version, suite: suite.suite(), resumed });
         }
-        self.stage = Stage::Established(Box::new(Established::take_over(*connection)?));
+        self.stage = if self.extract {
+            Stage::Established(Box::new(Established::take_over(*connection)?))
+        } else {
+            Stage::Kept(Kept::new(connection))
+        };
         Ok(())
     }
 
@@ -160,6 +175,7 @@ impl TlsSession {
     ) -> Result<(), TlsFault> {
         match &mut self.stage {
             Stage::Established(established) if !self.closed => established.seal(parts, out),
+            Stage::Kept(kept) if !self.closed => kept.seal(parts, out),
             _ => Err(TlsFault::NotOpen),
         }
     }
@@ -171,13 +187,17 @@ impl TlsSession {
                 self.closed = true;
                 established.close_notify(out)
             }
+            Stage::Kept(kept) if !self.closed => {
+                self.closed = true;
+                kept.close_notify(out)
+            }
             _ => Ok(()),
         }
     }
 
     /// Whether application bytes can be sealed.
     pub fn is_open(&self) -> bool {
-        matches!(self.stage, Stage::Established(_)) && !self.closed
+        matches!(self.stage, Stage::Established(_) | Stage::Kept(_)) && !self.closed
     }
 
     /// What the handshake agreed on, once it is done.
@@ -234,7 +254,11 @@ fn shake(
 
 /// After an error rustls still has its alert to hand out, and nothing else may be asked of it: it would go on reading
 /// at a place that is no longer there.
-fn hand_out_alert(connection: &mut UnbufferedServerConnection, rest: &mut [u8], outgoing: &mut Vec<u8>) {
+pub(super) fn hand_out_alert(
+    connection: &mut UnbufferedServerConnection,
+    rest: &mut [u8],
+    outgoing: &mut Vec<u8>,
+) {
     while connection.wants_write() {
         match connection.process_tls_records(rest).state {
             Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing),
@@ -244,7 +268,7 @@ fn hand_out_alert(connection: &mut UnbufferedServerConnection, rest: &mut [u8], 
 }
 
 /// Appends a handshake message or alert that rustls has ready.
-fn encode<Data>(mut data: EncodeTlsData<'_, Data>, out: &mut Vec<u8>) {
+pub(super) fn encode<Data>(mut data: EncodeTlsData<'_, Data>, out: &mut Vec<u8>) {
     let start = out.len();
     let Err(EncodeError::InsufficientSize(need)) = data.encode(&mut []) else { return };
     out.resize(start + need.required_size, 0);

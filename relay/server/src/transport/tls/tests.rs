@@ -46,10 +46,21 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        Self::with(Records::Relay)
+    }
+
+    /// Whoever protects the records, a client can't tell.
+    fn on_both(check: impl Fn(&Self)) {
+        for records in [Records::Relay, Records::Rustls] {
+            check(&Self::with(records));
+        }
+    }
+
+    fn with(records: Records) -> Self {
         let folder = TempFolder::new();
         let paths = ensure_local_certificate(&folder.path, &[], now_s()).unwrap();
         let certificates = Certificates::load(paths.server).unwrap();
-        let server = websocket_config(certificates.clone()).unwrap();
+        let server = websocket_config(certificates.clone(), records).unwrap();
         Self { folder, certificates, server }
     }
 
@@ -167,79 +178,85 @@ const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS
 
 #[test]
 fn both_versions_carry_bytes_both_ways() {
-    let site = Site::new();
-    for (version, name) in VERSIONS.into_iter().zip([ProtocolVersion::TLSv1_3, ProtocolVersion::TLSv1_2]) {
-        let mut pair = site.open_pair(version);
-        assert_eq!(pair.server.negotiated().unwrap().version, name);
-        assert_eq!(pair.client.alpn_protocol(), Some(ALPN_WEBSOCKET));
-        pair.say(b"hello");
-        pair.say(&vec![7; 100_000]);
-        assert_eq!(pair.answer(&[b"one part"]), 1);
-        assert_eq!(pair.answer(&[]), 0);
-    }
+    Site::on_both(|site| {
+        for (version, name) in VERSIONS.into_iter().zip([ProtocolVersion::TLSv1_3, ProtocolVersion::TLSv1_2])
+        {
+            let mut pair = site.open_pair(version);
+            assert_eq!(pair.server.negotiated().unwrap().version, name);
+            assert_eq!(pair.client.alpn_protocol(), Some(ALPN_WEBSOCKET));
+            pair.say(b"hello");
+            pair.say(&vec![7; 100_000]);
+            assert_eq!(pair.answer(&[b"one part"]), 1);
+            assert_eq!(pair.answer(&[]), 0);
+        }
+    });
 }
 
 #[test]
 fn any_cut_of_the_bytes_reads_the_same() {
-    let site = Site::new();
-    for version in VERSIONS {
-        for cut in [1, 2, 5, 17, 1000] {
-            let mut pair = site.pair(site.client_config(version, ALPN_WEBSOCKET));
-            pair.cut = cut;
-            pair.shake();
-            pair.say(b"a");
-            pair.say(&vec![9; 20_000]);
+    Site::on_both(|site| {
+        for version in VERSIONS {
+            for cut in [1, 2, 5, 17, 1000] {
+                let mut pair = site.pair(site.client_config(version, ALPN_WEBSOCKET));
+                pair.cut = cut;
+                pair.shake();
+                pair.say(b"a");
+                pair.say(&vec![9; 20_000]);
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn a_handshake_in_tiny_records_is_put_together() {
-    let site = Site::new();
-    for version in VERSIONS {
-        for cut in [1, 7, 40, 1000] {
-            let config = site.client_config(version, ALPN_WEBSOCKET);
-            let mut config = Arc::try_unwrap(config).unwrap();
-            config.max_fragment_size = Some(32);
-            let mut pair = site.pair(Arc::new(config));
-            pair.cut = cut;
-            pair.shake();
-            pair.say(b"and so are bytes that follow, which take more than one record of this size");
+    Site::on_both(|site| {
+        for version in VERSIONS {
+            for cut in [1, 7, 40, 1000] {
+                let config = site.client_config(version, ALPN_WEBSOCKET);
+                let mut config = Arc::try_unwrap(config).unwrap();
+                config.max_fragment_size = Some(32);
+                let mut pair = site.pair(Arc::new(config));
+                pair.cut = cut;
+                pair.shake();
+                pair.say(b"and so are bytes that follow, which take more than one record of this size");
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn bytes_in_the_flight_that_ends_the_handshake_arrive() {
-    let site = Site::new();
-    for version in VERSIONS {
-        for (cut, len) in [(usize::MAX, 5), (usize::MAX, 40_000), (1, 5), (100, 40_000)] {
-            let mut pair = site.pair(site.client_config(version, ALPN_WEBSOCKET));
-            pair.cut = cut;
-            let early = vec![3; len];
-            pair.client.set_buffer_limit(None);
-            pair.client.writer().write_all(&early).unwrap();
-            pair.shake();
-            assert!(std::mem::take(&mut pair.received) == early);
-            pair.say(b"on");
-            assert_eq!(pair.answer(&[b"and on"]), 1);
+    Site::on_both(|site| {
+        for version in VERSIONS {
+            for (cut, len) in [(usize::MAX, 5), (usize::MAX, 40_000), (1, 5), (100, 40_000)] {
+                let mut pair = site.pair(site.client_config(version, ALPN_WEBSOCKET));
+                pair.cut = cut;
+                let early = vec![3; len];
+                pair.client.set_buffer_limit(None);
+                pair.client.writer().write_all(&early).unwrap();
+                pair.shake();
+                assert!(std::mem::take(&mut pair.received) == early);
+                pair.say(b"on");
+                assert_eq!(pair.answer(&[b"and on"]), 1);
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn sealing_does_not_disturb_a_record_that_is_half_there() {
-    let site = Site::new();
-    for version in VERSIONS {
-        let mut pair = site.open_pair(version);
-        pair.client.writer().write_all(b"whole").unwrap();
-        let mut record = pair.client_bytes();
-        let rest = record.split_off(9);
-        pair.give_server(record).unwrap();
-        assert_eq!(pair.answer(&[b"meanwhile"]), 1);
-        pair.give_server(rest).unwrap();
-        assert_eq!(pair.received, b"whole");
-    }
+    Site::on_both(|site| {
+        for version in VERSIONS {
+            let mut pair = site.open_pair(version);
+            pair.client.writer().write_all(b"whole").unwrap();
+            let mut record = pair.client_bytes();
+            let rest = record.split_off(9);
+            pair.give_server(record).unwrap();
+            assert_eq!(pair.answer(&[b"meanwhile"]), 1);
+            pair.give_server(rest).unwrap();
+            assert_eq!(pair.received, b"whole");
+        }
+    });
 }
 
 #[test]
@@ -259,13 +276,14 @@ fn frames_share_records_and_large_ones_are_split() {
 
 #[test]
 fn a_key_update_of_the_client_is_answered() {
-    let site = Site::new();
-    let mut pair = site.open_pair(&version::TLS13);
-    for _ in 0..3 {
-        pair.client.refresh_traffic_keys().unwrap();
-        pair.say(b"under new keys");
-        assert_eq!(pair.answer(&[b"likewise"]), 1);
-    }
+    Site::on_both(|site| {
+        let mut pair = site.open_pair(&version::TLS13);
+        for _ in 0..3 {
+            pair.client.refresh_traffic_keys().unwrap();
+            pair.say(b"under new keys");
+            assert_eq!(pair.answer(&[b"likewise"]), 1);
+        }
+    });
 }
 
 #[test]
@@ -292,24 +310,28 @@ fn a_second_connection_resumes() {
 
 #[test]
 fn closing_is_said_both_ways() {
-    let site = Site::new();
-    for version in VERSIONS {
-        let mut pair = site.open_pair(version);
-        let mut slab = Vec::new();
-        pair.server.close_notify(&mut slab).unwrap();
-        let once = slab.len();
-        pair.server.close_notify(&mut slab).unwrap();
-        assert_eq!(slab.len(), once, "said once");
-        assert!(matches!(pair.server.seal([&b"late"[..]].into_iter(), &mut slab), Err(TlsFault::NotOpen)));
-        pair.give_client(&slab);
-        assert_eq!(pair.client.reader().read(&mut [0; 8]).unwrap(), 0, "a clean end, not a cut");
-        pair.client.send_close_notify();
-        let mut bytes = pair.client_bytes();
-        bytes.extend_from_slice(b"noise after the end is ignored");
-        assert!(pair.give_server(bytes).unwrap().0.peer_closed);
-        assert!(pair.give_server(b"and later".to_vec()).unwrap().0.peer_closed);
-        assert_eq!(pair.server.partial_bytes(), 0);
-    }
+    Site::on_both(|site| {
+        for version in VERSIONS {
+            let mut pair = site.open_pair(version);
+            let mut slab = Vec::new();
+            pair.server.close_notify(&mut slab).unwrap();
+            let once = slab.len();
+            pair.server.close_notify(&mut slab).unwrap();
+            assert_eq!(slab.len(), once, "said once");
+            assert!(matches!(
+                pair.server.seal([&b"late"[..]].into_iter(), &mut slab),
+                Err(TlsFault::NotOpen)
+            ));
+            pair.give_client(&slab);
+            assert_eq!(pair.client.reader().read(&mut [0; 8]).unwrap(), 0, "a clean end, not a cut");
+            pair.client.send_close_notify();
+            let mut bytes = pair.client_bytes();
+            bytes.extend_from_slice(b"noise after the end is ignored");
+            assert!(pair.give_server(bytes).unwrap().0.peer_closed);
+            assert!(pair.give_server(b"and later".to_vec()).unwrap().0.peer_closed);
+            assert_eq!(pair.server.partial_bytes(), 0);
+        }
+    });
 }
 
 #[test]
@@ -331,29 +353,30 @@ fn foreign_bytes_end_in_a_fault_with_an_alert() {
 
 #[test]
 fn a_changed_byte_anywhere_never_passes_and_never_panics() {
-    let site = Site::new();
-    for version in VERSIONS {
-        let config = site.client_config(version, ALPN_WEBSOCKET);
-        let hello = site.pair(config.clone()).client_bytes();
-        for place in 0..hello.len() {
-            let mut broken = hello.clone();
-            broken[place] ^= 0x41;
-            let mut pair = site.pair(config.clone());
-            if let Err((fault, _)) = pair.give_server(broken) {
-                assert!(matches!(fault, TlsFault::Protocol(_)));
+    Site::on_both(|site| {
+        for version in VERSIONS {
+            let config = site.client_config(version, ALPN_WEBSOCKET);
+            let hello = site.pair(config.clone()).client_bytes();
+            for place in 0..hello.len() {
+                let mut broken = hello.clone();
+                broken[place] ^= 0x41;
+                let mut pair = site.pair(config.clone());
+                if let Err((fault, _)) = pair.give_server(broken) {
+                    assert!(matches!(fault, TlsFault::Protocol(_)));
+                }
+                assert!(!pair.server.is_open() && pair.received.is_empty());
             }
-            assert!(!pair.server.is_open() && pair.received.is_empty());
+            let mut pair = site.open_pair(version);
+            pair.client.writer().write_all(b"payload").unwrap();
+            let mut record = pair.client_bytes();
+            *record.last_mut().unwrap() ^= 1;
+            assert!(matches!(pair.give_server(record).unwrap_err().0, TlsFault::Protocol(_)));
+            assert!(pair.received.is_empty());
+            let sealed = pair.server.seal([&b"x"[..]].into_iter(), &mut Vec::new());
+            assert!(sealed.is_err(), "a broken session seals nothing");
+            assert!(pair.give_server(b"more".to_vec()).is_err(), "and reads nothing");
         }
-        let mut pair = site.open_pair(version);
-        pair.client.writer().write_all(b"payload").unwrap();
-        let mut record = pair.client_bytes();
-        *record.last_mut().unwrap() ^= 1;
-        assert!(matches!(pair.give_server(record).unwrap_err().0, TlsFault::Protocol(_)));
-        assert!(pair.received.is_empty());
-        let sealed = pair.server.seal([&b"x"[..]].into_iter(), &mut Vec::new());
-        assert!(sealed.is_err(), "a broken session seals nothing");
-        assert!(pair.give_server(b"more".to_vec()).is_err(), "and reads nothing");
-    }
+    });
 }
 
 #[test]
@@ -372,12 +395,13 @@ fn an_endless_message_is_cut_off() {
 
 #[test]
 fn nothing_is_sealed_before_the_handshake_is_done() {
-    let site = Site::new();
-    let mut session = TlsSession::new(site.server.clone()).unwrap();
-    let mut slab = Vec::new();
-    assert!(matches!(session.seal([&b"early"[..]].into_iter(), &mut slab), Err(TlsFault::NotOpen)));
-    session.close_notify(&mut slab).unwrap();
-    assert!(slab.is_empty());
+    Site::on_both(|site| {
+        let mut session = TlsSession::new(site.server.clone()).unwrap();
+        let mut slab = Vec::new();
+        assert!(matches!(session.seal([&b"early"[..]].into_iter(), &mut slab), Err(TlsFault::NotOpen)));
+        session.close_notify(&mut slab).unwrap();
+        assert!(slab.is_empty());
+    });
 }
 
 fn presented(pair: &Pair) -> Vec<u8> {

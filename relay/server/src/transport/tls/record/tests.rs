@@ -7,7 +7,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError};
 use rustls::{AlertDescription, ClientConfig, Error, RootCertStore, SupportedCipherSuite};
 
 use super::super::certificates::{Certificates, read_chain};
-use super::super::config::{provider, websocket_config};
+use super::super::config::{Records, provider, websocket_config};
 use super::super::local_ca::ensure_local_certificate;
 use super::super::tests::TempFolder;
 use super::open::{Opened, Opener};
@@ -80,7 +80,7 @@ fn ends(suite: SupportedCipherSuite) -> Ends {
     let folder = TempFolder::new();
     let now_s = time::OffsetDateTime::now_utc().unix_timestamp();
     let paths = ensure_local_certificate(&folder.path, &[], now_s).unwrap();
-    let config = websocket_config(Certificates::load(paths.server).unwrap()).unwrap();
+    let config = websocket_config(Certificates::load(paths.server).unwrap(), Records::Relay).unwrap();
     let client_config = Arc::new(client_config(&folder, suite));
     let name = "localhost".try_into().unwrap();
     let mut client = rustls::client::UnbufferedClientConnection::new(client_config, name).unwrap();
