@@ -67,6 +67,9 @@ pub struct Arguments {
     /// Measures this program instead of the `messenger` beside this one.
     #[arg(long)]
     program: Option<PathBuf>,
+    /// Measures against this floor instead of the shape's own.
+    #[arg(long, conflicts_with_all = ["record", "check"])]
+    floor: Option<crate::floor::Kind>,
 }
 
 /// Turns of a run that is meant to be quoted.
@@ -134,7 +137,7 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
     };
     ensure!(program.is_file(), "there is no program {}", program.display());
     let brevity = if arguments.smoke { SMOKE_BREVITY } else { 1.0 };
-    Ok(Settings { runs, brevity, program: Some(program) })
+    Ok(Settings { runs, brevity, program: Some(program), floor: arguments.floor })
 }
 
 fn announce(shapes: &[&Shape], settings: &Settings) {

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::runtime::Runtime;
 
 use super::allocations;
@@ -15,8 +15,8 @@ use super::row;
 use super::server::Server;
 use super::shape::{self, Against, Shape};
 use super::stage::Stage;
-use crate::floor::commit::CommitOutcome;
-use crate::plan::{Dialect, Outcome, Pace};
+use crate::floor::{self, commit::CommitOutcome};
+use crate::plan::{Carrier, Dialect, Outcome, Pace};
 use crate::report::Row;
 
 /// How long and how often.
@@ -26,6 +26,8 @@ pub struct Settings {
     /// Part of the usual time that is measured.
     pub brevity: f64,
     pub program: Option<PathBuf>,
+    /// Another floor than the shape's own.
+    pub floor: Option<floor::Kind>,
 }
 
 /// What one turn brought.
@@ -46,6 +48,7 @@ const COMMIT_ROWS: usize = 512;
 /// Measures one shape.
 pub fn measure(shape: &Shape, settings: &Settings, runtime: &Runtime) -> Result<Row> {
     let before = Ticks::now();
+    let shape = &on_floor(shape, settings.floor)?;
     let stage = Stage::set(shape, settings.program.clone(), runtime)?;
     let mut row = if shape.against == Against::Alone {
         allocations::measure(shape, &stage, settings)?
@@ -56,6 +59,18 @@ pub fn measure(shape: &Shape, settings: &Settings, runtime: &Runtime) -> Result<
     };
     row.noisy |= Ticks::now().noisy_since(&before);
     Ok(row)
+}
+
+/// The shape against another floor of the same transport.
+fn on_floor(shape: &Shape, floor: Option<floor::Kind>) -> Result<Shape> {
+    let Some(floor) = floor else { return Ok(*shape) };
+    let is_quic = |kind: floor::Kind| kind == floor::Kind::Quinn;
+    match shape.against {
+        Against::Floor(own) if is_quic(own) == is_quic(floor) => {
+            Ok(Shape { against: Against::Floor(floor), ..*shape })
+        }
+        _ => bail!("{} can't be measured against that floor; leave --floor out", shape.name),
+    }
 }
 
 /// The rate of `durable-half` is half of what the closed loop reaches on the same store just before.
@@ -92,6 +107,8 @@ fn other(shape: &Shape, stage: &Stage, settings: &Settings) -> Result<Other> {
         Against::Floor(kind) => {
             let mut server = Server::floor(kind, stage.path(), &Pin::server(1))?;
             let rooms = &stage.floor_rooms;
+            let carrier = if kind == floor::Kind::Plain { Carrier::Plain } else { shape.carrier };
+            let shape = &Shape { carrier, ..*shape };
             let bench = Bench { shape, rooms, pace: shape.pace, stopped: 0.0, brevity: settings.brevity };
             cell::measure(&bench, Dialect::Floor, &mut server).context("the floor").map(Other::Served)
         }

@@ -42,12 +42,19 @@ impl Stage {
             publishers: vec![String::new(); room.publishers.len()],
         };
         stage.floor_rooms = stage.rooms.iter().map(without).collect();
+        drop(server);
+        copy(&stage.data(), &stage.pristine())?;
         Ok(stage)
     }
 
-    /// A relay on this stage's store.
+    /// A relay on this stage's store as it was set: a floor begins with an empty one too, and a tree of keys that
+    /// grew in earlier turns costs more.
     pub fn relay(&self, shards: u16) -> Result<Server> {
         let data = self.data();
+        if self.pristine().is_dir() {
+            std::fs::remove_dir_all(&data)?;
+            copy(&self.pristine(), &data)?;
+        }
         Server::relay(&Relay {
             data: &data,
             shards,
@@ -67,8 +74,28 @@ impl Stage {
         self.folder.path().join("data")
     }
 
+    /// What the folder is set back to.
+    fn pristine(&self) -> PathBuf {
+        self.folder.path().join("pristine")
+    }
+
     /// Where floors may write.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// Copies a folder with everything in it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
 }
