@@ -56,6 +56,9 @@ pub struct Arguments {
     /// Rows in one transaction.
     #[arg(long)]
     pub batch: usize,
+    /// Conversations that take turns, each with a sender of its own.
+    #[arg(long, default_value_t = 1)]
+    pub conversations: usize,
     #[arg(long)]
     pub seconds: f64,
 }
@@ -74,17 +77,25 @@ pub struct CommitOutcome {
 
 /// Measures and prints the outcome as one line of JSON.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let Arguments { folder, payload, batch, seconds } = arguments;
-    let outcome = measure(folder, *payload, *batch, *seconds)?;
+    let Arguments { folder, payload, batch, conversations, seconds } = arguments;
+    let outcome = measure(folder, *payload, *batch, *conversations, *seconds)?;
     println!("{}", serde_json::to_string(&outcome)?);
     Ok(())
 }
 
-/// Commits groups of `batch` messages of `payload` bytes for `seconds`, into a new database in `folder`.
-pub fn measure(folder: &Path, payload: usize, batch: usize, seconds: f64) -> Result<CommitOutcome> {
+/// Commits groups of `batch` messages of `payload` bytes for `seconds`, in turn to `conversations`, into a new database in
+/// `folder`.
+pub fn measure(
+    folder: &Path,
+    payload: usize,
+    batch: usize,
+    conversations: usize,
+    seconds: f64,
+) -> Result<CommitOutcome> {
     ensure!((1..=BATCH_MAX).contains(&batch), "a batch of {batch} rows; from 1 to {BATCH_MAX} make sense");
     ensure!(seconds > 0.0 && seconds.is_finite(), "{seconds} seconds; give a time to measure");
-    let mut log = Log::create(folder)?;
+    ensure!(conversations > 0, "at least one conversation");
+    let mut log = Log::create(folder, conversations)?;
     let body = vec![0x5a; payload];
     let mut commits_ns = Histogram::<u64>::new_with_bounds(1, COMMIT_NS_MAX, 3)?;
     let wanted = Duration::from_secs_f64(seconds);
@@ -108,44 +119,43 @@ pub fn measure(folder: &Path, payload: usize, batch: usize, seconds: f64) -> Res
 }
 
 /// One conversation's log, written by one device of its only member.
-struct Log {
-    connection: Connection,
+struct Seat {
     conversation: ConversationId,
     sender: UserId,
     device: DeviceId,
-    generation: u32,
     members_version: i64,
     next_offset: i64,
+}
+
+/// All logs of the database.
+struct Log {
+    connection: Connection,
+    seats: Vec<Seat>,
+    generation: u32,
     random: Vec<u8>,
 }
 
 impl Log {
     /// The store itself makes file, schema and rows to start from.
-    fn create(folder: &Path) -> Result<Self> {
+    fn create(folder: &Path, conversations: usize) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
         let path = folder.join(FILE);
         ensure!(!path.exists(), "{} exists; choose an empty folder", path.display());
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let (conversation, sender, device) = runtime.block_on(people(&path))?;
+        let people = runtime.block_on(people(&path, conversations))?;
         let connection = open(&path)?;
         let generation =
             connection.query_row("SELECT max(generation) FROM store_generation", [], |row| row.get(0))?;
-        let (members_version, next_offset) = connection.query_row(
-            "SELECT members_version, next_offset FROM conversations WHERE id = ?1",
-            [conversation.0],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        let random = Vec::new();
-        Ok(Self {
-            connection,
-            conversation,
-            sender,
-            device,
-            generation,
-            members_version,
-            next_offset,
-            random,
-        })
+        let seat = |(conversation, sender, device): (ConversationId, UserId, DeviceId)| {
+            let (members_version, next_offset) = connection.query_row(
+                "SELECT members_version, next_offset FROM conversations WHERE id = ?1",
+                [conversation.0],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            Ok(Seat { conversation, sender, device, members_version, next_offset })
+        };
+        let seats = people.into_iter().map(seat).collect::<Result<Vec<_>>>()?;
+        Ok(Self { connection, seats, generation, random: Vec::new() })
     }
 
     /// Commits `rows` messages together.
@@ -153,14 +163,16 @@ impl Log {
         self.random.resize(rows * (ID_RANDOM_BYTES + KEY_BYTES), 0);
         getrandom::fill(&mut self.random).context("the operating system has no randomness")?;
         let at = now_ms();
-        let (conversation, sender) = (self.conversation.0, self.sender.0);
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let seats = self.seats.len();
         {
             let mut message = tx.prepare_cached(MESSAGE)?;
             let mut publish_key = tx.prepare_cached(PUBLISH_KEY)?;
-            for random in self.random.chunks_exact(ID_RANDOM_BYTES + KEY_BYTES) {
+            for (row, random) in self.random.chunks_exact(ID_RANDOM_BYTES + KEY_BYTES).enumerate() {
+                let seat = &mut self.seats[row % seats];
+                let (conversation, sender) = (seat.conversation.0, seat.sender.0);
                 let (id, key) = random.split_first_chunk().expect("a chunk begins with the id's bytes");
-                let (offset, none) = (self.next_offset, None::<i64>);
+                let (offset, none) = (seat.next_offset, None::<i64>);
                 message.execute(params![
                     UserId::v7(at, *id).0,
                     conversation,
@@ -168,12 +180,12 @@ impl Log {
                     self.generation,
                     kind::MESSAGE,
                     sender,
-                    self.device.0,
+                    seat.device.0,
                     at as i64,
                     none,
                     none,
                     key,
-                    self.members_version,
+                    seat.members_version,
                     0,
                     none,
                     body,
@@ -186,31 +198,39 @@ impl Log {
                     self.generation,
                     at as i64
                 ])?;
-                self.next_offset += 1;
+                seat.next_offset += 1;
             }
-            tx.prepare_cached(HEAD)?.execute(params![conversation, self.next_offset, at as i64])?;
+            let mut head = tx.prepare_cached(HEAD)?;
+            for seat in self.seats.iter().take(rows) {
+                head.execute(params![seat.conversation.0, seat.next_offset, at as i64])?;
+            }
         }
         Ok(tx.commit()?)
     }
 }
 
-/// A new store with one user, one device and one conversation. It is closed again.
-async fn people(path: &Path) -> Result<(ConversationId, UserId, DeviceId)> {
+/// A new store with a user, a device and a conversation for each log. It is closed again.
+async fn people(path: &Path, conversations: usize) -> Result<Vec<(ConversationId, UserId, DeviceId)>> {
     let store = SqliteStore::open(path)?;
-    let registration = Registration {
-        email: "floor@bench.example".to_owned(),
-        name: "floor".to_owned(),
-        password_hash: "nobody logs in".to_owned(),
-        invite: None,
-        activation: Activation::Immediate,
-    };
-    let user = store.register(registration, Origin::system()).await?;
-    let (_, refresh) = NewToken::generate(now_ms() + 3_600_000);
-    let session = NewSession { user, device: None, device_name: "floor".to_owned(), refresh, rehash: None };
-    let device = store.open_session(session, Origin::system()).await?.device;
-    let history = HistoryPolicy::SinceJoin;
-    let draft = GroupDraft { name: "floor".to_owned(), members: Vec::new(), history, ttl: None };
-    Ok((store.create_group(user, draft).await?, user, device))
+    let mut people = Vec::new();
+    for number in 0..conversations {
+        let registration = Registration {
+            email: format!("floor{number}@bench.example"),
+            name: format!("floor{number}"),
+            password_hash: "nobody logs in".to_owned(),
+            invite: None,
+            activation: Activation::Immediate,
+        };
+        let user = store.register(registration, Origin::system()).await?;
+        let (_, refresh) = NewToken::generate(now_ms() + 3_600_000);
+        let session =
+            NewSession { user, device: None, device_name: "floor".to_owned(), refresh, rehash: None };
+        let device = store.open_session(session, Origin::system()).await?.device;
+        let history = HistoryPolicy::SinceJoin;
+        let draft = GroupDraft { name: "floor".to_owned(), members: Vec::new(), history, ttl: None };
+        people.push((store.create_group(user, draft).await?, user, device));
+    }
+    Ok(people)
 }
 
 fn open(path: &Path) -> Result<Connection> {

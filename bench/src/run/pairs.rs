@@ -126,6 +126,7 @@ fn commit(shape: &Shape, stage: &Stage, settings: &Settings) -> Result<CommitOut
     std::fs::create_dir_all(&folder)?;
     let mut command = Pin::server(1).command(&std::env::current_exe()?);
     command.args(["commit", "--payload", &shape.payload.to_string(), "--batch", &COMMIT_ROWS.to_string()]);
+    command.args(["--conversations", &shape.seats.rooms.to_string()]);
     command.args(["--seconds", &(shape.measure_s * settings.brevity).to_string()]);
     command.arg("--folder").arg(&folder).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().context("the commit floor could not be started")?;

@@ -12,14 +12,14 @@ const OPEN: &str = include_str!("../../../../schema/store/src/sqlite/open.rs");
 #[test]
 fn the_store_reads_what_the_floor_wrote() {
     let folder = tempfile::tempdir().unwrap();
-    let outcome = measure(folder.path(), 200, 10, 0.2).unwrap();
+    let outcome = measure(folder.path(), 200, 10, 1, 0.2).unwrap();
     assert!(outcome.rows_per_s > 0.0 && outcome.cpu_us_per_row > 0.0, "{outcome:?}");
     assert!(0.0 < outcome.commit_p50_us && outcome.commit_p50_us <= outcome.commit_p99_us, "{outcome:?}");
-    assert!(measure(folder.path(), 200, 10, 0.1).is_err(), "an old file would not measure the same");
+    assert!(measure(folder.path(), 200, 10, 1, 0.1).is_err(), "an old file would not measure the same");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let store = SqliteStore::open(&folder.path().join("commit-floor.db")).unwrap();
-        let user = store.find_user("floor@bench.example".to_owned()).await.unwrap().user;
+        let user = store.find_user("floor0@bench.example".to_owned()).await.unwrap().user;
         let conversation = &store.conversations(user, None, 2).await.unwrap()[0];
         let head = conversation.head;
         assert!(head.0 >= 10 && head.0.is_multiple_of(10), "whole groups: {head:?}");
@@ -39,7 +39,7 @@ fn the_store_reads_what_the_floor_wrote() {
 fn senseless_measurements_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (batch, seconds) in [(0, 1.0), (100_000, 1.0), (1, 0.0), (1, f64::NAN)] {
-        assert!(measure(folder.path(), 100, batch, seconds).is_err());
+        assert!(measure(folder.path(), 100, batch, 1, seconds).is_err());
     }
 }
 
