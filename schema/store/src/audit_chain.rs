@@ -6,7 +6,15 @@ use std::net::IpAddr;
 use schema_wire::UserId;
 use sha2::{Digest, Sha256};
 
-use crate::rows::account::AuditHead;
+use crate::accept::cut;
+use crate::rows::account::{AuditHead, AuditRow, Origin};
+
+/// Longest detail kept, in bytes.
+const DETAIL_BYTES_MAX: usize = 1024;
+/// Longest user agent kept, in bytes.
+const AGENT_BYTES_MAX: usize = 256;
+/// Most entries checked in one call.
+pub(crate) const VERIFY_MAX: u32 = 10_000;
 
 /// What an entry's hash covers.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +56,58 @@ fn field(hash: &mut Sha256, value: Option<&[u8]>) {
             hash.update((bytes.len() as u64).to_be_bytes());
             hash.update(bytes);
         }
+    }
+}
+
+/// The entry after `previous`: what is too long is cut, and all of it is sealed.
+pub(crate) fn follow(
+    previous: AuditHead,
+    (event, subject, detail): (&str, Option<UserId>, &str),
+    by: &Origin,
+    now: u64,
+) -> AuditRow {
+    let mut entry = AuditRow {
+        id: previous.id + 1,
+        event: event.to_owned(),
+        subject,
+        actor: by.actor,
+        address: by.address.map(|a| a.to_canonical()),
+        user_agent: by.user_agent.as_deref().map(|agent| cut(agent, AGENT_BYTES_MAX).to_owned()),
+        detail: cut(detail, DETAIL_BYTES_MAX).to_owned(),
+        created_at: now,
+        hash: [0; 32],
+    };
+    entry.hash = seal(&previous.hash, &sealed(&entry));
+    entry
+}
+
+/// Checks up to `limit` entries that were found after a known one, oldest first; `None` stands for one that can't even be
+/// read. Without a known one the oldest is taken as it is when older ones were pruned by retention.
+pub(crate) fn check(after: Option<AuditHead>, entries: &[Option<AuditRow>], limit: u32) -> Verified {
+    let mut previous = after.unwrap_or(EMPTY);
+    for (n, entry) in entries.iter().enumerate() {
+        let broken = Verified::Broken { id: previous.id + 1 };
+        let Some(entry) = entry else { return broken };
+        let pruned_before = after.is_none() && n == 0 && entry.id > 1;
+        let fits = entry.id == previous.id + 1 && seal(&previous.hash, &sealed(entry)) == entry.hash;
+        if !pruned_before && !fits {
+            return broken;
+        }
+        previous = AuditHead { id: entry.id, hash: entry.hash };
+    }
+    Verified::Intact { head: previous, more: entries.len() == limit as usize }
+}
+
+fn sealed(entry: &AuditRow) -> Sealed<'_> {
+    Sealed {
+        id: entry.id,
+        event: &entry.event,
+        subject: entry.subject,
+        actor: entry.actor,
+        address: entry.address,
+        user_agent: entry.user_agent.as_deref(),
+        detail: &entry.detail,
+        created_at: entry.created_at,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is kept: SQL migrations, row types, the store traits and their SQLite and PostgreSQL implementations.
 
+mod accept;
 pub mod accounts;
 pub mod audit_chain;
 mod email;
@@ -7,6 +8,7 @@ pub mod postgres;
 pub mod rows;
 pub mod sqlite;
 pub mod store;
+mod stored;
 pub mod token;
 
 pub use accounts::{AccountError, Accounts};

@@ -6,6 +6,7 @@ use schema_wire::{ConversationId, DeviceId, Generation, Offset, UserId};
 
 use super::value::{id, int, small, uint, uint_opt, unknown};
 use crate::store::ChangePosition;
+use crate::stored;
 
 /// Most changes in one page.
 const CHANGES_MAX: u32 = 1024;
@@ -124,12 +125,5 @@ fn change(row: &Row<'_>) -> rusqlite::Result<Option<Change>> {
 }
 
 fn stored_status(row: &Row<'_>) -> rusqlite::Result<UserStatus> {
-    Ok(match row.get::<_, String>(6)?.as_str() {
-        "PENDING" => UserStatus::Pending,
-        "ACTIVE" => UserStatus::Active,
-        "SUSPENDED" => UserStatus::Suspended { until: uint_opt(row, 5)? },
-        "BANNED" => UserStatus::Banned,
-        "DELETED" => UserStatus::Deleted,
-        _ => return Err(unknown(6)),
-    })
+    stored::status(&row.get::<_, String>(6)?, uint_opt(row, 5)?).ok_or_else(|| unknown(6))
 }

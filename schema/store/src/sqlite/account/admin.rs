@@ -7,14 +7,12 @@ use schema_wire::UserId;
 use schema_wire::record::UserStatus;
 
 use super::audit::record;
-use super::{cut, standing_of};
+use super::standing_of;
+use crate::accept::{REASON_BYTES_MAX, cut, must_be_ahead};
 use crate::accounts::{AccountError, Answer};
 use crate::rows::account::{Origin, StatusChange, audit_event};
 use crate::rows::role::AccountRole;
 use crate::sqlite::value::{address_text, int};
-
-/// Longest reason kept, in bytes.
-const REASON_BYTES_MAX: usize = 512;
 
 pub fn set_status(
     tx: &Transaction<'_>,
@@ -34,9 +32,7 @@ pub fn set_status(
         StatusChange::Ban => (audit_event::USER_BANNED, "BAN", None),
         StatusChange::Reactivate => (audit_event::USER_REACTIVATED, "REACTIVATE", None),
     };
-    if until.is_some_and(|until| until <= now) {
-        return Err(AccountError::Invalid { field: "until", problem: "must be in the future" });
-    }
+    must_be_ahead(until, now)?;
     let (status, suspended, banned) = match change {
         StatusChange::Suspend { .. } => ("SUSPENDED", Some(reason), None),
         StatusChange::Ban => ("BANNED", None, Some(reason)),

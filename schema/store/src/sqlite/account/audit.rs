@@ -3,18 +3,11 @@
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use schema_wire::UserId;
 
-use super::{cut, page};
+use crate::accept::page;
 use crate::accounts::Answer;
-use crate::audit_chain::{EMPTY, Sealed, Verified, seal};
+use crate::audit_chain::{EMPTY, VERIFY_MAX, Verified, check, follow};
 use crate::rows::account::{AuditHead, AuditRow, Origin};
 use crate::sqlite::value::{address_text, id_opt, int, uint, unknown};
-
-/// Longest detail kept, in bytes.
-const DETAIL_BYTES_MAX: usize = 1024;
-/// Longest user agent kept, in bytes.
-const AGENT_BYTES_MAX: usize = 256;
-/// Most entries checked in one call.
-const VERIFY_MAX: u32 = 10_000;
 
 const COLUMNS: &str = "id, event_type, user_id, actor_id, ip_address, user_agent, detail, created_at, hash";
 
@@ -27,30 +20,22 @@ pub fn record(
     by: &Origin,
     now: u64,
 ) -> rusqlite::Result<AuditHead> {
-    let previous = head(tx)?;
-    let address = by.address.map(|a| a.to_canonical());
-    let user_agent = by.user_agent.as_deref().map(|agent| cut(agent, AGENT_BYTES_MAX));
-    let detail = cut(detail, DETAIL_BYTES_MAX);
-    let (id, actor) = (previous.id + 1, by.actor);
-    let hash = seal(
-        &previous.hash,
-        &Sealed { id, event, subject, actor, address, user_agent, detail, created_at: now },
-    );
+    let entry = follow(head(tx)?, (event, subject, detail), by, now);
     tx.prepare_cached(&format!(
         "INSERT INTO audit_logs ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
     ))?
     .execute(params![
-        int(id),
+        int(entry.id),
         event,
-        subject.map(|u| u.0),
-        actor.map(|u| u.0),
-        address.map(address_text),
-        user_agent,
-        detail,
+        entry.subject.map(|u| u.0),
+        entry.actor.map(|u| u.0),
+        entry.address.map(address_text),
+        entry.user_agent,
+        entry.detail,
         int(now),
-        hash,
+        entry.hash,
     ])?;
-    Ok(AuditHead { id, hash })
+    Ok(AuditHead { id: entry.id, hash: entry.hash })
 }
 
 /// The newest entry.
@@ -86,37 +71,16 @@ fn row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
     })
 }
 
-/// Checks a stretch of the chain. The oldest kept entry is taken as it is when older ones were pruned by retention.
+/// Checks a stretch of the chain.
 pub fn verify(tx: &Transaction<'_>, after: Option<AuditHead>, limit: u32) -> Answer<Verified> {
     let limit = limit.clamp(1, VERIFY_MAX);
-    let mut previous = after.unwrap_or(EMPTY);
     let mut find =
         tx.prepare_cached(&format!("SELECT {COLUMNS} FROM audit_logs WHERE id > ?1 ORDER BY id LIMIT ?2"))?;
-    let mut found = find.query(params![int(previous.id), limit])?;
-    let mut count = 0;
+    let mut found = find.query(params![int(after.map_or(0, |head| head.id)), limit])?;
+    let mut entries = Vec::new();
     while let Some(next) = found.next()? {
-        let expected = previous.id + 1;
         // A row that can't even be read was not written by `record`.
-        let Ok(entry) = row(next) else { return Ok(Verified::Broken { id: expected }) };
-        let pruned_before = after.is_none() && count == 0 && entry.id > 1;
-        count += 1;
-        if !pruned_before && (entry.id != expected || seal(&previous.hash, &sealed(&entry)) != entry.hash) {
-            return Ok(Verified::Broken { id: expected });
-        }
-        previous = AuditHead { id: entry.id, hash: entry.hash };
+        entries.push(row(next).ok());
     }
-    Ok(Verified::Intact { head: previous, more: count == limit })
-}
-
-fn sealed(entry: &AuditRow) -> Sealed<'_> {
-    Sealed {
-        id: entry.id,
-        event: &entry.event,
-        subject: entry.subject,
-        actor: entry.actor,
-        address: entry.address,
-        user_agent: entry.user_agent.as_deref(),
-        detail: &entry.detail,
-        created_at: entry.created_at,
-    }
+    Ok(check(after, &entries, limit))
 }

@@ -7,8 +7,9 @@ use schema_wire::v1::{self, Role};
 use schema_wire::{ConversationId, UserId};
 
 use super::membership::{Joining, join, must_be_member, must_exist};
+use super::must_be_active;
 use super::profile::either_blocked;
-use super::{clean_name, must_be_active};
+use crate::accept::{clean_name, must_be_lifetime};
 use crate::accounts::{AccountError, Answer, GROUP_MEMBERS_MAX};
 use crate::rows::conversation::{ConversationChange, ConversationKind, GroupDraft, HistoryPolicy};
 use crate::sqlite::stream::push;
@@ -120,13 +121,6 @@ pub fn change(
         }
     }
     announce(tx, conversation, now)
-}
-
-fn must_be_lifetime(ttl: Option<u32>) -> Answer<()> {
-    match ttl {
-        Some(0) => Err(AccountError::Invalid { field: "ttl", problem: "at least one second" }),
-        _ => Ok(()),
-    }
 }
 
 /// Tells every member what the conversation is called now, and its epoch.

@@ -5,14 +5,12 @@ use schema_wire::{ConversationId, UserId};
 
 use super::audit::record;
 use super::membership::{hand_over, leave};
-use super::{cut, standing_of};
+use super::standing_of;
+use crate::accept::{ERASURE_REASON_BYTES_MAX, cut};
 use crate::accounts::Answer;
 use crate::rows::account::{Erasure, Origin, audit_event};
 use crate::sqlite::changes::note_erased;
 use crate::sqlite::value::{GONE_ERASED, id, int};
-
-/// Longest reason kept, in bytes.
-const REASON_BYTES_MAX: usize = 256;
 
 /// What belongs to the account alone and is removed with it.
 const OWN_ROWS: [&str; 9] = [
@@ -29,7 +27,7 @@ const OWN_ROWS: [&str; 9] = [
 
 pub fn erase(tx: &Transaction<'_>, user: UserId, reason: &str, by: &Origin, now: u64) -> Answer<Erasure> {
     standing_of(tx, user, now)?;
-    let reason = cut(reason, REASON_BYTES_MAX);
+    let reason = cut(reason, ERASURE_REASON_BYTES_MAX);
     let conversations_left = leave_all(tx, user, now)?;
     let messages = bury_messages(tx, user, now)?;
     let devices: u64 = tx

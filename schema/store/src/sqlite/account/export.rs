@@ -5,7 +5,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Row, Transaction, params};
 use schema_wire::UserId;
 
-use super::{page, standing_of};
+use super::standing_of;
+use crate::accept::page;
 use crate::accounts::Answer;
 use crate::rows::export::{ExportPage, ExportPlace, ExportRecord, ExportValue};
 

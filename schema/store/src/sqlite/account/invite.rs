@@ -4,8 +4,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::UserId;
 
 use super::audit::record;
-use super::page;
-use super::register::must_be_email;
+use crate::accept::{must_be_email, page};
 use crate::accounts::{AccountError, Answer};
 use crate::rows::account::{Invite, InviteId, NewInvite, Origin, audit_event};
 use crate::rows::role::AccountRole;

@@ -5,7 +5,8 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::{DeviceId, UserId, v1};
 
 use super::audit::record;
-use crate::accounts::{AccountError, Answer, KEY_BYTES_MAX, KEY_CHANGE_TOLD_MAX, KEY_PACKAGES_MAX};
+use crate::accept::must_be_keys;
+use crate::accounts::{AccountError, Answer, KEY_CHANGE_TOLD_MAX, KEY_PACKAGES_MAX};
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::device::{ClaimedKey, KeyUpload, KeysLeft, PublishedKey};
 use crate::sqlite::standing::acquainted;
@@ -21,10 +22,7 @@ pub fn publish(
     now: u64,
 ) -> Answer<KeysLeft> {
     must_own(tx, user, device)?;
-    let sizes = keys.identity.iter().chain(&keys.packages).chain(&keys.last_resort);
-    if sizes.clone().any(|k| k.is_empty() || k.len() > KEY_BYTES_MAX) {
-        return Err(AccountError::Invalid { field: "keys", problem: "1 byte to 16 KiB each" });
-    }
+    must_be_keys(keys)?;
     let present = identity(tx, device)?;
     match (&keys.identity, &present) {
         (None, None) => {

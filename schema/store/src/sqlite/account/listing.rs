@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use schema_wire::{ConversationId, Offset, UserId};
 
 use super::membership::must_be_member;
-use super::page;
+use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
 use crate::rows::conversation::{
     ConversationDetail, ConversationKind, ConversationSummary, HistoryPolicy, Member,

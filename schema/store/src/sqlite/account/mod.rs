@@ -19,32 +19,7 @@ use schema_wire::UserId;
 use schema_wire::record::UserStatus;
 
 use super::value::status;
-use crate::accounts::{AccountError, Answer, NAME_BYTES_MAX, PAGE_ROWS_MAX};
-
-/// A trimmed name of sensible length without control characters.
-pub fn clean_name(field: &'static str, text: &str) -> Answer<String> {
-    let name = text.trim();
-    if name.is_empty() {
-        return Err(AccountError::Invalid { field, problem: "must not be empty" });
-    }
-    if name.len() > NAME_BYTES_MAX {
-        return Err(AccountError::Invalid { field, problem: "at most 128 bytes" });
-    }
-    if name.chars().any(char::is_control) {
-        return Err(AccountError::Invalid { field, problem: "no control characters" });
-    }
-    Ok(name.to_owned())
-}
-
-/// Cuts a text to so many bytes at a character boundary.
-pub fn cut(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
-}
-
-/// Rows of one page.
-pub fn page(limit: u32) -> u32 {
-    limit.clamp(1, PAGE_ROWS_MAX)
-}
+use crate::accounts::{AccountError, Answer};
 
 /// The status of an account that exists and is not deleted.
 pub fn standing_of(tx: &Transaction<'_>, user: UserId, now: u64) -> Answer<UserStatus> {

@@ -4,17 +4,12 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::{UserId, v1};
 
 use super::audit::record;
-use super::register::must_be_email;
-use super::{clean_name, cut, page, standing_of};
-use crate::accounts::{AccountError, Answer, BLOCKS_MAX, SETTING_BYTES_MAX, SETTINGS_MAX};
+use super::standing_of;
+use crate::accept::{ABOUT_BYTES_MAX, clean_name, cut, must_be_email, must_be_setting, page};
+use crate::accounts::{AccountError, Answer, BLOCKS_MAX, SETTINGS_MAX};
 use crate::rows::account::{Origin, Profile, ProfileChange, audit_event};
 use crate::sqlite::stream::push;
 use crate::sqlite::value::{account_role, count, id, int, status, uint, uint_opt};
-
-/// Longest text about oneself, in bytes.
-const ABOUT_BYTES_MAX: usize = 1024;
-/// Longest name of a setting, in bytes.
-const SETTING_NAME_BYTES_MAX: usize = 64;
 
 pub fn profile(tx: &Transaction<'_>, user: UserId, now: u64) -> Answer<Profile> {
     tx.prepare_cached(
@@ -117,13 +112,7 @@ pub fn either_blocked(tx: &Transaction<'_>, a: UserId, b: UserId) -> rusqlite::R
 }
 
 pub fn set_setting(tx: &Transaction<'_>, user: UserId, name: &str, value: &str, now: u64) -> Answer<()> {
-    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.' | '-');
-    if name.is_empty() || name.len() > SETTING_NAME_BYTES_MAX || !name.chars().all(word) {
-        return Err(AccountError::Invalid { field: "name", problem: "1 to 64 of a-z, 0-9, _ . -" });
-    }
-    if value.len() > SETTING_BYTES_MAX {
-        return Err(AccountError::Invalid { field: "value", problem: "at most 4096 bytes" });
-    }
+    must_be_setting(name, value)?;
     standing_of(tx, user, now)?;
     if value.is_empty() {
         tx.execute("DELETE FROM settings WHERE user_id = ?1 AND name = ?2", params![user.0, name])?;

@@ -4,9 +4,9 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::UserId;
 
 use super::audit::record;
-use super::{clean_name, invite, page, profile, standing_of};
+use super::{invite, profile, standing_of};
+use crate::accept::{clean_name, must_be_email, page};
 use crate::accounts::{AccountError, Answer};
-use crate::email::normalise_email;
 use crate::rows::account::{Activation, Origin, Profile, Registration, audit_event};
 use crate::rows::role::AccountRole;
 use crate::sqlite::fault::is_taken;
@@ -128,10 +128,6 @@ pub fn take_token(tx: &Transaction<'_>, purpose: &str, token: TokenHash, now: u6
     )
     .optional()?
     .ok_or(AccountError::TokenInvalid)
-}
-
-pub fn must_be_email(text: &str) -> Answer<String> {
-    normalise_email(text).ok_or(AccountError::Invalid { field: "email", problem: "not an email address" })
 }
 
 fn activate(tx: &Transaction<'_>, user: UserId, now: u64) -> rusqlite::Result<()> {

@@ -5,7 +5,8 @@ use schema_wire::record::UserStatus;
 use schema_wire::{DeviceId, UserId, v1};
 
 use super::audit::record;
-use super::{clean_name, must_be_active, standing_of};
+use super::{must_be_active, standing_of};
+use crate::accept::clean_name;
 use crate::accounts::{AccountError, Answer, DEVICES_MAX};
 use crate::email::normalise_email;
 use crate::rows::account::{LoginRecord, Origin, audit_event};
