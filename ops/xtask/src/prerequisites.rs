@@ -10,6 +10,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("cc", "build-essential"),
     ("python3", "python3-venv"),
     ("psql", "postgresql"),
+    ("redis-server", "redis-server"),
+    ("pgbouncer", "pgbouncer"),
     ("openssl", "openssl"),
     ("curl", "curl"),
 ];
@@ -75,16 +77,19 @@ fn python() -> Result<PathBuf> {
 }
 
 fn present(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|p| std::env::split_paths(&p).any(|d| d.join(program).is_file()))
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Debian keeps servers where only root looks.
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    folders.into_iter().any(|folder| folder.join(program).is_file())
 }
 
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
 }
 
-/// Folder of a PostgreSQL server's programs, newest first.
-pub fn server_folder() -> Option<PathBuf> {
-    let packaged = (13..=18).rev().map(|v| PathBuf::from(format!("/usr/lib/postgresql/{v}/bin")));
+/// Folder of the programs of a PostgreSQL server that is new enough.
+fn server_folder() -> Option<PathBuf> {
+    let packaged = (15..=18).rev().map(|v| PathBuf::from(format!("/usr/lib/postgresql/{v}/bin")));
     packaged
         .chain([PathBuf::from("/usr/local/bin")])
         .find(|d: &PathBuf| Path::new(d).join("initdb").is_file())

@@ -18,9 +18,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("bench", &["schema-wire", "schema-store", "relay-server", "drill"]),
     ("tests/sim", &["schema-wire", "relay-proto"]),
     ("tests/wire", &["schema-wire", "schema-store", "relay-client"]),
-    ("tests/drill", &["schema-wire", "schema-store", "relay-client"]),
+    ("tests/drill", &["schema-wire", "schema-store", "relay-client", "servers"]),
     ("tests/fuzz", &["schema-wire", "relay-proto", "relay-server"]),
     ("tests/tidy", &[]),
+    ("tests/servers", &[]),
 ];
 
 /// Everything of ours.
@@ -39,6 +40,7 @@ const OURS: &[&str] = &[
     "drill",
     "fuzz",
     "tidy",
+    "servers",
 ];
 
 /// What relay-proto and schema-wire may use at all: no clock, socket, disk, thread or random order among it.

@@ -1,0 +1,19 @@
+//! Private servers for tests: PostgreSQL with standbys, PgBouncer, Redis, Redis Cluster, and a proxy that cuts networks.
+//! Each runs in a folder of its own on free ports, as an account without rights, and ends with the value that holds it.
+
+mod account;
+pub mod bouncer;
+pub mod disk;
+mod folder;
+mod port;
+pub mod postgres;
+mod process;
+pub mod proxy;
+pub mod redis;
+
+pub use bouncer::Bouncer;
+pub use disk::Disk;
+pub use port::Port;
+pub use postgres::{Options, Postgres, Stop, Sync, Tls};
+pub use proxy::Proxy;
+pub use redis::{Cluster, Redis, RedisOptions};

@@ -1,0 +1,223 @@
+//! A private PostgreSQL server: its folder, its rules, and how it is reached.
+
+mod certificate;
+mod life;
+mod options;
+mod standby;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+pub use life::Stop;
+pub use options::{Options, Tls};
+pub use standby::Sync;
+use tokio_postgres::{Client, NoTls};
+
+use crate::account;
+use crate::disk::Disk;
+use crate::folder::Folder;
+use crate::port::Port;
+use crate::process::Process;
+
+/// The one who may do everything; reached without a password through the socket only.
+pub const USER: &str = "test";
+/// How often, with `PAUSE` between, a connection is tried before the server counts as broken.
+const TRIES_MAX: u32 = 300;
+const PAUSE: Duration = Duration::from_millis(100);
+/// Where the files of the server are, inside its folder.
+const DATA: &str = "data";
+const LOG: &str = "log";
+
+/// A PostgreSQL server.
+pub struct Postgres {
+    // Ends before its disk and its folder.
+    process: Option<Process>,
+    disk: Option<Disk>,
+    folder: Folder,
+    port: Port,
+    options: Options,
+}
+
+impl Postgres {
+    /// One that does not wait for its disk, without TLS or password.
+    pub fn start() -> Self {
+        Self::start_with(Options::default())
+    }
+
+    /// One of one's own making. Panics with what to install when there is no server.
+    pub fn start_with(options: Options) -> Self {
+        let mut server = Self::prepare(options);
+        server.init();
+        server.start_again();
+        server
+    }
+
+    fn prepare(options: Options) -> Self {
+        let folder = Folder::new("pg");
+        let disk = options.disk_mib.map(|mib| {
+            let at = folder.join(DATA);
+            std::fs::create_dir(&at).expect("the folder is new");
+            Disk::mount(&at, mib, &folder.join(LOG))
+        });
+        Self { process: None, disk, folder, port: Port::free(), options }
+    }
+
+    fn init(&self) {
+        let secret = self.options.password.as_deref().unwrap_or("unused");
+        let secret = self.folder.write("password", secret);
+        let mut command = self.command("initdb");
+        command.args(["-U", USER, "-A", "trust", "-N", "-E", "UTF8", "--locale=C.UTF-8"]);
+        command.arg("--pwfile").arg(secret).arg("-D").arg(self.data());
+        run(&mut command);
+        let certificate = certificate::make();
+        self.folder.write("ca.pem", &certificate.authority);
+        self.folder.write("server.pem", &certificate.chain);
+        self.folder.write("server.key", &certificate.key);
+        self.write("pg_hba.conf", &self.options.rules());
+        let settings = self.read("postgresql.conf") + &self.options.settings(self.folder.path());
+        self.write("postgresql.conf", &settings);
+    }
+
+    /// Where the server sees its files.
+    pub fn data(&self) -> PathBuf {
+        // A mount is not empty, which initdb wants.
+        match &self.disk {
+            None => self.folder.join(DATA),
+            Some(_) => self.folder.join(DATA).join("db"),
+        }
+    }
+
+    /// A file of the server, as this process reaches it.
+    pub fn seen(&self, name: &str) -> PathBuf {
+        match &self.disk {
+            None => self.data().join(name),
+            Some(disk) => disk.seen("db").join(name),
+        }
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.seen(name)).unwrap_or_else(|e| panic!("{name} is readable: {e}"))
+    }
+
+    /// Replaces a file of the server.
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.seen(name), text).unwrap_or_else(|e| panic!("{name} is writable: {e}"));
+    }
+
+    /// The disk it was given.
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("Options::disk_mib was set")
+    }
+
+    /// A program of the server, as the account that runs it.
+    fn command(&self, program: &str) -> Command {
+        let program = programs().join(program);
+        match &self.disk {
+            None => account::command(program, self.folder.path()),
+            Some(disk) => disk.enter(&program, self.folder.path()),
+        }
+    }
+
+    /// Its TCP address.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.port.address()
+    }
+
+    /// The folder of its socket.
+    pub fn socket(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The certificate to trust.
+    pub fn ca(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    /// All it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join(LOG)).unwrap_or_default()
+    }
+
+    /// Where programs reach a database of it.
+    pub fn url(&self, database: &str) -> String {
+        self.url_through(self.address(), database)
+    }
+
+    /// The same through a proxy or pooler.
+    pub fn url_through(&self, address: std::net::SocketAddr, database: &str) -> String {
+        match &self.options.password {
+            None => format!("postgres://{USER}@{address}/{database}"),
+            Some(secret) => format!("postgres://{USER}:{secret}@{address}/{database}"),
+        }
+    }
+
+    /// A connection of its own to the database `postgres`, through the socket.
+    pub async fn connect(&self) -> Client {
+        self.connect_to("postgres").await
+    }
+
+    /// The same to another database.
+    pub async fn connect_to(&self, database: &str) -> Client {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(self.socket()).port(self.port.number).user(USER).dbname(database);
+        for _ in 0..TRIES_MAX {
+            if let Ok((client, connection)) = config.connect(NoTls).await {
+                tokio::spawn(connection);
+                return client;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        panic!("the PostgreSQL server did not come up; its log ends:\n{}", self.log());
+    }
+
+    /// Runs SQL in the database `postgres`; returns its rows, columns separated by bars.
+    pub fn sql(&self, text: &str) -> String {
+        self.sql_in("postgres", text)
+    }
+
+    /// The same in another database.
+    pub fn sql_in(&self, database: &str, text: &str) -> String {
+        run(&mut self.psql(database, text))
+    }
+
+    /// The same; none when it fails.
+    pub fn try_sql(&self, text: &str) -> Option<String> {
+        let output = self.psql("postgres", text).output().expect("psql is there");
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+
+    fn psql(&self, database: &str, text: &str) -> Command {
+        let mut command = account::command("psql", self.folder.path());
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", database]);
+        command.arg("-h").arg(self.socket()).args(["-p", &self.port.number.to_string(), "-c", text]);
+        command
+    }
+
+    /// A new empty database; where programs reach it.
+    pub fn database(&self, name: &str) -> String {
+        self.sql(&format!("CREATE DATABASE {name}"));
+        self.url(name)
+    }
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?} could not be started: {e}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed: {said}");
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// Where the newest installed server is.
+pub fn programs() -> PathBuf {
+    let version = |folder: &PathBuf| {
+        let name = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        name.and_then(|name| name.parse::<u32>().ok()).unwrap_or_default()
+    };
+    let packaged = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let packaged = packaged.filter_map(|entry| Some(entry.ok()?.path().join("bin")));
+    let searched: Vec<PathBuf> = std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
+    let has_server = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
+    let found = packaged.chain(searched).filter(has_server).max_by_key(version);
+    found.expect("PostgreSQL 15 or newer must be installed (Debian: apt-get install postgresql-15)")
+}
