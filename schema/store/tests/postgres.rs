@@ -2,10 +2,8 @@
 //! guide prints runs on it as printed. Needs PostgreSQL 15 or newer (Debian: `postgresql-15`); without it the test fails.
 #![allow(clippy::unwrap_used)]
 
-mod server;
-
 use schema_store::postgres::{MigrateError, migrate};
-use server::Server;
+use servers::Postgres;
 use tokio_postgres::Client;
 
 /// As the guide prints them; its placeholders for ids stand as such, filled in by `filled`.
@@ -136,7 +134,7 @@ async fn count(client: &Client, query: &str) -> i64 {
 
 #[tokio::test]
 async fn the_schema_applies_and_the_guide_runs_on_it() {
-    let server = Server::start();
+    let server = Postgres::start();
     let mut client = server.connect().await;
     assert_eq!(migrate(&mut client).await.unwrap(), 3);
     assert_eq!(migrate(&mut client).await.unwrap(), 0, "nothing is left to do");
@@ -175,7 +173,7 @@ async fn changes_made_in_sql_are_noticed(client: &Client) {
 }
 
 /// The rule readers follow: (txid, id), up to the oldest transaction still running.
-async fn a_late_commit_is_not_skipped(server: &Server) {
+async fn a_late_commit_is_not_skipped(server: &Postgres) {
     const READ: &str = "SELECT count(*) FROM change_log
         WHERE kind = 'MARK' AND txid < pg_snapshot_xmin(pg_current_snapshot())";
     const MARK: &str = "INSERT INTO change_log (kind) VALUES ('MARK')";
