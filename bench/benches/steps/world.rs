@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use relay_proto::event::{Claims, Ticket, Transport};
 use relay_proto::{Effect, Event, Limits, Now, Shard, ShardConfig};
+use schema_wire::bus::Life;
 use schema_wire::record::{
     Appended, Attachment, MembersDelta, Page, Standing, StoreReply, StoreRequest, UserEventPage, UserStatus,
 };
@@ -65,6 +66,7 @@ impl World {
             shard: ShardId(0),
             shards: 1,
             node: NodeId(0),
+            life: Life(1),
             peers: false,
             limits: Limits::default(),
         };

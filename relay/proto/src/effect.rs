@@ -5,8 +5,8 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use schema_wire::bus::{Hint, Subject};
 use schema_wire::peer::PeerFrame;
-use schema_wire::publication::Shared;
 use schema_wire::record::StoreRequest;
 use schema_wire::{Disconnect, Refused, SessionId, ShardId, Step};
 
@@ -21,8 +21,10 @@ pub enum Effect {
     Store { ticket: Ticket, request: StoreRequest },
     /// Bring this to another shard of this node (never to the shard itself).
     Peer { to: ShardId, frame: PeerFrame },
-    /// Bring this to every other node (may be lost, doubled or reordered).
-    Forward { publication: Shared },
+    /// Bring this to every node that listens to what it concerns (may be lost, doubled or reordered).
+    Forward { hint: Hint },
+    /// Listen on the bus to what concerns this, or no longer. Answered with `Event::Listening`.
+    Listen { subject: Subject, on: bool },
     /// The session's outbox is no longer empty: drain it with `poll_transmit` when the transport has room.
     Transmit { session: SessionId },
     /// Send what the outbox holds if the peer takes it at once, then close with this code. The session is over:

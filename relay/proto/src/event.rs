@@ -3,8 +3,8 @@
 use alloc::string::String;
 use core::net::IpAddr;
 
+use schema_wire::bus::{Hint, Life, Subject};
 use schema_wire::peer::PeerFrame;
-use schema_wire::publication::Shared;
 use schema_wire::record::{Change, StoreReply};
 use schema_wire::v1::ClientFrame;
 use schema_wire::{ConversationId, DeviceId, Disconnect, Encoding, Refused, SessionId, ShardId, UserId};
@@ -66,8 +66,13 @@ pub enum Event {
     Stored { ticket: Ticket, reply: StoreReply },
     /// From another shard of this node.
     Peer { from: ShardId, frame: PeerFrame },
-    /// From another node: a hint that this was appended there. Only sent to the conversation's home shard.
-    Forwarded { publication: Shared },
+    /// From the bus: what a node, which may be this one, told the others. Only brought to the home of what it concerns.
+    Forwarded { from: Life, hint: Hint },
+    /// Answer to `Effect::Listen`, again after the bus was away: from now on what concerns this is heard. Only brought to
+    /// its home.
+    Listening { subject: Subject },
+    /// Whether the bus is thought to bring what other nodes say. Every shard gets it, first that it does not.
+    Bus { sound: bool },
     /// From the change log or an operator. Every shard gets every one.
     Changed { change: Change },
     /// Operator control. Every shard gets every one.

@@ -59,8 +59,11 @@ pub struct Limits {
     pub idle_ms: u64,
     /// How long a home waits for a missing offset before it reads the store, in milliseconds.
     pub gap_ms: u64,
-    /// How often a home compares its heads with the store when there are other nodes, in milliseconds; 0: never.
+    /// How often homes compare their heads with the store while the bus between nodes is away or silent, in milliseconds;
+    /// 0: never.
     pub heads_ms: u64,
+    /// The same while the bus is sound, for single hints that were lost.
+    pub heads_sound_ms: u64,
     /// Members above which typing and shared cursors become counts.
     pub individual_members: u32,
     /// How long typing and cursor events are gathered before they go out, in milliseconds.
@@ -108,7 +111,8 @@ impl Default for Limits {
             hello_ms: 10_000,
             idle_ms: 90_000,
             gap_ms: 100,
-            heads_ms: 0,
+            heads_ms: 1_000,
+            heads_sound_ms: 5_000,
             individual_members: 100,
             coalesce_ms: 250,
             lease_ms: 30_000,

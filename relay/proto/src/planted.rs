@@ -85,6 +85,16 @@ faults! {
     UserEventRepeated,
     /// A silent session is never closed.
     IdleIgnored,
+    /// What the node said itself on the bus is taken for another node's.
+    OwnFrameTaken,
+    /// An ephemeral frame of another node is taken however old it is.
+    OvertakenTaken,
+    /// Heads are never compared: what a silent bus kept back stays unknown.
+    HeadsNotCompared,
+    /// What a user shows on another node stays for ever.
+    LeaseIgnored,
+    /// Nobody asks what a user shows on other nodes.
+    PresenceNotAsked,
 }
 
 /// Whether the fault lets publications arrive out of their turn, so that `deliver` has to let them pass.

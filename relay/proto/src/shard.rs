@@ -200,7 +200,9 @@ fn dispatch(state: &mut State, out: &mut Out<'_>, event: Event) {
         Event::Verified { session, verdict } => attach::verified(state, out, session, verdict),
         Event::Stored { ticket, reply } => stored(state, out, ticket, reply),
         Event::Peer { from, frame } => peer(state, out, from, frame),
-        Event::Forwarded { publication } => forward::received(state, out, publication),
+        Event::Forwarded { from, hint } => forward::received(state, out, from, hint),
+        Event::Listening { subject } => forward::listening(state, out, subject),
+        Event::Bus { sound } => join::bus(state, out, sound),
         Event::Changed { change } => control::changed(state, out, change),
         Event::Control { control } => control::control(state, out, control),
         Event::Timeout => timeout(state, out),
@@ -253,7 +255,7 @@ fn peer(state: &mut State, out: &mut Out<'_>, from: ShardId, frame: PeerFrame) {
             ack::appended(state, out, ack::About { session, request, conversation, publish_key }, outcome);
         }
         PeerFrame::Follow { conversation } => join::follow(state, out, from, conversation),
-        PeerFrame::Unfollow { conversation } => join::unfollow(state, from, conversation),
+        PeerFrame::Unfollow { conversation } => join::unfollow(state, out, from, conversation),
         PeerFrame::Following { conversation, generation, next } => {
             deliver::following(state, out, conversation, generation, next);
         }
@@ -363,6 +365,7 @@ fn timeout(state: &mut State, out: &mut Out<'_>) {
             Timer::Heads => join::compare(state, out),
             Timer::Drain => drain::check(state, out),
             Timer::Share(user) => share::again(state, out, user),
+            Timer::Lease(user) => presence::renew(state, out, user),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, mpsc};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use relay_proto::ShardConfig;
 use schema_wire::ShardId;
+use schema_wire::bus::Life;
 
 use crate::access::Gate;
 use crate::clock::Clock;
@@ -157,6 +158,7 @@ async fn run(
         shard: id,
         shards: launch.shards,
         node: launch.config.node,
+        life: Life::default(),
         peers: false,
         limits: launch.config.limits.clone(),
     };

@@ -26,7 +26,7 @@ impl Shard {
             }
             Effect::Peer { to, frame } => self.postbox.send(to, frame),
             // A node alone has nobody to forward to; the bus between nodes comes with its own transport.
-            Effect::Forward { .. } => {}
+            Effect::Forward { .. } | Effect::Listen { .. } => {}
             Effect::Transmit { session } => self.mark(session),
             Effect::Close { session, with } => self.cut(session, with),
             Effect::Measured { step, since_us } => {

@@ -50,6 +50,11 @@ pub fn decode_server(bytes: &[u8], encoding: Encoding) -> Result<ServerFrame, Un
     }
 }
 
+/// Decodes one server frame that another node encoded, within the same bounds as a client's.
+pub(crate) fn decode_shared(bytes: &[u8]) -> Result<ServerFrame, Undecodable> {
+    options().decode_from_slice(bytes).map_err(|_| Undecodable)
+}
+
 fn options() -> DecodeOptions {
     DecodeOptions::new()
         .with_recursion_limit(DEPTH_MAX)

@@ -53,13 +53,20 @@ impl Frame {
         let header_len = write_websocket_header(&mut out, 2, body_len) as u8;
         frame.encode(&mut out);
         debug_assert_eq!(out.len(), usize::from(header_len) + body_len);
-        Self(Arc::new(Encoded {
-            websocket: Bytes::from(out),
-            header_len,
-            quic: OnceBox::new(),
-            json: OnceBox::new(),
-            lane,
-        }))
+        Self::encoded(out, header_len, lane)
+    }
+
+    /// Wraps a protobuf body that was decoded and found good.
+    pub(crate) fn from_body(body: &[u8], lane: Lane) -> Self {
+        let mut out = Vec::with_capacity(10 + body.len());
+        let header_len = write_websocket_header(&mut out, 2, body.len()) as u8;
+        out.extend_from_slice(body);
+        Self::encoded(out, header_len, lane)
+    }
+
+    fn encoded(websocket: Vec<u8>, header_len: u8, lane: Lane) -> Self {
+        let websocket = Bytes::from(websocket);
+        Self(Arc::new(Encoded { websocket, header_len, quic: OnceBox::new(), json: OnceBox::new(), lane }))
     }
 
     /// The protobuf body alone.

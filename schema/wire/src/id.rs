@@ -110,6 +110,9 @@ pub struct NodeId(pub u16);
 pub struct SessionId(pub u64);
 
 impl SessionId {
+    /// A session of another node: equal to none of this one.
+    pub const ELSEWHERE: Self = Self(u64::MAX);
+
     /// The `serial`-th session of `shard`.
     pub fn new(shard: ShardId, serial: u64) -> Self {
         assert!(serial < 1 << 48, "a shard never opens 2^48 sessions");

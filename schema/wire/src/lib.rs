@@ -8,6 +8,7 @@ extern crate alloc;
 #[rustfmt::skip]
 mod generated;
 
+pub mod bus;
 pub mod codec;
 pub mod disconnect;
 pub mod frame;

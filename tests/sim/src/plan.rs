@@ -167,6 +167,14 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Nobody leaves a conversation, and there is room for everything ephemeral.
+    pub fn is_steady(&self) -> bool {
+        let leaves = |op: &Op| matches!(op, Op::Remove { .. });
+        matches!(self.mood, Mood::Calm | Mood::Stormy) && !self.ops.iter().any(|(_, op)| leaves(op))
+    }
+}
+
 /// Whether a seed was kept before there were signals: its world has none, so that it still tells what it once told.
 fn older_than_signals(seed: u64) -> bool {
     let (older, _) = include_str!("../seeds.txt").split_once("# Signals.").expect("the line is there");
@@ -185,6 +193,7 @@ fn limits(
         idle_ms: rng.between(3_000, 6_000),
         gap_ms: rng.between(20, 120),
         heads_ms: if nodes > 1 { rng.between(200, 500) } else { 0 },
+        heads_sound_ms: if nodes > 1 { 2_000 } else { 0 },
         coalesce_ms: rng.between(20, 200),
         lease_ms: rng.between(1_000, 4_000),
         publish_window_s: rng.between(1, 3) as u32,

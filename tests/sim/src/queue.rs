@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use bytes::Bytes;
 use relay_proto::event::{Event, Ticket};
 use schema_wire::Disconnect;
-use schema_wire::publication::Shared;
+use schema_wire::bus::Subject;
 use schema_wire::record::StoreRequest;
 use schema_wire::v1::ClientFrame;
 
@@ -32,8 +33,12 @@ pub enum Happening {
     Ask { place: Place, ticket: Ticket, request: StoreRequest },
     /// A node polls the change log.
     Poll { node: usize, life: u32 },
-    /// A hint from another node arrives.
-    Bus { node: usize, publication: Shared },
+    /// A frame of the bus arrives.
+    Bus { node: usize, life: u32, bytes: Bytes },
+    /// The bus has taken note of what a node listens to.
+    Listening { place: Place, subject: Subject, on: bool },
+    /// A node finds out whether the bus brings anything.
+    BusSound { node: usize, life: u32, sound: bool },
     /// A client's connection reaches its node.
     Connect { link: usize },
     /// A client's frame reaches its node; with the time it was sent.

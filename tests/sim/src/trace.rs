@@ -1,8 +1,8 @@
 //! The steps of each message of one conversation, as they happen; the words are the names of the files.
 
 use relay_proto::Event;
+use schema_wire::bus::Hint;
 use schema_wire::peer::PeerFrame;
-use schema_wire::publication::Shared;
 use schema_wire::record::{Append, Appended};
 use schema_wire::v1::{ClientFrame, ServerFrame, client_frame, server_frame};
 use schema_wire::{ConversationId, Step};
@@ -117,7 +117,9 @@ impl World {
     }
 
     /// A home tells the other nodes.
-    pub fn trace_forward(&mut self, node: usize, publication: &Shared) {
+    pub fn trace_forward(&mut self, node: usize, hint: &Hint) {
+        self.trace.note(self.now, || format!("node{node} => {hint:?}"));
+        let Hint::Publication(publication) = hint else { return };
         let shard = self.home(publication.conversation);
         let offset = publication.offset.0;
         self.step(publication.conversation, (node, shard), Step::Forward, || {
@@ -146,7 +148,9 @@ impl World {
 
     /// An event reaches a shard.
     pub fn trace_event(&mut self, place: Place, event: &Event) {
-        if matches!(event, Event::Stored { .. } | Event::Changed { .. } | Event::Control { .. }) {
+        if matches!(event, Event::Stored { .. } | Event::Changed { .. } | Event::Control { .. })
+            || matches!(event, Event::Forwarded { .. } | Event::Listening { .. } | Event::Bus { .. })
+        {
             self.trace.note(self.now, || format!("{place:?} <= {event:?}"));
         }
     }

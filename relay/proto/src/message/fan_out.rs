@@ -41,7 +41,7 @@ pub(crate) fn stored(
         return;
     }
     let publication = Arc::new(publication(append, place, Some(session)));
-    forward::send(state, out, &publication);
+    forward::publication(state, out, &publication);
     offer(state, out, publication);
     out.measured(Step::FanOut, state.now.mono_us);
 }

@@ -1,13 +1,14 @@
 //! Join: a home learns the head of a conversation when the first shard follows it, again in each life of the store,
-//! and compares heads from time to time when other nodes append too.
+//! and compares heads when other nodes append too: from time to time, and often while the bus is away or silent.
 
 use alloc::vec::Vec;
 
+use schema_wire::bus::Subject;
 use schema_wire::peer::PeerFrame;
 use schema_wire::record::{StoreFault, StoreRequest};
 use schema_wire::{ConversationId, Generation, Offset, ShardId};
 
-use crate::effect::Out;
+use crate::effect::{Effect, Out};
 use crate::message::fan_out;
 use crate::outward::ask;
 use crate::planted::Fault;
@@ -26,6 +27,9 @@ pub(crate) fn follow(state: &mut State, out: &mut Out<'_>, from: ShardId, conver
     let serial = state.next_serial();
     let new = || Home { serial, generation, ..Home::default() };
     let home = state.homes.entry(conversation).or_insert_with(new);
+    if state.config.peers && home.followers.is_empty() {
+        out.push(Effect::Listen { subject: Subject::Conversation(conversation), on: true });
+    }
     home.followers.insert(from);
     match home.due {
         Some(next) => {
@@ -37,11 +41,16 @@ pub(crate) fn follow(state: &mut State, out: &mut Out<'_>, from: ShardId, conver
 }
 
 /// A shard's last subscriber left.
-pub(crate) fn unfollow(state: &mut State, from: ShardId, conversation: ConversationId) {
+pub(crate) fn unfollow(state: &mut State, out: &mut Out<'_>, from: ShardId, conversation: ConversationId) {
     let Some(home) = state.homes.get_mut(&conversation) else { return };
     home.followers.remove(&from);
-    if home.followers.is_empty() {
-        state.homes.remove(&conversation);
+    if !home.followers.is_empty() {
+        return;
+    }
+    state.homes.remove(&conversation);
+    state.heads.unsure.remove(&conversation);
+    if state.config.peers {
+        out.push(Effect::Listen { subject: Subject::Conversation(conversation), on: false });
     }
 }
 
@@ -111,30 +120,56 @@ pub(crate) fn generation_seen(state: &mut State, out: &mut Out<'_>, generation: 
     }
 }
 
-/// With other nodes, a silent bus is found out by comparing heads.
+/// The bus came or went: what was said meanwhile may have been missed.
+pub(crate) fn bus(state: &mut State, out: &mut Out<'_>, sound: bool) {
+    state.heads.sound = sound;
+    if let Some(planned) = state.heads.planned.take() {
+        state.timers.clear(planned, Timer::Heads);
+    }
+    compare(state, out);
+}
+
+/// Plans when heads are compared again.
 fn plan_heads(state: &mut State) {
-    let limits = state.limits();
-    if !state.config.peers || limits.heads_ms == 0 || state.heads_planned {
+    let limits = &state.config.limits;
+    let every_ms = if state.heads.sound { limits.heads_sound_ms } else { limits.heads_ms };
+    if !state.config.peers || every_ms == 0 || state.heads.planned.is_some() || state.homes.is_empty() {
         return;
     }
-    state.heads_planned = true;
-    let at = state.after_ms(state.limits().heads_ms);
+    let at = state.after_ms(every_ms);
+    state.heads.planned = Some(at);
     state.timers.set(at, Timer::Heads);
 }
 
-/// It is time to compare heads.
+/// Compares all heads.
 pub(crate) fn compare(state: &mut State, out: &mut Out<'_>) {
-    state.heads_planned = false;
-    let mut all: Vec<ConversationId> = state.homes.keys().copied().collect();
-    all.sort_unstable();
-    for some in all.chunks(HEADS_MAX) {
-        let conversations: Vec<ConversationId> = some.into();
-        let pending = Pending::Heads { conversations: conversations.clone() };
-        ask(state, out, pending, StoreRequest::Heads { conversations });
+    state.heads.planned = None;
+    if !state.planted(Fault::HeadsNotCompared) {
+        state.heads.unsure.extend(state.homes.keys());
     }
-    if !all.is_empty() {
-        plan_heads(state);
+    ask_heads(state, out);
+    plan_heads(state);
+}
+
+/// Other nodes may have appended to a conversation without a word that reached this one.
+pub(crate) fn doubt(state: &mut State, out: &mut Out<'_>, conversation: ConversationId) {
+    if state.homes.contains_key(&conversation) && !state.planted(Fault::HeadsNotCompared) {
+        state.heads.unsure.insert(conversation);
+        ask_heads(state, out);
     }
+}
+
+/// One question at a time: while the store is slow, more conversations share the next one.
+fn ask_heads(state: &mut State, out: &mut Out<'_>) {
+    let heads = &mut state.heads;
+    if heads.asked || heads.unsure.is_empty() {
+        return;
+    }
+    heads.asked = true;
+    let conversations: Vec<ConversationId> =
+        core::iter::from_fn(|| heads.unsure.pop_first()).take(HEADS_MAX).collect();
+    let pending = Pending::Heads { conversations: conversations.clone() };
+    ask(state, out, pending, StoreRequest::Heads { conversations });
 }
 
 /// The store's heads: whatever is behind them is repaired.
@@ -144,7 +179,11 @@ pub(crate) fn compared(
     conversations: &[ConversationId],
     answer: Result<(Generation, Vec<Offset>), StoreFault>,
 ) {
-    let Ok((generation, heads)) = answer else { return };
+    state.heads.asked = false;
+    let Ok((generation, heads)) = answer else {
+        // Asked again with all others, when it is time.
+        return state.heads.unsure.clear();
+    };
     generation_seen(state, out, generation);
     for (conversation, head) in conversations.iter().zip(heads) {
         let behind = state.homes.get(conversation).and_then(|h| h.due).is_some_and(|due| due <= head);
@@ -152,4 +191,5 @@ pub(crate) fn compared(
             fan_out::repair(state, out, *conversation);
         }
     }
+    ask_heads(state, out);
 }

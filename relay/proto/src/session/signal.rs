@@ -1,5 +1,6 @@
-//! Signal: an ephemeral publication with a body of the client's own, from a member, through the home, to every session
-//! that is subscribed at this moment. Encoded once on the sender's shard; neither gathered nor stored, dropped when full.
+//! Signal: an ephemeral publication with a body of the client's own, from a member, through the home and to the homes of
+//! other nodes, to every session that is subscribed at this moment. Encoded once on the sender's shard; neither gathered
+//! nor stored, dropped when full.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -11,7 +12,7 @@ use schema_wire::v1::{ServerFrame, Signal, SignalEvent, server_frame::Body};
 use schema_wire::{ConversationId, Frame, Refused, SessionId};
 
 use crate::effect::{Effect, Out};
-use crate::message::authorise;
+use crate::message::{authorise, forward};
 use crate::outward::{No, put_ephemeral, refuse};
 use crate::planted::Fault;
 use crate::session::typing;
@@ -75,13 +76,28 @@ pub(crate) fn allowed(
     }
 }
 
-/// On the home: to each shard that follows. On a following shard, from the home: to its subscribers.
+/// On the home: to the other nodes and to each shard that follows. On a following shard, from the home: to its
+/// subscribers.
 pub(crate) fn pass(
     state: &mut State,
     out: &mut Out<'_>,
     conversation: ConversationId,
     from: SessionId,
     frame: Frame,
+) {
+    if state.home(conversation) == out.own {
+        forward::signal(state, out, conversation, &frame);
+    }
+    spread(state, out, conversation, from, &frame);
+}
+
+/// To each shard that follows, if this is the home, and to the own subscribers.
+pub(crate) fn spread(
+    state: &mut State,
+    out: &mut Out<'_>,
+    conversation: ConversationId,
+    from: SessionId,
+    frame: &Frame,
 ) {
     let own = out.own;
     // Only a home has an entry here.
@@ -90,7 +106,7 @@ pub(crate) fn pass(
             out.peer(*to, PeerFrame::Signal { conversation, from, frame: frame.clone() });
         }
     }
-    deliver(state, out, conversation, from, &frame);
+    deliver(state, out, conversation, from, frame);
 }
 
 fn deliver(

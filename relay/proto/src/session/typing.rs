@@ -1,5 +1,5 @@
-//! Typing and shared cursors: ephemeral, from members, through the home, to the shards that follow, to the sessions
-//! that watch. Gathered before they go out; in large conversations only counts do.
+//! Typing and shared cursors: ephemeral, from members, through the home and to the homes of other nodes, to the shards
+//! that follow, to the sessions that watch. Gathered before they go out; in large conversations only counts do.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -11,7 +11,7 @@ use schema_wire::v1::{CursorEvent, ServerFrame, Typing, TypingEvent, server_fram
 use schema_wire::{ConversationId, Frame, Offset, SessionId, UserId};
 
 use crate::effect::Out;
-use crate::message::authorise;
+use crate::message::{authorise, forward};
 use crate::outward::put_ephemeral;
 use crate::planted::Fault;
 use crate::state::State;
@@ -60,7 +60,26 @@ pub(crate) fn allowed(
     out.peer(state.home(conversation), frame);
 }
 
-/// On the home, from a session's shard: to all that follow. On a following shard, from the home: gathered.
+/// On the home, from another node.
+pub(crate) fn elsewhere(
+    state: &mut State,
+    out: &mut Out<'_>,
+    conversation: ConversationId,
+    gathered: Gathered,
+) {
+    let limits = state.limits();
+    let wanted = match gathered.event {
+        Ephemeral::Typing { .. } => limits.typing,
+        Ephemeral::Cursor { .. } => limits.receipts,
+    };
+    if wanted {
+        spread(state, out, conversation, gathered);
+        gather(state, conversation, gathered);
+    }
+}
+
+/// On the home, from a session's shard: to all that follow, here and on other nodes. On a following shard, from the
+/// home: gathered.
 pub(crate) fn ephemeral(
     state: &mut State,
     out: &mut Out<'_>,
@@ -68,16 +87,24 @@ pub(crate) fn ephemeral(
     conversation: ConversationId,
     gathered: Gathered,
 ) {
+    let is_home = state.home(conversation) == state.config.shard;
+    if is_home {
+        forward::ephemeral(state, out, conversation, gathered.user, gathered.event);
+    }
+    spread(state, out, conversation, gathered);
+    if is_home || from_shard == state.home(conversation) {
+        gather(state, conversation, gathered);
+    }
+}
+
+/// From the home to the other shards that follow.
+fn spread(state: &State, out: &mut Out<'_>, conversation: ConversationId, gathered: Gathered) {
     let own = state.config.shard;
-    let is_home = state.home(conversation) == own;
     if let Some(home) = state.homes.get(&conversation) {
         for to in home.followers.iter().filter(|to| **to != own) {
             let Gathered { from, user, event } = gathered;
             out.peer(*to, PeerFrame::Ephemeral { conversation, from, user, event });
         }
-    }
-    if is_home || from_shard == state.home(conversation) {
-        gather(state, conversation, gathered);
     }
 }
 

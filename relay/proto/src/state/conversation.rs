@@ -4,12 +4,16 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
+use schema_wire::bus::Life;
 use schema_wire::peer::Ephemeral;
 use schema_wire::publication::Shared;
 use schema_wire::{Generation, Offset, SessionId, ShardId, UserId};
 
 use super::subscription::Subscription;
 use crate::limits::Limits;
+
+/// Lives of other nodes that a home tells apart; beyond, one is forgotten.
+const LIVES_MAX: usize = 64;
 
 /// Orders the publications of one conversation for the shards of this node that follow it.
 #[derive(Default)]
@@ -26,6 +30,8 @@ pub(crate) struct Home {
     pub(crate) reading: bool,
     /// A look at the gap is planned.
     pub(crate) gap_timer: bool,
+    /// The newest ephemeral frame of each other node, so that none comes twice or after a newer one.
+    pub(crate) heard: BTreeMap<Life, u64>,
 }
 
 impl Home {
@@ -38,6 +44,17 @@ impl Home {
         if self.held.len() > limits.held_publications {
             self.held.pop_last();
         }
+    }
+
+    /// Whether an ephemeral frame of another node is newer than what came from there.
+    pub(crate) fn in_turn(&mut self, from: Life, serial: u64) -> bool {
+        let newest = self.heard.entry(from).or_default();
+        let is_newer = serial > *newest;
+        *newest = serial.max(*newest);
+        if self.heard.len() > LIVES_MAX {
+            self.heard.pop_first();
+        }
+        is_newer
     }
 
     /// Begins anew in another life of the store.

@@ -13,6 +13,7 @@ pub(crate) mod timer;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use schema_wire::bus::Life;
 use schema_wire::{ConversationId, Generation, NodeId, PublishKey, SessionId, ShardId, UserId};
 
 use crate::event::Now;
@@ -35,7 +36,9 @@ pub struct ShardConfig {
     /// Shards of this node.
     pub shards: u16,
     pub node: NodeId,
-    /// Whether there are other nodes: publications are forwarded to them and heads are compared with the store.
+    /// By which the node knows what it said itself on the bus.
+    pub life: Life,
+    /// Whether there may be other nodes: they are told, and heads are compared with the store.
     pub peers: bool,
     pub limits: Limits,
 }
@@ -88,6 +91,19 @@ pub(crate) struct Appends {
     pub(crate) keys: BTreeMap<(UserId, PublishKey), usize>,
 }
 
+/// What the homes know of the other nodes' appends.
+#[derive(Default)]
+pub(crate) struct Heads {
+    /// The bus is thought to bring them.
+    pub(crate) sound: bool,
+    /// Homes whose head will be compared with the store's, by the next question.
+    pub(crate) unsure: BTreeSet<ConversationId>,
+    /// A question is under way; the next one waits for its answer.
+    pub(crate) asked: bool,
+    /// When all heads are compared again.
+    pub(crate) planned: Option<u64>,
+}
+
 /// The shard is going away.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain {
@@ -122,8 +138,7 @@ pub(crate) struct State {
     pub(crate) ready: VecDeque<SessionId>,
     pub(crate) drain: Option<Drain>,
     pub(crate) serial: u64,
-    /// Heads will be compared.
-    pub(crate) heads_planned: bool,
+    pub(crate) heads: Heads,
 }
 
 impl State {
@@ -150,7 +165,7 @@ impl State {
             ready: VecDeque::new(),
             drain: None,
             serial: 0,
-            heads_planned: false,
+            heads: Heads::default(),
         }
     }
 

@@ -1,7 +1,9 @@
-//! Who is there: at a user's presence home all sessions of the user on this node; elsewhere whom this shard watches.
+//! Who is there: at a user's presence home all sessions of the user on this node, and what other nodes say of the user as
+//! long as their lease lasts.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
+use schema_wire::bus::Life;
 use schema_wire::v1::PresenceState;
 use schema_wire::{DeviceId, SessionId, ShardId};
 
@@ -13,6 +15,14 @@ pub(crate) struct Present {
     pub(crate) watchers: BTreeSet<ShardId>,
     /// What was last told to them.
     pub(crate) shown: PresenceState,
+    /// What other nodes said the user shows there, and until when that holds, in monotonic microseconds.
+    pub(crate) elsewhere: BTreeMap<Life, (PresenceState, u64)>,
+    /// What other nodes were last told.
+    pub(crate) announced: PresenceState,
+    /// The bus brings what concerns the user.
+    pub(crate) listens: bool,
+    /// When the leases of other nodes are looked at.
+    pub(crate) lease_us: Option<u64>,
     /// Unix milliseconds of the last sign of life that was shown.
     pub(crate) seen_at: u64,
     pub(crate) deal: Deal,
@@ -32,18 +42,20 @@ pub(crate) struct Deal {
 }
 
 impl Present {
-    /// What the user shows: nothing as soon as one device hides, else the liveliest device.
+    /// What the user shows on this node.
+    pub(crate) fn here(&self) -> PresenceState {
+        liveliest(&|wanted| self.sessions.values().any(|(_, state)| *state == wanted))
+    }
+
+    /// What the user shows on all nodes.
     pub(crate) fn state(&self) -> PresenceState {
-        let has = |wanted| self.sessions.values().any(|(_, state)| *state == wanted);
-        if has(PresenceState::Hidden) {
-            PresenceState::Hidden
-        } else if has(PresenceState::Online) {
-            PresenceState::Online
-        } else if has(PresenceState::Away) {
-            PresenceState::Away
-        } else {
-            PresenceState::Offline
-        }
+        let here = self.here();
+        liveliest(&|wanted| here == wanted || self.elsewhere.values().any(|(state, _)| *state == wanted))
+    }
+
+    /// Whether what other nodes say of the user concerns anybody.
+    pub(crate) fn wants_to_listen(&self) -> bool {
+        !self.sessions.is_empty() || !self.watchers.is_empty()
     }
 
     /// The shards the user has sessions on.
@@ -56,4 +68,10 @@ impl Present {
         let dealt = self.deal.answers.is_empty() && self.deal.holders.is_empty();
         self.sessions.is_empty() && self.watchers.is_empty() && dealt
     }
+}
+
+/// Nothing as soon as one device hides, else what the liveliest shows.
+fn liveliest(has: &dyn Fn(PresenceState) -> bool) -> PresenceState {
+    use PresenceState as P;
+    [P::Hidden, P::Online, P::Away].into_iter().find(|state| has(*state)).unwrap_or(P::Offline)
 }

@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Drain,
     /// Shares of a user's message limit are dealt anew.
     Share(schema_wire::UserId),
+    /// What a watched user shows on other nodes has to be renewed.
+    Lease(schema_wire::UserId),
 }
 
 /// All deadlines of a shard, in microseconds of the monotonic clock.

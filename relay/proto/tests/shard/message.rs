@@ -1,6 +1,7 @@
 //! The life of a message.
 
 use relay_proto::{Event, Limits};
+use schema_wire::bus::{Hint, Life};
 use schema_wire::record::{Change, StoreFault, StoreRequest};
 use schema_wire::v1;
 use schema_wire::{Disconnect, Refused};
@@ -237,9 +238,10 @@ fn publications_of_other_nodes_are_merged_by_offset() {
         first.publish(alice, 9, k);
     }
     second.store.logs = std::mem::take(&mut first.store.logs);
+    first.forwarded.retain(|hint| matches!(hint, Hint::Publication(_)));
     let [one, two, three] = &first.forwarded[..] else { panic!("three were forwarded") };
-    for publication in [two, one, one, three] {
-        second.bring(0, Event::Forwarded { publication: publication.clone() });
+    for hint in [two, one, one, three] {
+        second.bring(0, Event::Forwarded { from: Life(2), hint: hint.clone() });
     }
     assert_eq!(second.offsets(bob), [1, 2, 3]);
 }

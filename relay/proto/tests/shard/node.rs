@@ -1,13 +1,13 @@
 //! One node of a few shards on a clock that stands still until it is told: performs effects in order, keeps store
 //! requests back when a test wants to answer them itself.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use relay_proto::event::{Claims, Control, Ticket, Transport};
 use relay_proto::{Effect, Event, Limits, Now, Shard, ShardConfig};
+use schema_wire::bus::{Hint, Life, Subject};
 use schema_wire::codec::decode_server;
-use schema_wire::publication::Shared;
 use schema_wire::record::{Change, StoreRequest};
 use schema_wire::v1::{self, ClientFrame, client_frame, server_frame};
 use schema_wire::{
@@ -30,8 +30,11 @@ pub struct Node {
     pub closed: BTreeMap<SessionId, Disconnect>,
     /// Sessions whose outbox nobody reads.
     pub stuck: Vec<SessionId>,
-    pub forwarded: Vec<Shared>,
+    pub forwarded: Vec<Hint>,
+    /// What the node listens to on the bus.
+    pub listens: BTreeSet<Subject>,
     pub drained: usize,
+    pub peers: bool,
     pub claims: BTreeMap<String, Claims>,
     serial: u64,
 }
@@ -60,9 +63,15 @@ impl Node {
     }
 
     pub fn with_peers(shards: u16, limits: Limits, peers: bool) -> Self {
+        Self::living(1, shards, limits, peers)
+    }
+
+    /// A node by the number of its life.
+    pub fn living(life: u64, shards: u16, limits: Limits, peers: bool) -> Self {
         let shard = |n| {
             let limits = limits.clone();
-            Shard::new(ShardConfig { shard: ShardId(n), shards, node: NodeId(0), peers, limits })
+            let (shard, life) = (ShardId(n), Life(life));
+            Shard::new(ShardConfig { shard, shards, node: NodeId(0), life, peers, limits })
         };
         Self {
             shards: (0..shards).map(shard).collect(),
@@ -74,7 +83,9 @@ impl Node {
             closed: BTreeMap::new(),
             stuck: Vec::new(),
             forwarded: Vec::new(),
+            listens: BTreeSet::new(),
             drained: 0,
+            peers,
             claims: BTreeMap::new(),
             serial: 0,
         }
@@ -116,7 +127,14 @@ impl Node {
                 let from = ShardId(shard as u16);
                 queue.push_back((usize::from(to.0), Event::Peer { from, frame }));
             }
-            Effect::Forward { publication } => self.forwarded.push(publication),
+            Effect::Forward { hint } => {
+                assert!(self.peers, "a node alone forwards nothing");
+                self.forwarded.push(hint);
+            }
+            Effect::Listen { subject, on } => {
+                let news = if on { self.listens.insert(subject) } else { self.listens.remove(&subject) };
+                assert!(news && self.peers, "listens once, and stops once: {subject:?} {on}");
+            }
             Effect::Transmit { session } if !self.stuck.contains(&session) => self.read(session),
             Effect::Close { session, with } => {
                 if !self.stuck.contains(&session) {
@@ -135,6 +153,17 @@ impl Node {
             let frame = decode_server(&frame.body(), Encoding::Proto).expect("decodes");
             self.told.entry(session).or_default().push((frame.answers, frame.body.expect("has a body")));
         }
+    }
+
+    /// The shard that is the home of what a subject names.
+    pub fn home(&self, subject: Subject) -> usize {
+        (subject.spread() % self.shards.len() as u64) as usize
+    }
+
+    /// The bus brings a hint to its home.
+    pub fn hear(&mut self, from: u64, hint: &Hint) {
+        let shard = self.home(hint.subject());
+        self.bring(shard, Event::Forwarded { from: Life(from), hint: hint.clone() });
     }
 
     /// A stuck session reads again.

@@ -1,9 +1,10 @@
-//! Frames in both encodings: what decodes also encodes, to a frame that is equal, and JSON says what protobuf says.
+//! Frames in both encodings: what decodes also encodes, to a frame that is equal, and JSON says what protobuf says. Frames
+//! between nodes: what decodes encodes to bytes that decode to the same.
 
 use buffa::Message as _;
 use schema_wire::frame::Lane;
 use schema_wire::v1::{ClientFrame, ServerFrame};
-use schema_wire::{Encoding, Frame, UserId, codec};
+use schema_wire::{Encoding, Frame, UserId, bus, codec};
 
 use crate::trace;
 
@@ -37,6 +38,8 @@ pub const WORDS: &[&[u8]] = &[
     b"\xfa\x7f\x02\x08\x01",
     b"\x08\x00",
     b"\x52\x04\x1a\x02\x0a\x00",
+    b"RB\x01\x01",
+    b"RB\x01\x04",
 ];
 
 /// How much longer JSON may be than the protobuf it says the same as: field names for empty fields.
@@ -56,6 +59,15 @@ pub fn run(data: &[u8]) {
         if let Ok(frame) = server {
             check_server(&frame);
         }
+    }
+    match bus::decode(data) {
+        Ok((life, frame)) => {
+            trace::note("bus", 16);
+            let bytes = bus::encode(life, &frame);
+            let again = bus::decode(&bytes).expect("what was let in decodes again");
+            assert_eq!(bus::encode(again.0, &again.1), bytes, "and says the same");
+        }
+        Err(reason) => trace::note("bus", reason as u64),
     }
     if let Some(id) = core::str::from_utf8(data).ok().and_then(UserId::parse) {
         assert_eq!(UserId::parse(&id.to_string()), Some(id), "the text form of an id goes both ways");

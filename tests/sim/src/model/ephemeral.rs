@@ -1,6 +1,7 @@
-//! Typing and presence. Promises: only to those who watch and may, and no more about a person than they show.
+//! Typing and presence. Promises: only to those who watch and may, no more about a person than they show, and in the end,
+//! on whatever node, what they show.
 
-use schema_wire::v1::{PresenceEvent, TypingEvent};
+use schema_wire::v1::{PresenceEvent, PresenceState, TypingEvent};
 use schema_wire::{ConversationId, UserId};
 
 use super::view::talk;
@@ -42,6 +43,40 @@ impl Model {
         if !watches || !ever {
             let text = format!("presence, watching: {watches}, acquainted: {ever}");
             self.violate(at.now, "only to those who watch", self.say(at.link, text));
+        }
+        let shown = event.state.as_known().unwrap_or_default();
+        let view = &mut self.views[at.link];
+        // What was put into the outbox before is of the list before.
+        if view.emptied_us > view.watched_us {
+            view.shown.insert(user, shown);
+        }
+    }
+
+    /// Whether somebody was last shown something else of a user than the user shows, on all nodes together. Only where
+    /// nobody stops being acquainted and nothing ephemeral is dropped.
+    pub fn presence_behind(&self) -> Option<String> {
+        if !self.steady {
+            return None;
+        }
+        self.views.iter().filter(|view| view.open).find_map(|view| {
+            let (user, shown) = view.shown.iter().find(|(user, shown)| **shown != self.shows(**user))?;
+            let user_index = crate::id::index(&user.0);
+            let text = format!("was last shown {shown:?} of u{user_index}, who is {:?}", self.shows(*user));
+            Some(self.say(view.link, text))
+        })
+    }
+
+    fn shows(&self, user: UserId) -> PresenceState {
+        type P = PresenceState;
+        let sessions: Vec<P> = self
+            .views
+            .iter()
+            .filter(|view| view.open && view.welcomed_us.is_some() && view.user == user)
+            .map(|view| view.shows)
+            .collect();
+        match [P::Hidden, P::Online, P::Away].into_iter().find(|state| sessions.contains(state)) {
+            Some(P::Hidden) | None => P::Offline,
+            Some(shown) => shown,
         }
     }
 }

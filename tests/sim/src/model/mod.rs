@@ -51,6 +51,8 @@ pub struct Model {
     /// When a shard last heard of an erasure.
     erased_heard: BTreeMap<(Place, ConversationId), u64>,
     calm: bool,
+    /// Nobody leaves a conversation, and there is room for everything ephemeral.
+    steady: bool,
     /// The store may fail.
     stormy: bool,
     /// One node alone, with a store that is quick.
@@ -70,6 +72,7 @@ impl Model {
             left: BTreeMap::new(),
             erased_heard: BTreeMap::new(),
             calm: plan.mood == Mood::Calm,
+            steady: plan.is_steady(),
             stormy: plan.mood == Mood::Stormy,
             lone: plan.nodes == 1 && matches!(plan.mood, Mood::Calm | Mood::Tight),
         }

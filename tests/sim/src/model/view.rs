@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use relay_proto::event::Claims;
-use schema_wire::v1::{ClientFrame, Refusal, client_frame::Body};
+use schema_wire::v1::{ClientFrame, PresenceState, Refusal, client_frame::Body};
 use schema_wire::{ConversationId, Disconnect, PublishKey, UserId};
 
 use super::{At, Model};
@@ -65,6 +65,12 @@ pub struct View {
     pub sent_keys: BTreeSet<PublishKey>,
     pub watched_conversations: BTreeSet<ConversationId>,
     pub watched_users: BTreeSet<UserId>,
+    /// What it shows of its user.
+    pub shows: PresenceState,
+    /// What it was last shown of those it watches, since it last said whom.
+    pub shown: BTreeMap<UserId, PresenceState>,
+    /// When it last said whom it watches.
+    pub watched_us: u64,
     /// Next user event due; `None`: from the head that Welcome names.
     pub user_next: Option<u64>,
     pub cursors_seen: BTreeMap<(ConversationId, UserId), u64>,
@@ -94,6 +100,9 @@ impl View {
             sent_keys: BTreeSet::new(),
             watched_conversations: BTreeSet::new(),
             watched_users: BTreeSet::new(),
+            shows: PresenceState::default(),
+            shown: BTreeMap::new(),
+            watched_us: 0,
             user_next: None,
             cursors_seen: BTreeMap::new(),
         }
@@ -161,9 +170,15 @@ impl Model {
                 view.watched_conversations.extend(watch.conversations.iter().map(|c| talk(c)));
                 let users = watch.users.iter().map(|u| UserId::from_slice(u).unwrap_or_default());
                 view.watched_users.extend(users);
+                view.shown.clear();
+                view.watched_us = now;
             }
             Body::Refresh(_) => view.refreshing = true,
-            Body::Typing(_) | Body::Presence(_) => return,
+            Body::Typing(_) => return,
+            Body::Presence(presence) => {
+                view.shows = presence.state.as_known().unwrap_or_default();
+                return;
+            }
             Body::Signal(signal) => return self.signal_sent(link, signal),
             _ => {}
         }

@@ -1,9 +1,10 @@
 //! One relay process: its shards, their timers, and the performing of their effects. All of it dies in a crash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use relay_proto::event::{Claims, Event};
 use relay_proto::{Effect, Effects, Shard, ShardConfig};
+use schema_wire::bus::{Life, Subject};
 use schema_wire::record::Change;
 use schema_wire::{ConversationId, NodeId, Refused, SessionId, ShardId};
 
@@ -43,6 +44,8 @@ pub struct Node {
     pub committing: bool,
     pub changes_read: usize,
     pub draining: bool,
+    /// What the bus brings to this process.
+    pub listens: BTreeSet<Subject>,
 }
 
 impl World {
@@ -63,11 +66,13 @@ impl World {
         state.clock = state.clock.restarted(self.now);
         state.changes_read = self.store.changes.len();
         state.slots.clear();
+        state.listens.clear();
         for shard in 0..shards {
             let config = ShardConfig {
                 shard: ShardId(shard as u16),
                 shards: shards as u16,
                 node: NodeId(node as u16),
+                life: Life(u64::from(state.life) << 16 | node as u64),
                 peers: self.plan.nodes > 1,
                 limits: self.plan.limits.clone(),
             };
@@ -87,6 +92,7 @@ impl World {
         }
         let life = state.life;
         self.queue.at(self.now + self.plan.rates.poll_us, Happening::Poll { node, life });
+        self.join_bus(node, life);
     }
 
     /// Kills a process: all that its shards knew is lost.
@@ -193,7 +199,8 @@ impl World {
             Effect::Verify { session, token } => self.verify(place, session, &token),
             Effect::Store { ticket, request } => self.store_request(place, ticket, request),
             Effect::Peer { to, frame } => self.peer(place, usize::from(to.0), frame),
-            Effect::Forward { publication } => self.forward(place.node, &publication),
+            Effect::Forward { hint } => self.forward(place.node, &hint),
+            Effect::Listen { subject, on } => self.listen(place, subject, on),
             Effect::Transmit { session } => {
                 if let Some(link) = self.nodes[place.node].sessions.get(&session).copied() {
                     self.drain_outbox(link);

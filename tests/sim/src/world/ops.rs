@@ -24,7 +24,7 @@ impl World {
             Op::Restart { node } => self.restart(node),
             Op::Drain { node } => self.drain(node),
             Op::ClockJump { node, by_ms } => self.nodes[node].clock.jump(by_ms),
-            Op::BusSilent { for_us } => self.weather.bus_silent = now + for_us,
+            Op::BusSilent { for_us } => self.silence_bus(for_us),
             Op::StoreSlow { for_us } => self.weather.store_slow = now + for_us,
             Op::StoreFull { for_us } => self.weather.store_full = now + for_us,
             Op::StoreAway { for_us } => self.weather.store_away = now + for_us,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use relay_proto::event::Control;
+use schema_wire::bus::{Hint, Subject};
 use schema_wire::frame::Lane;
 use schema_wire::peer::{Ephemeral, PeerFrame};
 use schema_wire::publication::{Publication, Shared, delivery, delivery_frame};
@@ -227,14 +228,50 @@ pub fn peer(
             PeerFrame::Share { user: someone, allowance }
         }
         _ if choice >= 128 => {
-            let (conversation, sender) = (talk.to_bytes(), someone.to_bytes());
-            let body = Bytes::copy_from_slice(script.bytes());
-            let event = v1::SignalEvent { conversation, sender, body, ..Default::default() };
-            let frame = v1::ServerFrame { body: Some(event.into()), ..Default::default() };
-            let frame = Frame::new(&frame, Lane::Conversation(talk.spread()));
-            PeerFrame::Signal { conversation: talk, from: theirs, frame }
+            PeerFrame::Signal { conversation: talk, from: theirs, frame: signal(script, talk, someone) }
         }
         _ => PeerFrame::Spent { user: someone, spent: u32::from(script.byte()) },
+    }
+}
+
+fn signal(script: &mut Script<'_>, talk: ConversationId, someone: UserId) -> Frame {
+    let (conversation, sender) = (talk.to_bytes(), someone.to_bytes());
+    let body = Bytes::copy_from_slice(script.bytes());
+    let event = v1::SignalEvent { conversation, sender, body, ..Default::default() };
+    let frame = v1::ServerFrame { body: Some(event.into()), ..Default::default() };
+    Frame::new(&frame, Lane::Conversation(talk.spread()))
+}
+
+/// What another node tells about a conversation or a user.
+pub fn hint(script: &mut Script<'_>) -> Hint {
+    let choice = script.byte();
+    let (talk, someone) = (conversation(choice >> 4), user(choice >> 4));
+    let serial = u64::from(script.byte());
+    match choice % 5 {
+        0 => Hint::Publication(publication(script)),
+        1 => {
+            let offset = Offset(offset(script));
+            let typing = Ephemeral::Typing { active: choice >> 7 == 1 };
+            let event = if offset.0 & 1 == 0 { typing } else { Ephemeral::Cursor { offset } };
+            Hint::Ephemeral { conversation: talk, serial, user: someone, event }
+        }
+        2 => Hint::Signal { conversation: talk, serial, frame: signal(script, talk, someone) },
+        3 => {
+            type State = PresenceState;
+            let states = [State::Online, State::Away, State::Offline, State::Hidden];
+            let state = states[usize::from(script.byte() & 3)];
+            Hint::Presence { user: someone, state, seen_at: u64::from(serial as u32) }
+        }
+        _ => Hint::PresenceAsked { user: someone },
+    }
+}
+
+/// What the bus may be asked about.
+pub fn subject(script: &mut Script<'_>) -> Subject {
+    match script.byte() {
+        choice @ 0..128 => Subject::Conversation(conversation(choice)),
+        choice @ 128..224 => Subject::User(user(choice)),
+        _ => Subject::Nodes,
     }
 }
 

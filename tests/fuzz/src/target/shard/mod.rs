@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use relay_proto::event::{Claims, Ticket, Transport};
 use relay_proto::{Effect, Event, Limits, Now, Shard, ShardConfig};
+use schema_wire::bus::{Hint, Life, Subject};
 use schema_wire::record::StoreRequest;
 use schema_wire::{Encoding, NodeId, Refused, SessionId, ShardId, codec};
 
@@ -44,6 +45,8 @@ pub const WORDS: &[&[u8]] = &[
     b"\x01\x00\x08\x00\x01",
 ];
 
+/// By which the node knows its own frames.
+const OWN_LIFE: Life = Life(1);
 /// Operations of one script; more are not looked at.
 const OPERATIONS_MAX: usize = 200;
 /// Effects of one event: every session of the small shard is told everything it may hold, with room to spare.
@@ -73,8 +76,9 @@ pub fn run(data: &[u8]) {
     let shards = 1 + u16::from(choice >> 1 & 1) * 2;
     let own = ShardId(u16::from(choice >> 2) % shards);
     let limits = limits();
+    let peers = choice & 1 == 1;
     let config =
-        ShardConfig { shard: own, shards, node: NodeId(1), peers: choice & 1 == 1, limits: limits.clone() };
+        ShardConfig { shard: own, shards, node: NodeId(1), life: OWN_LIFE, peers, limits: limits.clone() };
     let mut world = World {
         shard: Shard::new(config),
         own,
@@ -128,7 +132,8 @@ fn limits() -> Limits {
 
 impl World {
     fn operate(&mut self, script: &mut Script<'_>) {
-        let what = script.byte() % 16;
+        let choice = script.byte();
+        let what = choice % 16;
         trace::note("operation", u64::from(what));
         match what {
             0 => self.connect(script),
@@ -163,7 +168,14 @@ impl World {
                 let frame = frames::peer(script, from, self.own, &self.sessions);
                 self.handle(Event::Peer { from, frame });
             }
-            9 => self.handle(Event::Forwarded { publication: frames::publication(script) }),
+            9 => {
+                // Half of them, so that older inputs keep their meaning.
+                let other = choice >= 128;
+                let hint =
+                    if other { frames::hint(script) } else { Hint::Publication(frames::publication(script)) };
+                let from = if other && script.byte() & 7 == 7 { OWN_LIFE } else { Life(2) };
+                self.handle(Event::Forwarded { from, hint });
+            }
             10 => {
                 let change = frames::change(script);
                 self.handle(Event::Changed { change });
@@ -175,6 +187,14 @@ impl World {
             12 => self.drain(script),
             13 => self.pass(u64::from(script.byte()) * 100_000),
             14 => self.jump(script),
+            // Of the last, half.
+            _ if choice >= 128 => {
+                let subject = frames::subject(script);
+                self.handle(match subject {
+                    Subject::Nodes => Event::Bus { sound: script.byte() & 1 == 0 },
+                    subject => Event::Listening { subject },
+                });
+            }
             _ => self.handle(Event::Timeout),
         }
     }
@@ -328,6 +348,7 @@ impl World {
             Effect::Refused { refused } => trace::note("refused", u64::from(refused.code())),
             Effect::Measured { step, .. } => trace::note("measured", step as u64),
             Effect::Forward { .. } => trace::note("forward", 0),
+            Effect::Listen { on, .. } => trace::note("listen", u64::from(on)),
             Effect::Drained => {
                 assert!(!self.sessions.values().any(|live| *live), "drained means that no session is left");
                 trace::note("drained", 0);
