@@ -13,6 +13,7 @@ pub mod token;
 
 pub use accounts::{AccountError, Accounts};
 pub use email::{EMAIL_BYTES_MAX, normalise_email};
+pub use postgres::PostgresStore;
 pub use sqlite::{OpenError, SqliteStore};
 pub use store::{Answered, ChangePosition, Store};
 pub use token::{NewToken, TokenHash};

@@ -1,6 +1,9 @@
 //! Brings a PostgreSQL database's schema up to date. Run by the operator CLI or at start, on its own connection.
 
-use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::connect::OpenError;
 
 mod embedded {
     refinery::embed_migrations!("migrations/postgres");
@@ -37,11 +40,44 @@ pub async fn migrate(client: &mut Client) -> Result<usize, MigrateError> {
     report.map(|report| report.applied_migrations().len()).map_err(|e| explain(&e))
 }
 
+/// Whether this program works on the schema that is there. The inner error: the server did not say.
+pub(super) async fn check(client: &Client) -> Result<Result<(), tokio_postgres::Error>, OpenError> {
+    let known = newest();
+    let found = match one(client, "SELECT coalesce(max(version), 0) FROM refinery_schema_history").await {
+        Ok(found) => found,
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => 0,
+        Err(error) => return Ok(Err(error)),
+    };
+    if found < known {
+        return Err(OpenError::Older { found, known });
+    }
+    match one(client, "SELECT version FROM schema_floor").await {
+        Ok(floor) if floor > known => Err(OpenError::Newer { found, known }),
+        answer => Ok(answer.map(drop)),
+    }
+}
+
+async fn one(client: &Client, query: &str) -> Result<u32, tokio_postgres::Error> {
+    let rows = client.simple_query(query).await?;
+    let number = rows.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+        _ => None,
+    });
+    Ok(number.unwrap_or(0))
+}
+
+fn number(migration: &refinery::Migration) -> u32 {
+    u32::try_from(migration.version()).unwrap_or(u32::MAX)
+}
+
+/// The newest migration this program has.
+fn newest() -> u32 {
+    embedded::migrations::runner().get_migrations().iter().map(number).max().unwrap_or(0)
+}
+
 fn explain(error: &refinery::Error) -> MigrateError {
     use refinery::error::Kind;
-    let runner = embedded::migrations::runner();
-    let number = |m: &refinery::Migration| u32::try_from(m.version()).unwrap_or(u32::MAX);
-    let known = runner.get_migrations().iter().map(number).max().unwrap_or(0);
+    let known = newest();
     match error.kind() {
         Kind::MissingVersion(found) if number(found) > known => {
             MigrateError::Newer { found: number(found), known }

@@ -1,5 +1,88 @@
-//! PostgreSQL: its schema for now. The store on top of it implements the same traits as the embedded one.
+//! The store of many nodes: PostgreSQL orders and keeps. All connections live on one thread of the store's own.
 
+mod connect;
+mod fault;
+mod generation;
 mod migrate;
+mod options;
+mod server;
+mod thread;
+mod tls;
+mod transaction;
+mod url;
+mod value;
 
+use std::sync::Arc;
+
+pub use connect::OpenError;
 pub use migrate::{MigrateError, migrate};
+pub use options::{Options, Statements};
+
+use crate::accounts::{AccountError, Answer};
+use server::Server;
+use thread::Thread;
+use transaction::{Access, Tx};
+use value::At;
+
+/// A handle to the store on PostgreSQL. Clones share its connections; the last one dropped closes them.
+#[derive(Clone)]
+pub struct PostgresStore {
+    thread: Arc<Thread>,
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PostgresStore")
+    }
+}
+
+impl PostgresStore {
+    /// Connects to the primary and checks that this program works on its schema. Changes nothing, unless the server
+    /// is one that no generation was seen on: then one begins.
+    pub async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
+        let queue_max = options.queue_max;
+        let thread = Thread::start(Server::new(url, options)?, queue_max)?;
+        let host = String::new();
+        let ready = thread.call(async move |server| server.prepare().await).await;
+        ready.map_err(|_| OpenError::Failed { host, why: "the store's thread ended".to_owned() })??;
+        Ok(Self { thread: Arc::new(thread) })
+    }
+
+    /// Whether the store answers and is writable.
+    pub async fn ready(&self) -> Answer<()> {
+        let write = async |tx: &Tx, now| {
+            tx.execute("UPDATE store_check SET checked_at = $1", &[&At(now)]).await?;
+            Ok(())
+        };
+        self.write(write).await
+    }
+
+    /// Runs `work` in a transaction; an error undoes it. Each statement sees what was committed before it began: rows
+    /// that `work` decides by must be locked first. It may run more than once, and must do nothing but speak to the
+    /// transaction.
+    async fn write<T, F>(&self, work: F) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&Tx, u64) -> Answer<T> + Send + 'static,
+    {
+        self.transact(Access::Write, work).await
+    }
+
+    /// Runs `work` on one snapshot of the primary.
+    async fn read<T, F>(&self, work: F) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&Tx, u64) -> Answer<T> + Send + 'static,
+    {
+        self.transact(Access::Snapshot, work).await
+    }
+
+    async fn transact<T, F>(&self, access: Access, work: F) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&Tx, u64) -> Answer<T> + Send + 'static,
+    {
+        let done = self.thread.call(async move |server| server.transact(access, work).await).await;
+        done.map_err(AccountError::Fault)?
+    }
+}

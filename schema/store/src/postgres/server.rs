@@ -1,0 +1,131 @@
+//! What one needs of the server: a transaction, tried again where nothing of it can have been committed.
+
+use std::time::Duration;
+
+use schema_wire::record::StoreFault;
+use tokio::sync::Mutex;
+
+use super::connect::{Connections, OpenError, explain};
+use super::fault::{Failed, Trouble};
+use super::options::Options;
+use super::transaction::{Access, Tx};
+use super::{generation, migrate};
+use crate::accounts::{AccountError, Answer};
+
+/// How often a transaction is tried that met another one, or found its connection dead.
+const TRIES_MAX: u32 = 6;
+/// Pause before the second try; each next one is twice as long.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The primary, and what was chosen about it.
+pub struct Server {
+    primary: Connections,
+    options: Options,
+    /// Held by the request that begins a generation; the others wait instead of asking the server.
+    beginning: Mutex<()>,
+}
+
+/// How one try ended.
+enum Tried<T> {
+    Done(Answer<T>),
+    /// Nothing was committed, and the next try may do better.
+    Again(StoreFault),
+    /// The server is not the one the generation was seen on.
+    Stranger,
+}
+
+impl Server {
+    pub fn new(url: &str, options: Options) -> Result<Self, OpenError> {
+        Ok(Self { primary: Connections::to_primary(url, &options)?, options, beginning: Mutex::new(()) })
+    }
+
+    /// Whether there is a primary with a schema that this program works on.
+    pub async fn prepare(&self) -> Result<(), OpenError> {
+        let why = |failed: Failed| explain(&self.primary.host, &failed);
+        let connection = self.primary.get().await.map_err(why)?;
+        migrate::check(&connection).await?.map_err(|e| why(Failed::Sql(e)))?;
+        drop(connection);
+        let known = self.transact(Access::Snapshot, async |_, _| Ok(())).await;
+        let host = self.primary.host.clone();
+        known.map_err(|e| OpenError::Failed { host, why: e.to_string() })
+    }
+
+    /// Runs `work` in a transaction until it is committed or refused. It may run more than once: it must do nothing
+    /// but speak to the transaction.
+    pub async fn transact<T>(&self, access: Access, work: impl AsyncFn(&Tx, u64) -> Answer<T>) -> Answer<T> {
+        let mut pause = PAUSE;
+        let mut fault = StoreFault::Unavailable;
+        for _ in 0..TRIES_MAX {
+            match self.attempt(access, &work).await {
+                Tried::Done(answer) => return answer,
+                Tried::Stranger => self.adopt().await?,
+                Tried::Again(why) => {
+                    fault = why;
+                    // Those who met must not meet again.
+                    tokio::time::sleep(pause.mul_f64(0.5 + random())).await;
+                    pause *= 2;
+                }
+            }
+        }
+        Err(AccountError::Fault(fault))
+    }
+
+    async fn attempt<T>(&self, access: Access, work: &impl AsyncFn(&Tx, u64) -> Answer<T>) -> Tried<T> {
+        let connection = match self.primary.get().await {
+            Ok(connection) => connection,
+            Err(failed) => return Tried::Done(Err(failed.into())),
+        };
+        let (tx, begun) = match Tx::begin(connection, access, &self.options).await {
+            Ok(begun) => begun,
+            Err(failed) if failed.trouble() == Trouble::Plain => return Tried::Done(Err(failed.into())),
+            Err(failed) => return Tried::Again(failed.fault()),
+        };
+        if !begun.known {
+            tx.rollback().await;
+            return Tried::Stranger;
+        }
+        let answer = work(&tx, begun.now).await;
+        finish(tx, answer).await
+    }
+
+    /// Begins a generation if this server needs one.
+    async fn adopt(&self) -> Answer<()> {
+        let _alone = self.beginning.lock().await;
+        let connection = self.primary.get().await?;
+        let (tx, begun) = Tx::begin(connection, Access::Long, &self.options).await?;
+        let answer = generation::adopt(&tx, self.options.standby_is_synchronous, begun.now).await;
+        match finish(tx, answer).await {
+            Tried::Done(answer) => answer,
+            // Whoever comes next finds it begun, or begins it.
+            Tried::Again(_) | Tried::Stranger => Ok(()),
+        }
+    }
+}
+
+/// Commits what succeeded. A connection lost in the commit leaves it open whether it is durable: the caller is told of
+/// a fault, and asks again by what makes its request unique.
+async fn finish<T>(tx: Tx, answer: Answer<T>) -> Tried<T> {
+    match (answer, tx.trouble()) {
+        (Ok(done), None) => Tried::Done(match tx.commit().await {
+            Ok(()) => Ok(done),
+            Err(failed) => Err(failed.into()),
+        }),
+        (answer, trouble) => {
+            tx.rollback().await;
+            let answer = answer.and(Err(AccountError::Fault(StoreFault::Unavailable)));
+            match (answer, trouble) {
+                (Err(AccountError::Fault(fault)), Some(Trouble::Collision | Trouble::Broken)) => {
+                    Tried::Again(fault)
+                }
+                (answer, _) => Tried::Done(answer),
+            }
+        }
+    }
+}
+
+/// Between 0 and 1.
+fn random() -> f64 {
+    let mut byte = [0u8; 1];
+    getrandom::fill(&mut byte).expect("the operating system has randomness");
+    f64::from(byte[0]) / 255.0
+}
