@@ -5,11 +5,11 @@ use std::sync::{Arc, mpsc};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use relay_proto::ShardConfig;
 use schema_wire::ShardId;
-use schema_wire::bus::Life;
 
 use crate::access::Gate;
 use crate::clock::Clock;
 use crate::mesh::cores::{Inbox, Postbox};
+use crate::mesh::nodes::BusPost;
 use crate::metrics::ShardMetrics;
 use crate::ring::{Ring, RingConfig};
 use crate::shard::{Parts, Shard};
@@ -35,7 +35,7 @@ pub struct Launch {
 }
 
 /// What a shard waits for before it starts.
-type Go = (Vec<Inbox>, StoreThread);
+type Go = (Vec<Inbox>, StoreThread, Option<BusPost>);
 
 /// The thread of one shard, from outside.
 pub struct ShardThread {
@@ -76,8 +76,8 @@ impl ShardThread {
     }
 
     /// Lets the shard run.
-    pub fn go(&self, inboxes: Vec<Inbox>, store: StoreThread) {
-        self.go.send((inboxes, store)).expect("a prepared shard waits for this");
+    pub fn go(&self, inboxes: Vec<Inbox>, store: StoreThread, bus: Option<BusPost>) {
+        self.go.send((inboxes, store, bus)).expect("a prepared shard waits for this");
     }
 
     /// Waits for the thread's end.
@@ -153,13 +153,13 @@ async fn run(
     if ready.send(Ok(inbox.clone())).is_err() {
         return;
     }
-    let Ok((inboxes, store)) = go.recv() else { return };
+    let Ok((inboxes, store, bus)) = go.recv() else { return };
     let config = ShardConfig {
         shard: id,
         shards: launch.shards,
         node: launch.config.node,
-        life: Life::default(),
-        peers: false,
+        life: bus.as_ref().map(BusPost::life).unwrap_or_default(),
+        peers: bus.is_some(),
         limits: launch.config.limits.clone(),
     };
     let shard = Shard::new(Parts {
@@ -169,6 +169,7 @@ async fn run(
         websockets: prepared.websockets,
         quic: prepared.quic,
         postbox: Postbox::new(id, inboxes),
+        bus,
         inbox,
         store,
         gate: launch.gate.clone(),

@@ -15,8 +15,9 @@ use crate::config::RelayConfig;
 use crate::internal::listener::{self, Watched};
 use crate::launch::{Launch, ShardThread};
 use crate::mesh::cores::{Inbox, Mail};
+use crate::mesh::nodes::{self, Bus};
 use crate::ring::{check_host, socket};
-use crate::start::{NodeConfig, ShardSockets, StartError};
+use crate::start::{MoreMetrics, NodeConfig, ShardSockets, StartError};
 use crate::store::StoreThread;
 use crate::transport::steer;
 use crate::transport::tls::{Certificates, quic_config, websocket_config};
@@ -32,6 +33,7 @@ pub struct Node {
     drained: mpsc::Receiver<ShardId>,
     store: Option<StoreThread>,
     store_thread: Option<std::thread::JoinHandle<()>>,
+    bus: Option<Bus>,
     listener: Option<listener::Running>,
     watched: Arc<Watched>,
 }
@@ -63,14 +65,15 @@ impl Node {
         let inboxes = shards.iter_mut().map(ShardThread::ready).collect::<Result<Vec<_>, _>>()?;
         let (store_handle, store_thread) = StoreThread::start(store.clone(), inboxes.clone())
             .map_err(|source| StartError::Io { doing: "start the store thread", source })?;
+        let bus = start_bus(&launch.config, &inboxes, &store_handle)?;
         for shard in &shards {
-            shard.go(inboxes.clone(), store_handle.clone());
+            shard.go(inboxes.clone(), store_handle.clone(), bus.as_ref().map(Bus::post));
         }
         let watched = Arc::new(Watched::new(
             gate,
             certificates,
             launch.config.relay.metrics_enabled,
-            launch.config.more_metrics.clone(),
+            more_metrics(launch.config.more_metrics.clone(), bus.as_ref()),
         ));
         let listener = listener::start(
             launch.config.relay.internal_listen,
@@ -87,24 +90,26 @@ impl Node {
             drained,
             store: Some(store_handle),
             store_thread: Some(store_thread),
+            bus,
             listener: Some(listener),
             watched,
         })
     }
 
-    /// Something changed in the store: look now instead of at the next poll.
+    /// Something changed in the store: look now instead of at the next poll, here and on the other nodes.
     pub fn nudge(&self) {
-        if let Some(store) = &self.store {
-            store.nudge();
-        }
+        self.nudger()();
     }
 
     /// A handle that may nudge from another thread.
     pub fn nudger(&self) -> impl Fn() + Send + Sync + Clone + 'static {
-        let store = self.store.clone();
+        let (store, others) = (self.store.clone(), self.bus.as_ref().map(Bus::nudger));
         move || {
             if let Some(store) = &store {
                 store.nudge();
+            }
+            if let Some(others) = &others {
+                others();
             }
         }
     }
@@ -138,6 +143,9 @@ impl Node {
         if let Some(listener) = self.listener.take() {
             listener.stop();
         }
+        if let Some(bus) = self.bus.take() {
+            bus.stop();
+        }
         self.store = None;
         if let Some(thread) = self.store_thread.take()
             && thread.join().is_err()
@@ -157,6 +165,19 @@ impl Node {
             }
         }
     }
+}
+
+/// The bus to the other nodes, when the configuration names one.
+fn start_bus(config: &NodeConfig, inboxes: &[Inbox], store: &StoreThread) -> Result<Option<Bus>, StartError> {
+    let Some(url) = &config.relay.redis_url else { return Ok(None) };
+    let store = store.clone();
+    Ok(Some(nodes::start(url.expose(), inboxes.to_vec(), move || store.nudge())?))
+}
+
+/// What else is shown on the page of figures.
+fn more_metrics(others: Option<MoreMetrics>, bus: Option<&Bus>) -> Option<MoreMetrics> {
+    let Some(bus) = bus.map(Bus::metrics) else { return others };
+    Some(Arc::new(move || bus() + &others.as_ref().map(|others| others()).unwrap_or_default()))
 }
 
 /// Each connection is a descriptor: takes as many as this process may have.

@@ -1,6 +1,7 @@
 //! What is done about each decision: one match on `Effect`.
 
 use relay_proto::{Effect, Event};
+use schema_wire::bus::Hint;
 use schema_wire::{Disconnect, SessionId, Step};
 
 use crate::shard::{Link, Shard};
@@ -25,8 +26,17 @@ impl Shard {
                 }
             }
             Effect::Peer { to, frame } => self.postbox.send(to, frame),
-            // A node alone has nobody to forward to; the bus between nodes comes with its own transport.
-            Effect::Forward { .. } | Effect::Listen { .. } => {}
+            Effect::Forward { hint } => {
+                self.metrics.counters.messages_forwarded += u64::from(matches!(hint, Hint::Publication(_)));
+                if let Some(bus) = &self.bus {
+                    bus.forward(hint);
+                }
+            }
+            Effect::Listen { subject, on } => {
+                if let Some(bus) = &mut self.bus {
+                    bus.listen(subject, on);
+                }
+            }
             Effect::Transmit { session } => self.mark(session),
             Effect::Close { session, with } => self.cut(session, with),
             Effect::Measured { step, since_us } => {

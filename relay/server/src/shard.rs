@@ -15,6 +15,7 @@ use schema_wire::{Encoding, Frame, SessionId, ShardId, codec};
 use crate::access::Gate;
 use crate::clock::Clock;
 use crate::mesh::cores::{Inbox, Mail, Postbox};
+use crate::mesh::nodes::BusPost;
 use crate::metrics::{Counters, ShardMetrics, Snapshot};
 use crate::ring::{Completion, Ring, RingError, StreamKey};
 use crate::store::StoreThread;
@@ -48,6 +49,8 @@ pub struct Shard {
     pub(crate) websockets: WebSockets,
     pub(crate) quic: QuicServer,
     pub(crate) postbox: Postbox,
+    /// The way to other nodes, if there may be any.
+    pub(crate) bus: Option<BusPost>,
     pub(crate) store: StoreThread,
     pub(crate) gate: Arc<Gate>,
     pub(crate) metrics: ShardMetrics,
@@ -79,6 +82,7 @@ pub struct Parts {
     pub quic: QuicServer,
     pub inbox: Inbox,
     pub postbox: Postbox,
+    pub bus: Option<BusPost>,
     pub store: StoreThread,
     pub gate: Arc<Gate>,
     pub tls: Arc<rustls::ServerConfig>,
@@ -98,6 +102,7 @@ impl Shard {
             websockets: parts.websockets,
             quic: parts.quic,
             postbox: parts.postbox,
+            bus: parts.bus,
             store: parts.store,
             gate: parts.gate,
             metrics: parts.metrics,
@@ -176,7 +181,7 @@ impl Shard {
             self.on_incoming(stream, what);
         }
         self.incoming = incoming;
-        if !self.postbox.is_clear() {
+        if !self.postbox.is_clear() || !self.bus_is_clear() {
             self.paused.push(stream);
         }
     }
@@ -279,11 +284,16 @@ impl Shard {
         busy
     }
 
+    fn bus_is_clear(&self) -> bool {
+        self.bus.as_ref().is_none_or(BusPost::is_clear)
+    }
+
     fn take_post(&mut self, ring: &mut Ring) -> bool {
         for stream in self.paused.iter() {
             ring.pause_recv(*stream);
         }
-        if self.postbox.flush() {
+        let bus_is_clear = self.bus.as_mut().is_none_or(BusPost::flush);
+        if self.postbox.flush() && bus_is_clear {
             self.paused.drain(..).for_each(|stream| ring.resume_recv(stream));
         }
         for taken in 0..MAILS_PER_TURN {
@@ -292,6 +302,9 @@ impl Shard {
                 Mail::Peer { from, frame } => self.event(Event::Peer { from, frame }),
                 Mail::Stored { ticket, reply } => self.event(Event::Stored { ticket, reply }),
                 Mail::Changed { change } => self.event(Event::Changed { change }),
+                Mail::Forwarded { from, hint } => self.event(Event::Forwarded { from, hint }),
+                Mail::Listening { subject } => self.event(Event::Listening { subject }),
+                Mail::Bus { sound } => self.event(Event::Bus { sound }),
                 Mail::Control { control } => {
                     if matches!(control, relay_proto::event::Control::Drain { .. }) {
                         self.quic.drain();

@@ -10,6 +10,7 @@ use schema_wire::NodeId;
 
 use crate::access::KeyError;
 use crate::config::RelayConfig;
+use crate::mesh::nodes::BusError;
 use crate::ring::{RingError, socket};
 use crate::transport::quic::QuicKeys;
 use crate::transport::tls::{CertificateError, CertificatePaths};
@@ -49,6 +50,8 @@ pub enum StartError {
     File { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     LocalCa(#[from] crate::transport::tls::LocalCaError),
+    #[error("the bus between nodes: {0}")]
+    Bus(#[from] BusError),
     #[error("a shard could not be started: {0}")]
     Executor(String),
 }

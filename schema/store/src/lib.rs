@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod audit_chain;
 mod email;
 pub mod postgres;
+pub mod redis;
 pub mod rows;
 pub mod sqlite;
 pub mod store;

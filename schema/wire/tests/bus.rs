@@ -74,7 +74,10 @@ fn each() -> Vec<(BusFrame, &'static str)> {
 
 fn bytes(hex: &str) -> Vec<u8> {
     let hex = hex.replace('C', &"c1".repeat(16)).replace('E', &"e1".repeat(16)).replace(' ', "");
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex digits")).collect()
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex digits"))
+        .collect()
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use relay_proto::event::{Control, Ticket};
 use schema_wire::ShardId;
+use schema_wire::bus::{Hint, Life, Subject};
 use schema_wire::peer::PeerFrame;
 use schema_wire::record::{Change, StoreReply};
 
@@ -33,6 +34,19 @@ pub enum Mail {
     },
     Control {
         control: Control,
+    },
+    /// Another node said something that this shard is the home of.
+    Forwarded {
+        from: Life,
+        hint: Hint,
+    },
+    /// The bus brings from now on what concerns this.
+    Listening {
+        subject: Subject,
+    },
+    /// Whether the bus is thought to bring everything.
+    Bus {
+        sound: bool,
     },
     /// Somebody wants this shard's figures.
     Snapshot {
@@ -71,6 +85,11 @@ impl Inbox {
         self.queue.push(mail)?;
         self.waker.wake();
         Ok(())
+    }
+
+    /// Puts in what may be left out: false when the inbox is half full, so that answers and order find room.
+    pub fn offer(&self, mail: Mail) -> bool {
+        self.queue.len() < INBOX_MAX / 2 && self.put(mail).is_ok()
     }
 }
 

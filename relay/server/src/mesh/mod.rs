@@ -1,3 +1,4 @@
-//! What connects shards: `cores` on one node. (Nodes are connected through Redis, a later room.)
+//! What connects shards: `cores` on one node, `nodes` across nodes.
 
 pub mod cores;
+pub mod nodes;

@@ -1,0 +1,84 @@
+//! What Redis pushes: frames of other nodes go to the home of what they concern, signs of life are noted, everything else
+//! is passed over and counted.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use redis::{PushInfo, PushKind, Value};
+use schema_wire::bus::{BusFrame, Life, decode};
+
+use super::figures::Figures;
+use super::shared::Shared;
+
+/// What one connection's pushed messages tell about the connection itself.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    /// It is gone, or not what it was.
+    pub(super) broken: AtomicBool,
+    /// Unsubscriptions that were asked for and not confirmed; one more means that the channel has moved.
+    pub(super) unsubscribing: AtomicUsize,
+}
+
+/// The function that a connection calls with each pushed message, on the bus's thread.
+pub(super) fn receiver(
+    shared: &Arc<Shared>,
+    pulse: Arc<Pulse>,
+) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + use<> {
+    let shared: Weak<Shared> = Arc::downgrade(shared);
+    move |push| {
+        let shared = shared.upgrade().ok_or(())?;
+        match push.kind {
+            PushKind::SMessage => {
+                if let [_, Value::BulkString(bytes)] = &push.data[..] {
+                    take(&shared, bytes);
+                }
+            }
+            PushKind::SUnsubscribe => {
+                let one_less = |count: usize| count.checked_sub(1);
+                let asked = pulse.unsubscribing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+                if asked.is_err() {
+                    part(&shared, &pulse);
+                }
+            }
+            PushKind::Disconnection => part(&shared, &pulse),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn part(shared: &Shared, pulse: &Pulse) {
+    pulse.broken.store(true, Ordering::Relaxed);
+    shared.wake.notify_one();
+}
+
+fn take(shared: &Shared, bytes: &[u8]) {
+    let (from, frame) = match decode(bytes) {
+        Ok(frame) => frame,
+        Err(reason) => return shared.figures.unreadable(reason),
+    };
+    let is_own = from == shared.life;
+    if !is_own {
+        Figures::add(&shared.figures.received, 1);
+    }
+    match frame {
+        BusFrame::Hint(_) if is_own => {}
+        BusFrame::Hint(hint) => shared.deliver(from, hint),
+        BusFrame::Beat { sent_us, lost } => beat(shared, from, sent_us, lost),
+        BusFrame::Nudge if is_own => {}
+        BusFrame::Nudge => (shared.nudge)(),
+        BusFrame::Bye => shared.heard.lock().expect("nothing panics while it listens").left(from),
+    }
+}
+
+fn beat(shared: &Shared, from: Life, sent_us: u64, lost: u64) {
+    let now = Instant::now();
+    let mut heard = shared.heard.lock().expect("nothing panics while it listens");
+    if from != shared.life {
+        return heard.other(from, lost, now);
+    }
+    heard.own(now);
+    let now_us = now.saturating_duration_since(shared.began).as_micros() as u64;
+    Figures::set(&shared.figures.lag_us, now_us.saturating_sub(sent_us));
+}
