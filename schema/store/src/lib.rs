@@ -4,6 +4,7 @@ mod accept;
 pub mod accounts;
 pub mod audit_chain;
 mod email;
+mod page;
 pub mod postgres;
 pub mod redis;
 pub mod rows;
@@ -16,7 +17,7 @@ pub use accounts::{AccountError, Accounts};
 pub use email::{EMAIL_BYTES_MAX, normalise_email};
 pub use postgres::PostgresStore;
 pub use sqlite::{OpenError, SqliteStore};
-pub use store::{Answered, ChangePosition, Store};
+pub use store::{Answered, ChangePosition, Store, Tried};
 pub use token::{NewToken, TokenHash};
 
 /// A fresh UUIDv7 for a row made at `unix_ms`.

@@ -12,10 +12,24 @@ pub struct ChangePosition(pub Option<Vec<u8>>);
 /// Where an answer goes, on whichever thread has it.
 pub type Answered = Box<dyn FnOnce(StoreReply) + Send>;
 
+/// What became of an append, or the append itself.
+pub type Tried = Result<Appended, Append>;
+
 /// What the relay needs of a store.
 pub trait Store: Clone + Send + Sync + 'static {
     /// Appends a batch in one transaction: all outcomes, in order, once it is durable; or a fault, and nothing happened.
     fn append(&self, batch: Vec<Append>) -> impl Future<Output = Result<Vec<Appended>, StoreFault>> + Send;
+
+    /// The same, but what would have to wait for another node is not stored and comes back (`Err`), in the order asked.
+    fn try_append(&self, batch: Vec<Append>) -> impl Future<Output = Result<Vec<Tried>, StoreFault>> + Send {
+        let done = self.append(batch);
+        async { Ok(done.await?.into_iter().map(Ok).collect()) }
+    }
+
+    /// How many batches may be under way at once, of different conversations each.
+    fn lanes(&self) -> usize {
+        1
+    }
 
     /// Answers any other request (`StoreRequest::Append` is answered like a batch of one).
     fn ask(&self, request: StoreRequest) -> impl Future<Output = StoreReply> + Send;

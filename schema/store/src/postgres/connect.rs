@@ -69,6 +69,11 @@ impl Connections {
         Self::to(url, options, TargetSessionAttrs::ReadWrite)
     }
 
+    /// To a server that may only be read.
+    pub fn to_replica(url: &str, options: &Options) -> Result<Self, OpenError> {
+        Self::to(url, options, TargetSessionAttrs::Any)
+    }
+
     fn to(url: &str, options: &Options, target: TargetSessionAttrs) -> Result<Self, OpenError> {
         let mut place = url::parse(url)?;
         let connector = tls::connector(&place)?;

@@ -15,6 +15,8 @@ pub enum Failed {
     Late,
     #[error("no connection: {0}")]
     NoConnection(String),
+    #[error("{0} in the database is not readable")]
+    Unreadable(&'static str),
 }
 
 /// What follows from a failure.
@@ -30,7 +32,11 @@ pub enum Trouble {
 
 impl Failed {
     pub fn trouble(&self) -> Trouble {
-        let Self::Sql(error) = self else { return Trouble::Broken };
+        let error = match self {
+            Self::Sql(error) => error,
+            Self::Unreadable(_) => return Trouble::Plain,
+            Self::Late | Self::NoConnection(_) => return Trouble::Broken,
+        };
         let Some(code) = error.code() else {
             // Nothing from the server: the socket failed, or a value did not fit its column.
             return if error.is_closed() || has_io(error) { Trouble::Broken } else { Trouble::Plain };
@@ -51,6 +57,11 @@ impl Failed {
         }
     }
 
+    /// Whether an insert met a row with the same unique value.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::Sql(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION))
+    }
+
     /// What the caller is told.
     pub fn fault(&self) -> StoreFault {
         match self {
@@ -65,6 +76,10 @@ impl Failed {
             }
             Self::Late => {
                 tracing::warn!("the database did not answer in time");
+                StoreFault::Unavailable
+            }
+            Self::Unreadable(what) => {
+                tracing::error!(what, "the database holds what this program can't read");
                 StoreFault::Unavailable
             }
             Self::NoConnection(why) => {

@@ -1,12 +1,12 @@
 //! Generations: a restore or a failover that may have lost commits begins a new one and writes down where every log
 //! stood. A server that no generation was seen on is recognised by its cluster and timeline.
 
-use schema_wire::Generation;
+use schema_wire::{ConversationId, Generation, UserId};
 
 use super::PostgresStore;
 use super::fault::Failed;
 use super::transaction::{Access, Tx};
-use super::value::{At, uint};
+use super::value::{At, Id, uint, uint_opt};
 use crate::accounts::{AccountError, Answer};
 use crate::sqlite::GENERATION_REASON_BYTES_MAX;
 
@@ -17,6 +17,22 @@ const GENERATION_LOCK: i64 = 0x5345_4355_5245_4745;
 pub async fn current(tx: &Tx) -> Result<Generation, Failed> {
     let row = tx.query_one("SELECT max(generation) FROM store_generation", &[]).await?;
     Ok(Generation(u32::try_from(uint(&row, 0)?).unwrap_or(u32::MAX)))
+}
+
+/// The smallest head recorded for the conversation by any generation newer than `known`.
+pub async fn cut_after(
+    tx: &Tx,
+    conversation: ConversationId,
+    known: Generation,
+) -> Result<Option<u64>, Failed> {
+    let find = "SELECT min(head) FROM generation_heads WHERE conversation_id = $1 AND generation > $2";
+    uint_opt(&tx.query_one(find, &[&Id(conversation.0), &i64::from(known.0)]).await?, 0)
+}
+
+/// The same for the user's own stream.
+pub async fn user_cut_after(tx: &Tx, user: UserId, known: Generation) -> Result<Option<u64>, Failed> {
+    let find = "SELECT min(head) FROM generation_user_heads WHERE user_id = $1 AND generation > $2";
+    uint_opt(&tx.query_one(find, &[&Id(user.0), &i64::from(known.0)]).await?, 0)
 }
 
 /// Makes the server known, with a new generation unless nothing acknowledged can be missing on it.

@@ -1,20 +1,31 @@
 //! The store of many nodes: PostgreSQL orders and keeps. All connections live on one thread of the store's own.
 
+mod append;
+mod changes;
 mod connect;
 mod fault;
+mod found;
 mod generation;
+mod keep;
 mod migrate;
 mod options;
+mod recover;
+mod replicas;
 mod server;
+mod standing;
+mod store;
+mod stream;
 mod thread;
 mod tls;
 mod transaction;
 mod url;
 mod value;
+mod written;
 
 use std::sync::Arc;
 
 pub use connect::OpenError;
+pub use keep::Kept;
 pub use migrate::{MigrateError, migrate};
 pub use options::{Options, Statements};
 

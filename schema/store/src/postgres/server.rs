@@ -8,7 +8,8 @@ use tokio::sync::Mutex;
 use super::connect::{Connections, OpenError, explain};
 use super::fault::{Failed, Trouble};
 use super::options::Options;
-use super::transaction::{Access, Tx};
+use super::replicas::Replicas;
+use super::transaction::{Access, Begun, Tx};
 use super::{generation, migrate};
 use crate::accounts::{AccountError, Answer};
 
@@ -20,13 +21,14 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The primary, and what was chosen about it.
 pub struct Server {
     primary: Connections,
+    replicas: Replicas,
     options: Options,
     /// Held by the request that begins a generation; the others wait instead of asking the server.
     beginning: Mutex<()>,
 }
 
 /// How one try ended.
-enum Tried<T> {
+pub enum Tried<T> {
     Done(Answer<T>),
     /// Nothing was committed, and the next try may do better.
     Again(StoreFault),
@@ -36,7 +38,8 @@ enum Tried<T> {
 
 impl Server {
     pub fn new(url: &str, options: Options) -> Result<Self, OpenError> {
-        Ok(Self { primary: Connections::to_primary(url, &options)?, options, beginning: Mutex::new(()) })
+        let (primary, replicas) = (Connections::to_primary(url, &options)?, Replicas::new(&options)?);
+        Ok(Self { primary, replicas, options, beginning: Mutex::new(()) })
     }
 
     /// Whether there is a primary with a schema that this program works on.
@@ -50,13 +53,26 @@ impl Server {
         known.map_err(|e| OpenError::Failed { host, why: e.to_string() })
     }
 
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub fn replicas(&self) -> &Replicas {
+        &self.replicas
+    }
+
     /// Runs `work` in a transaction until it is committed or refused. It may run more than once: it must do nothing
     /// but speak to the transaction.
     pub async fn transact<T>(&self, access: Access, work: impl AsyncFn(&Tx, u64) -> Answer<T>) -> Answer<T> {
+        self.retry(async || self.attempt(access, &work).await).await
+    }
+
+    /// Tries until it is done, where nothing of a try can have been committed.
+    pub async fn retry<T>(&self, once: impl AsyncFn() -> Tried<T>) -> Answer<T> {
         let mut pause = PAUSE;
         let mut fault = StoreFault::Unavailable;
         for _ in 0..TRIES_MAX {
-            match self.attempt(access, &work).await {
+            match once().await {
                 Tried::Done(answer) => return answer,
                 Tried::Stranger => self.adopt().await?,
                 Tried::Again(why) => {
@@ -70,31 +86,38 @@ impl Server {
         Err(AccountError::Fault(fault))
     }
 
+    /// A transaction on the primary, still to be started.
+    pub async fn open(&self, access: Access) -> Result<Tx, Failed> {
+        let options = &self.options;
+        let connection = self.primary.get().await?;
+        Ok(Tx::on(connection, access.begin(options), access.limit(options), options.statements))
+    }
+
     async fn attempt<T>(&self, access: Access, work: &impl AsyncFn(&Tx, u64) -> Answer<T>) -> Tried<T> {
-        let connection = match self.primary.get().await {
-            Ok(connection) => connection,
+        let tx = match self.open(access).await {
+            Ok(tx) => tx,
             Err(failed) => return Tried::Done(Err(failed.into())),
         };
-        let (tx, begun) = match Tx::begin(connection, access, &self.options).await {
-            Ok(begun) => begun,
-            Err(failed) if failed.trouble() == Trouble::Plain => return Tried::Done(Err(failed.into())),
-            Err(failed) => return Tried::Again(failed.fault()),
-        };
-        if !begun.known {
-            tx.rollback().await;
-            return Tried::Stranger;
+        match tx.start().await {
+            Ok(Begun { known: true, now }) => {
+                let answer = work(&tx, now).await;
+                finish(tx, access, answer).await
+            }
+            Ok(_) => {
+                tx.rollback().await;
+                Tried::Stranger
+            }
+            Err(failed) => lost(tx, &failed).await,
         }
-        let answer = work(&tx, begun.now).await;
-        finish(tx, answer).await
     }
 
     /// Begins a generation if this server needs one.
     async fn adopt(&self) -> Answer<()> {
         let _alone = self.beginning.lock().await;
-        let connection = self.primary.get().await?;
-        let (tx, begun) = Tx::begin(connection, Access::Long, &self.options).await?;
+        let tx = self.open(Access::Long).await?;
+        let begun = tx.start().await?;
         let answer = generation::adopt(&tx, self.options.standby_is_synchronous, begun.now).await;
-        match finish(tx, answer).await {
+        match finish(tx, Access::Long, answer).await {
             Tried::Done(answer) => answer,
             // Whoever comes next finds it begun, or begins it.
             Tried::Again(_) | Tried::Stranger => Ok(()),
@@ -104,12 +127,20 @@ impl Server {
 
 /// Commits what succeeded. A connection lost in the commit leaves it open whether it is durable: the caller is told of
 /// a fault, and asks again by what makes its request unique.
-async fn finish<T>(tx: Tx, answer: Answer<T>) -> Tried<T> {
+async fn finish<T>(tx: Tx, access: Access, answer: Answer<T>) -> Tried<T> {
     match (answer, tx.trouble()) {
-        (Ok(done), None) => Tried::Done(match tx.commit().await {
-            Ok(()) => Ok(done),
-            Err(failed) => Err(failed.into()),
-        }),
+        (Ok(done), None) if access == Access::Snapshot => {
+            // Nobody waits for the end of what only read.
+            tokio::task::spawn_local(tx.rollback());
+            Tried::Done(Ok(done))
+        }
+        (Ok(done), None) => match tx.end().await {
+            Ok(()) => {
+                tx.release();
+                Tried::Done(Ok(done))
+            }
+            Err(failed) => Tried::Done(Err(failed.into())),
+        },
         (answer, trouble) => {
             tx.rollback().await;
             let answer = answer.and(Err(AccountError::Fault(StoreFault::Unavailable)));
@@ -120,6 +151,16 @@ async fn finish<T>(tx: Tx, answer: Answer<T>) -> Tried<T> {
                 (answer, _) => Tried::Done(answer),
             }
         }
+    }
+}
+
+/// Undoes a transaction in which nothing can have been committed.
+pub async fn lost<T>(tx: Tx, failed: &Failed) -> Tried<T> {
+    tx.rollback().await;
+    let fault = failed.fault();
+    match failed.trouble() {
+        Trouble::Plain => Tried::Done(Err(AccountError::Fault(fault))),
+        Trouble::Collision | Trouble::Broken => Tried::Again(fault),
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use deadpool_postgres::Object;
 use futures_util::TryStreamExt;
-use tokio_postgres::{Row, SimpleQueryMessage};
+use futures_util::future::join;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 
 use super::fault::{Failed, Trouble};
 use super::options::{Options, Statements};
@@ -23,6 +25,8 @@ const LONG: Duration = Duration::from_secs(600);
 pub enum Access {
     /// Reads in one snapshot.
     Snapshot,
+    /// The same on a replica.
+    Replica,
     /// Each statement sees what was committed before it began, so rows one decides by must be locked first.
     Write,
     /// The same for work on whole tables.
@@ -42,30 +46,61 @@ pub struct Begun {
 pub struct Tx {
     connection: Option<Object>,
     statements: Statements,
+    begin: String,
     limit: Duration,
     trouble: Cell<Option<Trouble>>,
 }
 
+/// A statement that goes out as soon as it is run, so that several need one round trip together.
+pub enum Prepared {
+    Named(Statement),
+    Unnamed(&'static str),
+}
+
 impl Tx {
-    pub async fn begin(
-        connection: Object,
-        access: Access,
-        options: &Options,
-    ) -> Result<(Self, Begun), Failed> {
-        let tx = Self {
+    /// Nothing is sent before `start`.
+    pub fn on(connection: Object, begin: String, limit: Duration, statements: Statements) -> Self {
+        Self {
             connection: Some(connection),
-            statements: options.statements,
-            limit: limit(access, options) + GRACE,
+            statements,
+            begin,
+            limit: limit + GRACE,
             trouble: Cell::new(None),
-        };
-        let rows = tx.watched(tx.connection().simple_query(&begin(access, options))).await?;
+        }
+    }
+
+    /// Begins it.
+    pub async fn start(&self) -> Result<Begun, Failed> {
+        let rows = self.watched(self.connection().simple_query(&self.begin)).await?;
         let row = rows.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
         let word = |column| row.and_then(|row| row.get(column)).unwrap_or_default();
-        let now = word(0).parse().map_err(|_| Failed::Late)?;
-        Ok((tx, Begun { now, known: word(1) == "t" }))
+        let now = word(0).parse().map_err(|_| Failed::Unreadable("the clock"))?;
+        Ok(Begun { now, known: word(1) == "t" })
+    }
+
+    /// Readies a statement. A round trip for the first one of its kind on a connection, nothing afterwards.
+    pub async fn prepare(&self, sql: &'static str, params: &[&dyn Param]) -> Result<Prepared, Failed> {
+        if self.statements == Statements::Unnamed {
+            return Ok(Prepared::Unnamed(sql));
+        }
+        let types: Vec<_> = params.iter().map(|p| p.kind()).collect();
+        self.watched(self.connection().prepare_typed_cached(sql, &types)).await.map(Prepared::Named)
+    }
+
+    /// All rows of a readied statement's answer.
+    pub async fn run(&self, statement: &Prepared, params: &[&dyn Param]) -> Result<Vec<Row>, Failed> {
+        self.watched(self.send(statement, params)).await
+    }
+
+    /// Runs a statement and commits without waiting in between.
+    pub async fn run_and_end(&self, statement: &Prepared, params: &[&dyn Param]) -> Result<(), Failed> {
+        // Were the statement to fail here instead of on the server, the commit behind it would be of nothing.
+        let (written, ended) = join(self.run(statement, params), self.end()).await;
+        written?;
+        ended
     }
 
     /// All rows of a statement's answer.
@@ -80,10 +115,7 @@ impl Tx {
 
     /// The only row of a statement that always has one.
     pub async fn query_one(&self, sql: &str, params: &[&dyn Param]) -> Result<Row, Failed> {
-        self.query_opt(sql, params).await?.ok_or_else(|| {
-            tracing::error!("a statement that always has a row had none");
-            Failed::Late
-        })
+        self.query_opt(sql, params).await?.ok_or(Failed::Unreadable("a row that must exist"))
     }
 
     /// How many rows a statement changed.
@@ -97,12 +129,15 @@ impl Tx {
     }
 
     /// Makes it durable. On an error nobody knows whether it is.
-    pub async fn commit(mut self) -> Result<(), Failed> {
+    pub async fn end(&self) -> Result<(), Failed> {
         // A cancelled wait for a synchronous standby would be reported as success, so this wait is never cancelled on
         // the server: the connection is given up.
-        self.watched(self.connection().batch_execute("COMMIT")).await?;
+        self.watched(self.connection().batch_execute("COMMIT")).await
+    }
+
+    /// Gives the connection back, after the end.
+    pub fn release(mut self) {
         self.connection = None;
-        Ok(())
     }
 
     /// Undoes it all.
@@ -115,30 +150,37 @@ impl Tx {
 
     async fn rows(&self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, tokio_postgres::Error> {
         let connection = self.connection();
-        let values = params.iter().map(|p| *p as &(dyn tokio_postgres::types::ToSql + Sync));
-        let types = params.iter().map(|p| p.kind());
         match self.statements {
-            Statements::Unnamed => {
-                connection.query_typed_raw(sql, values.zip(types)).await?.try_collect().await
-            }
+            Statements::Unnamed => connection.query_typed_raw(sql, typed(params)).await?.try_collect().await,
             Statements::Named => {
-                let statement = connection.prepare_typed_cached(sql, &types.collect::<Vec<_>>()).await?;
-                connection.query_raw(&statement, values).await?.try_collect().await
+                let types: Vec<_> = params.iter().map(|p| p.kind()).collect();
+                let statement = connection.prepare_typed_cached(sql, &types).await?;
+                connection.query_raw(&statement, values(params)).await?.try_collect().await
             }
         }
     }
 
+    async fn send(
+        &self,
+        statement: &Prepared,
+        params: &[&dyn Param],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let connection = self.connection();
+        let rows = match statement {
+            Prepared::Unnamed(sql) => connection.query_typed_raw(sql, typed(params)).await?,
+            Prepared::Named(statement) => connection.query_raw(statement, values(params)).await?,
+        };
+        rows.try_collect().await
+    }
+
     async fn changed(&self, sql: &str, params: &[&dyn Param]) -> Result<u64, tokio_postgres::Error> {
         let connection = self.connection();
-        let values = params.iter().map(|p| *p as &(dyn tokio_postgres::types::ToSql + Sync));
-        let types = params.iter().map(|p| p.kind());
         match self.statements {
-            Statements::Unnamed => {
-                connection.execute_typed(sql, &values.zip(types).collect::<Vec<_>>()).await
-            }
+            Statements::Unnamed => connection.execute_typed(sql, &typed(params).collect::<Vec<_>>()).await,
             Statements::Named => {
-                let statement = connection.prepare_typed_cached(sql, &types.collect::<Vec<_>>()).await?;
-                connection.execute_raw(&statement, values).await
+                let types: Vec<_> = params.iter().map(|p| p.kind()).collect();
+                let statement = connection.prepare_typed_cached(sql, &types).await?;
+                connection.execute_raw(&statement, values(params)).await
             }
         }
     }
@@ -173,25 +215,40 @@ impl Drop for Tx {
     }
 }
 
-fn limit(access: Access, options: &Options) -> Duration {
-    if access == Access::Long { options.statement_timeout.max(LONG) } else { options.statement_timeout }
+type Value<'a> = &'a (dyn ToSql + Sync);
+
+fn values<'a>(params: &'a [&'a dyn Param]) -> impl ExactSizeIterator<Item = Value<'a>> + use<'a> {
+    params.iter().map(|p| *p as Value<'a>)
 }
 
-/// One round trip: the transaction, its bounds, and what the server says of itself. A node that stops in the middle
-/// must not hold its locks, and an acknowledged commit must be on a disk whatever the server's default says.
-fn begin(access: Access, options: &Options) -> String {
-    let mode = match access {
-        Access::Snapshot => "ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        Access::Write | Access::Long => "ISOLATION LEVEL READ COMMITTED READ WRITE",
-    };
-    let limit = limit(access, options).as_millis();
-    let now = match &options.clock {
-        Some(clock) => format!("{}::bigint", clock()),
-        None => "(extract(epoch FROM clock_timestamp()) * 1000)::bigint".to_owned(),
-    };
-    format!(
-        "BEGIN {mode}; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit};
-         SELECT {now}, EXISTS (SELECT 1 FROM store_lives WHERE life = store_life()),
-           CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END"
-    )
+fn typed<'a>(params: &'a [&'a dyn Param]) -> impl Iterator<Item = (Value<'a>, Type)> + use<'a> {
+    params.iter().map(|p| (*p as Value<'a>, p.kind()))
+}
+
+impl Access {
+    /// How long one statement may take.
+    pub fn limit(self, options: &Options) -> Duration {
+        if self == Self::Long { options.statement_timeout.max(LONG) } else { options.statement_timeout }
+    }
+
+    /// One round trip: the transaction, its bounds, and what the server says of itself. A node that stops in the
+    /// middle must not hold its locks, and an acknowledged commit must be on a disk whatever the server's default is.
+    pub fn begin(self, options: &Options) -> String {
+        let mode = match self {
+            Self::Snapshot | Self::Replica => "ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Self::Write | Self::Long => "ISOLATION LEVEL READ COMMITTED READ WRITE",
+        };
+        let limit = self.limit(options).as_millis();
+        let now = match &options.clock {
+            Some(clock) => format!("{}::bigint", clock()),
+            None => "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint".to_owned(),
+        };
+        format!(
+            "BEGIN {mode}; SET LOCAL statement_timeout = {limit};
+             SET LOCAL idle_in_transaction_session_timeout = {limit};
+             SELECT {now}, EXISTS (SELECT 1 FROM store_lives WHERE life = store_life()),
+               CASE current_setting('synchronous_commit') WHEN 'off'
+                 THEN set_config('synchronous_commit', 'on', true) END"
+        )
+    }
 }

@@ -3,11 +3,13 @@
 use std::error::Error;
 
 use bytes::{BufMut, BytesMut};
+use schema_wire::record::UserStatus;
+use schema_wire::v1::Role;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
 
 use super::fault::Failed;
-use crate::stored::int;
+use crate::stored::{int, status_at};
 
 /// A parameter of a statement.
 pub trait Param: ToSql + Sync {
@@ -68,7 +70,6 @@ impl<T: Element> Typed for Vec<T> {
 }
 
 /// 16 bytes of id.
-#[expect(dead_code, reason = "what comes next on this layer names users and conversations")]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Id(pub [u8; 16]);
 
@@ -121,4 +122,41 @@ impl<'a> FromSql<'a> for At {
 /// A number the schema keeps non-negative.
 pub fn uint(row: &Row, column: usize) -> Result<u64, Failed> {
     Ok(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or(0))
+}
+
+/// The same, where it may be absent.
+pub fn uint_opt(row: &Row, column: usize) -> Result<Option<u64>, Failed> {
+    Ok(row.try_get::<_, Option<i64>>(column)?.map(|value| u64::try_from(value).unwrap_or(0)))
+}
+
+/// A count of rows or members.
+pub fn small(row: &Row, column: usize) -> Result<u32, Failed> {
+    Ok(u32::try_from(row.try_get::<_, i32>(column)?).unwrap_or(0))
+}
+
+/// 16 bytes of id.
+pub fn id<T: From<[u8; 16]>>(row: &Row, column: usize) -> Result<T, Failed> {
+    Ok(T::from(row.try_get::<_, Id>(column)?.0))
+}
+
+/// Unix milliseconds.
+pub fn time(row: &Row, column: usize) -> Result<u64, Failed> {
+    Ok(row.try_get::<_, At>(column)?.0)
+}
+
+/// The same, where it may be absent.
+pub fn time_opt(row: &Row, column: usize) -> Result<Option<u64>, Failed> {
+    Ok(row.try_get::<_, Option<At>>(column)?.map(|at| at.0))
+}
+
+/// The member's role.
+pub fn role(row: &Row, column: usize) -> Result<Role, Failed> {
+    let number = i64::from(row.try_get::<_, i16>(column)?);
+    crate::stored::role(number).ok_or(Failed::Unreadable("the number of a role"))
+}
+
+/// Status and end of suspension, from two neighbouring columns. A suspension that ended counts as active.
+pub fn status(row: &Row, column: usize, now: u64) -> Result<UserStatus, Failed> {
+    let until = time_opt(row, column + 1)?;
+    status_at(row.try_get(column)?, until, now).ok_or(Failed::Unreadable("the name of a status"))
 }

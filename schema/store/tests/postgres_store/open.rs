@@ -1,5 +1,4 @@
-//! The store on PostgreSQL itself: what it opens, what it refuses, and how it comes back.
-#![allow(clippy::unwrap_used)]
+//! What the store opens, what it refuses, and when it begins a generation.
 
 use schema_store::PostgresStore;
 use schema_store::postgres::{OpenError, Options, Statements, migrate};

@@ -1,0 +1,139 @@
+//! The change log: what live sessions must learn within a second. Transactions commit in another order than they
+//! begin, so a position is a snapshot: a change is new if the snapshot of the last look did not show it. Nothing that
+//! commits late is skipped, and nothing waits for a transaction that takes long.
+
+use schema_wire::record::Change;
+use schema_wire::{Generation, Offset};
+use tokio_postgres::Row;
+
+use super::fault::Failed;
+use super::transaction::Tx;
+use super::value::{id, uint, uint_opt};
+use crate::store::ChangePosition;
+use crate::stored::status;
+
+/// Most changes in one page.
+const CHANGES_MAX: u32 = 1024;
+
+/// How far somebody has read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Place {
+    generation: u32,
+    /// All that this snapshot shows has been read.
+    read: String,
+    /// In the middle of a page: what shows up to this snapshot is being read, after this transaction and id.
+    reading: Option<(String, u64, i64)>,
+}
+
+/// Changes after a position; the default position is "from now".
+pub async fn changes(
+    tx: &Tx,
+    after: &ChangePosition,
+    limit: u32,
+) -> Result<(Vec<Change>, ChangePosition), Failed> {
+    let row = tx
+        .query_one("SELECT pg_current_snapshot()::text, max(generation) FROM store_generation", &[])
+        .await?;
+    let (now, generation): (String, _) = (row.try_get(0)?, u32::try_from(uint(&row, 1)?).unwrap_or(u32::MAX));
+    let Some(place) = after.0.as_deref().and_then(Place::decode) else {
+        return Ok((Vec::new(), Place { generation, read: now, reading: None }.encode()));
+    };
+    if place.generation != generation {
+        let read = before_generation(tx).await?;
+        let told = Change::Generation { generation: Generation(generation) };
+        return Ok((vec![told], Place { generation, read, reading: None }.encode()));
+    }
+    let limit = limit.clamp(1, CHANGES_MAX);
+    let (until, transaction, last) = place.reading.clone().unwrap_or((now, 0, 0));
+    let rows = tx
+        .query(
+            "SELECT kind, user_id, device_id, conversation_id, number, text, txid::text, id FROM change_log
+             WHERE txid >= pg_snapshot_xmin($1::text::pg_snapshot)
+               AND NOT pg_visible_in_snapshot(txid, $1::text::pg_snapshot)
+               AND pg_visible_in_snapshot(txid, $2::text::pg_snapshot)
+               AND (txid, id) > ($3::text::xid8, $4)
+             ORDER BY txid, id LIMIT $5",
+            &[&place.read, &until, &transaction.to_string(), &last, &i64::from(limit)],
+        )
+        .await?;
+    let mut changes = Vec::with_capacity(rows.len());
+    for row in &rows {
+        changes.extend(change(row)?);
+    }
+    let next = match rows.last() {
+        Some(row) if rows.len() as u64 == u64::from(limit) => {
+            let transaction = row.try_get::<_, &str>(6)?.parse().unwrap_or(0);
+            Place { reading: Some((until, transaction, row.try_get(7)?)), ..place }
+        }
+        _ => Place { read: until, reading: None, ..place },
+    };
+    Ok((changes, next.encode()))
+}
+
+/// A snapshot before whatever this generation's beginning may have brought: numbers of transactions from before mean
+/// nothing on another server.
+async fn before_generation(tx: &Tx) -> Result<String, Failed> {
+    let find = "SELECT coalesce(min(txid), pg_snapshot_xmin(pg_current_snapshot()))::text FROM change_log
+        WHERE created_at >= (SELECT max(begun_at) FROM store_generation) - interval '1 minute'";
+    let first: String = tx.query_one(find, &[]).await?.try_get(0)?;
+    Ok(format!("{first}:{first}:"))
+}
+
+impl Place {
+    fn encode(&self) -> ChangePosition {
+        let (until, transaction, last) = self.reading.clone().unwrap_or_default();
+        let text = format!("{};{};{until};{transaction};{last}", self.generation, self.read);
+        ChangePosition(Some(text.into_bytes()))
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = std::str::from_utf8(bytes).ok()?.split(';');
+        let generation = parts.next()?.parse().ok()?;
+        let read = parts.next()?.to_owned();
+        let until = parts.next()?.to_owned();
+        let (transaction, last) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let reading = (!until.is_empty()).then_some((until, transaction, last));
+        Some(Self { generation, read, reading })
+    }
+}
+
+/// `None` for a kind that a newer program wrote.
+fn change(row: &Row) -> Result<Option<Change>, Failed> {
+    let number = || Ok::<_, Failed>(uint_opt(row, 4)?.unwrap_or(0));
+    let text = || Ok::<_, Failed>(row.try_get::<_, Option<&str>>(5)?.unwrap_or_default());
+    Ok(Some(match row.try_get(0)? {
+        "USER_STATUS" => {
+            let status =
+                status(text()?, uint_opt(row, 4)?).ok_or(Failed::Unreadable("the name of a status"))?;
+            Change::UserStatus { user: id(row, 1)?, status }
+        }
+        "DEVICE_REVOKED" => Change::DeviceRevoked { user: id(row, 1)?, device: id(row, 2)? },
+        "TOKENS_REVOKED" => Change::TokensRevoked { user: id(row, 1)?, not_before: number()? },
+        "MEMBERS" => Change::Members { conversation: id(row, 3)?, version: number()? },
+        "USER_EVENTS" => Change::UserEvents { user: id(row, 1)?, head: Offset(number()?) },
+        "ERASED" => Change::Erased { conversation: id(row, 3)? },
+        "GENERATION" => {
+            Change::Generation { generation: Generation(u32::try_from(number()?).unwrap_or(u32::MAX)) }
+        }
+        "ADDRESS_BANNED" => match text()?.parse() {
+            Ok(address) => Change::AddressBanned { address },
+            Err(_) => return Ok(None),
+        },
+        _ => return Ok(None),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_survives_its_bytes() {
+        let read = "10:20:10,14".to_owned();
+        for reading in [None, Some(("12:30:".to_owned(), 17, 4))] {
+            let place = Place { generation: 3, read: read.clone(), reading };
+            assert_eq!(Place::decode(&place.encode().0.unwrap()), Some(place));
+        }
+        assert_eq!(Place::decode(b"nonsense"), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! Pages of a log: the reader's stretches first, then all rows of the page at once. Bodies beyond the page's bytes are
+//! not sent.
+
+use bytes::Bytes;
+use futures_util::future::try_join3;
+use schema_wire::record::{Entry, Message, Page};
+use schema_wire::v1::GoneReason;
+use schema_wire::{ConversationId, Generation, Offset, UserId};
+use tokio_postgres::Row;
+
+use super::fault::Failed;
+use super::generation::current;
+use super::transaction::Tx;
+use super::value::{At, Id, id, time, time_opt, uint, uint_opt};
+use crate::page::{Log, PAGE_BYTES_MAX, Stretch, Wish, stretches, unreadable};
+use crate::stored::{gone, int};
+
+/// What a user may read, from `from` on (0 backwards: from the newest).
+pub async fn recover(
+    tx: &Tx,
+    (user, conversation): (UserId, ConversationId),
+    (from, limit, backwards): (Offset, u32, bool),
+    now: u64,
+) -> Result<Page, Failed> {
+    let find = "SELECT joined_offset, left_offset FROM conversation_members
+        WHERE conversation_id = $1 AND user_id = $2 ORDER BY joined_offset, joined_version";
+    let (generation, counters, stays) = try_join3(
+        current(tx),
+        counters(tx, conversation),
+        tx.query(find, &[&Id(conversation.0), &Id(user.0)]),
+    )
+    .await?;
+    let Some((newest, members_version)) = counters else { return Ok(unreadable(generation)) };
+    let stays =
+        stays.iter().map(|row| Ok((uint(row, 0)?, uint_opt(row, 1)?))).collect::<Result<Vec<_>, Failed>>()?;
+    let (readable, left) = stretches(stays.into_iter(), newest);
+    let Some(left) = left else { return Ok(unreadable(generation)) };
+    let head = if left { readable.last().map_or(0, |s| s.to) } else { newest };
+    let log = Log { generation, members_version, readable, head };
+    page(tx, conversation, &log, Wish { from: from.0, limit, backwards }, now).await
+}
+
+/// Entries as they are, for a home shard.
+pub async fn read(
+    tx: &Tx,
+    conversation: ConversationId,
+    from: Offset,
+    limit: u32,
+    now: u64,
+) -> Result<Page, Failed> {
+    let generation = current(tx).await?;
+    let Some((head, members_version)) = counters(tx, conversation).await? else {
+        return Ok(unreadable(generation));
+    };
+    let log = Log { generation, members_version, readable: vec![Stretch { from: 1, to: head }], head };
+    page(tx, conversation, &log, Wish { from: from.0, limit, backwards: false }, now).await
+}
+
+/// Newest offset and membership version.
+async fn counters(tx: &Tx, conversation: ConversationId) -> Result<Option<(u64, u64)>, Failed> {
+    let find = "SELECT next_offset - 1, members_version FROM conversations WHERE id = $1";
+    let row = tx.query_opt(find, &[&Id(conversation.0)]).await?;
+    row.map(|row| Ok((uint(&row, 0)?, uint(&row, 1)?))).transpose()
+}
+
+async fn page(
+    tx: &Tx,
+    conversation: ConversationId,
+    log: &Log,
+    wish: Wish,
+    now: u64,
+) -> Result<Page, Failed> {
+    let asked = log.stretches(wish);
+    let found = if asked.is_empty() { Vec::new() } else { rows(tx, conversation, &asked, wish, now).await? };
+    log.page(wish, |stretch, take| {
+        for entry in found.iter().filter(|(offset, _)| (stretch.from..=stretch.to).contains(offset)) {
+            if !take(entry.1.clone()) {
+                break;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What is gone has no body; what comes after a page's bytes in the reader's direction is left out.
+const UP: &str = "SELECT log_offset, gone, generation, kind, sender_id, device_id, created_at, relates_to, expires_at,
+    publish_key, members_version, body
+  FROM (SELECT m.*, sum(CASE WHEN gone IS NULL AND (expires_at IS NULL OR expires_at > $4) THEN octet_length(body)
+          ELSE 0 END) OVER (ORDER BY log_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM unnest($2::bigint[], $3::bigint[]) s (first, last)
+        JOIN messages m ON m.conversation_id = $1 AND m.log_offset BETWEEN s.first AND s.last) w
+  WHERE coalesce(bytes_before, 0) < $5 ORDER BY log_offset";
+const DOWN: &str = "SELECT log_offset, gone, generation, kind, sender_id, device_id, created_at, relates_to, expires_at,
+    publish_key, members_version, body
+  FROM (SELECT m.*, sum(CASE WHEN gone IS NULL AND (expires_at IS NULL OR expires_at > $4) THEN octet_length(body)
+          ELSE 0 END) OVER (ORDER BY log_offset DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM unnest($2::bigint[], $3::bigint[]) s (first, last)
+        JOIN messages m ON m.conversation_id = $1 AND m.log_offset BETWEEN s.first AND s.last) w
+  WHERE coalesce(bytes_before, 0) < $5 ORDER BY log_offset";
+
+async fn rows(
+    tx: &Tx,
+    conversation: ConversationId,
+    asked: &[Stretch],
+    wish: Wish,
+    now: u64,
+) -> Result<Vec<(u64, Entry)>, Failed> {
+    let (first, last): (Vec<i64>, Vec<i64>) = asked.iter().map(|s| (int(s.from), int(s.to))).unzip();
+    let most = i64::try_from(PAGE_BYTES_MAX).unwrap_or(i64::MAX);
+    let find = if wish.backwards { DOWN } else { UP };
+    let found = tx.query(find, &[&Id(conversation.0), &first, &last, &At(now), &most]).await?;
+    found.iter().map(|row| Ok((uint(row, 0)?, entry(row, conversation, now)?))).collect()
+}
+
+fn entry(row: &Row, conversation: ConversationId, now: u64) -> Result<Entry, Failed> {
+    let offset = Offset(uint(row, 0)?);
+    let expires_at = time_opt(row, 8)?;
+    let reason = match row.try_get::<_, Option<i16>>(1)? {
+        Some(number) => Some(gone(i64::from(number))),
+        None => expires_at.filter(|at| *at <= now).map(|_| GoneReason::Expired),
+    };
+    if let Some(reason) = reason {
+        return Ok(Entry::Gone { from: offset, to: offset, reason });
+    }
+    let number = |column| Ok::<_, Failed>(u32::try_from(uint(row, column)?).unwrap_or(0));
+    Ok(Entry::Message(Message {
+        conversation,
+        offset,
+        generation: Generation(number(2)?),
+        kind: number(3)?,
+        sender: id(row, 4)?,
+        device: id(row, 5)?,
+        at: time(row, 6)?,
+        relates_to: uint_opt(row, 7)?.map(Offset),
+        expires_at,
+        publish_key: id(row, 9)?,
+        members_version: uint(row, 10)?,
+        body: Bytes::from(row.try_get::<_, Vec<u8>>(11)?),
+    }))
+}
