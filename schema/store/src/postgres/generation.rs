@@ -4,10 +4,12 @@
 use schema_wire::{ConversationId, Generation, UserId};
 
 use super::PostgresStore;
+use super::account::audit::record;
 use super::fault::Failed;
 use super::transaction::{Access, Tx};
 use super::value::{At, Id, uint, uint_opt};
 use crate::accounts::{AccountError, Answer};
+use crate::rows::account::{Origin, audit_event};
 use crate::sqlite::GENERATION_REASON_BYTES_MAX;
 
 /// Key of the advisory lock that keeps two nodes from beginning one at once.
@@ -89,6 +91,7 @@ async fn begin(tx: &Tx, reason: &str, now: u64) -> Answer<Generation> {
         &[&number, &At(now)],
     )
     .await?;
+    record(tx, audit_event::GENERATION_BEGUN, None, reason, &Origin::system(), now).await?;
     Ok(generation)
 }
 

@@ -1,5 +1,7 @@
 //! The store of many nodes: PostgreSQL orders and keeps. All connections live on one thread of the store's own.
 
+mod account;
+mod accounts;
 mod append;
 mod changes;
 mod connect;

@@ -56,6 +56,23 @@ pub async fn read(
     page(tx, conversation, &log, Wish { from: from.0, limit, backwards: false }, now).await
 }
 
+/// Those of these messages that are not gone.
+pub async fn newest(tx: &Tx, heads: &[(ConversationId, Offset)], now: u64) -> Result<Vec<Message>, Failed> {
+    let conversations: Vec<Id> = heads.iter().map(|(conversation, _)| Id(conversation.0)).collect();
+    let offsets: Vec<i64> = heads.iter().map(|(_, offset)| int(offset.0)).collect();
+    let find = "SELECT m.log_offset, gone, generation, kind, sender_id, device_id, created_at, relates_to, expires_at,
+          publish_key, members_version, body, m.conversation_id
+        FROM unnest($1::uuid[], $2::bigint[]) h (conversation_id, log_offset)
+        JOIN messages m ON m.conversation_id = h.conversation_id AND m.log_offset = h.log_offset";
+    let mut messages = Vec::new();
+    for row in tx.query(find, &[&conversations, &offsets]).await? {
+        if let Entry::Message(message) = entry(&row, id(&row, 12)?, now)? {
+            messages.push(message);
+        }
+    }
+    Ok(messages)
+}
+
 /// Newest offset and membership version.
 async fn counters(tx: &Tx, conversation: ConversationId) -> Result<Option<(u64, u64)>, Failed> {
     let find = "SELECT next_offset - 1, members_version FROM conversations WHERE id = $1";

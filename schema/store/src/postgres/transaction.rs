@@ -8,12 +8,14 @@ use std::time::Duration;
 use deadpool_postgres::Object;
 use futures_util::TryStreamExt;
 use futures_util::future::join;
+use schema_wire::record::StoreFault;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 
 use super::fault::{Failed, Trouble};
 use super::options::{Options, Statements};
 use super::value::Param;
+use crate::accounts::{AccountError, Answer};
 
 /// Beyond a statement's deadline, which the server itself watches, the connection counts as lost.
 const GRACE: Duration = Duration::from_secs(2);
@@ -121,6 +123,12 @@ impl Tx {
     /// How many rows a statement changed.
     pub async fn execute(&self, sql: &str, params: &[&dyn Param]) -> Result<u64, Failed> {
         self.watched(self.changed(sql, params)).await
+    }
+
+    /// For work that found its locks not enough: it is undone, and tried again.
+    pub fn again<T>(&self) -> Answer<T> {
+        self.trouble.set(Some(Trouble::Collision));
+        Err(AccountError::Fault(StoreFault::Unavailable))
     }
 
     /// What went wrong so far: then nothing can be committed.

@@ -7,6 +7,8 @@ use bytes::Bytes;
 pub struct ExportPlace {
     pub(crate) section: usize,
     pub(crate) after: i64,
+    pub(crate) after_id: [u8; 16],
+    pub(crate) after_offset: i64,
 }
 
 /// One record.

@@ -101,7 +101,7 @@ pub fn export(
             found += 1;
         }
         if found < room {
-            place = ExportPlace { section: place.section + 1, after: 0 };
+            place = ExportPlace { section: place.section + 1, ..ExportPlace::default() };
         } else {
             return Ok(ExportPage { records, next: Some(place) });
         }

@@ -1,0 +1,154 @@
+//! Erasing an account: everything personal goes, messages become tombstones, the ledger keeps that it happened.
+
+use std::collections::BTreeSet;
+
+use schema_wire::v1::Role;
+use schema_wire::v1::user_event::Event;
+use schema_wire::{ConversationId, UserId};
+use tokio_postgres::Row;
+
+use super::audit::record;
+use super::events::push_all;
+use super::membership::{hand_over, hold, leave};
+use super::read::ids;
+use super::{lock_users_whole, must_stand, own, standing_of};
+use crate::accept::{ERASURE_REASON_BYTES_MAX, cut};
+use crate::accounts::Answer;
+use crate::postgres::transaction::Tx;
+use crate::postgres::value::{At, Id, id, role, uint};
+use crate::rows::account::{Erasure, Origin, audit_event};
+use crate::stored::{GONE_ERASED, int};
+
+/// What the account's own lock or its conversations keep others from touching.
+const OWN_ROWS: [&str; 5] = [
+    "DELETE FROM one_time_tokens WHERE user_id = $1",
+    "DELETE FROM sessions WHERE user_id = $1",
+    "DELETE FROM settings WHERE user_id = $1",
+    "DELETE FROM cursors WHERE user_id = $1",
+    "DELETE FROM publish_keys WHERE sender_id = $1",
+];
+
+/// What others write while they hold the user's row.
+const SHARED_ROWS: [&str; 4] = [
+    "DELETE FROM blocks WHERE user_id = $1",
+    "DELETE FROM blocks WHERE blocked_id = $1",
+    "DELETE FROM user_events WHERE user_id = $1",
+    "UPDATE invites SET email = NULL WHERE used_by = $1",
+];
+
+pub async fn erase(tx: &Tx, user: UserId, reason: &str, by: &Origin, now: u64) -> Answer<Erasure> {
+    own(tx, user).await?;
+    standing_of(tx, user, now).await?;
+    let reason = cut(reason, ERASURE_REASON_BYTES_MAX);
+    let held = hold_all(tx, user).await?;
+    let member_of = memberships(tx, user).await?;
+    if !member_of.iter().all(|(conversation, _)| held.contains(conversation)) {
+        return tx.again();
+    }
+    let told = leave_all(tx, user, &member_of, now).await?;
+    let messages = bury_messages(tx, user, now).await?;
+    let devices = remove_own(tx, user, now).await?;
+    let people = told.iter().map(|(heir, _)| *heir).chain([user]);
+    must_stand(lock_users_whole(tx, people, now).await?.get(&user).copied())?;
+    // Whoever adds this user somewhere held the row before, or finds it deleted after.
+    if !memberships(tx, user).await?.is_empty() {
+        return tx.again();
+    }
+    push_all(tx, told, now).await?;
+    for statement in SHARED_ROWS {
+        tx.execute(statement, &[&Id(user.0)]).await?;
+    }
+    blank_profile(tx, user, now).await?;
+    tx.execute(
+        "INSERT INTO erasure_ledger (user_id, reason, messages, erased_at) VALUES ($1, $2, $3, $4)",
+        &[&Id(user.0), &reason, &int(messages), &At(now)],
+    )
+    .await?;
+    record(tx, audit_event::ACCOUNT_ERASED, Some(user), reason, by, now).await?;
+    Ok(Erasure { at: now, messages, conversations_left: member_of.len() as u64, devices })
+}
+
+/// Holds the conversations the user is a member of, and those they wrote to and left.
+async fn hold_all(tx: &Tx, user: UserId) -> Answer<BTreeSet<ConversationId>> {
+    let found = tx
+        .query(
+            "SELECT conversation_id FROM conversation_members WHERE user_id = $1 AND left_offset IS NULL
+             UNION SELECT conversation_id FROM messages WHERE sender_id = $1 AND gone IS NULL",
+            &[&Id(user.0)],
+        )
+        .await?;
+    let held: BTreeSet<ConversationId> = ids(&found)?.into_iter().collect();
+    hold(tx, &held.iter().map(|conversation| Id(conversation.0)).collect::<Vec<_>>()).await?;
+    Ok(held)
+}
+
+async fn memberships(tx: &Tx, user: UserId) -> Answer<Vec<(ConversationId, Role)>> {
+    let found = tx
+        .query(
+            "SELECT conversation_id, role FROM conversation_members WHERE user_id = $1 AND left_offset IS NULL",
+            &[&Id(user.0)],
+        )
+        .await?;
+    found.iter().map(|row: &Row| Ok((id(row, 0)?, role(row, 1)?))).collect()
+}
+
+/// Returns who is to be told of a group that is theirs now.
+async fn leave_all(
+    tx: &Tx,
+    user: UserId,
+    member_of: &[(ConversationId, Role)],
+    now: u64,
+) -> Answer<Vec<(UserId, Event)>> {
+    let mut told = Vec::new();
+    for (conversation, role) in member_of {
+        if *role == Role::Owner {
+            told.extend(hand_over(tx, *conversation, user, now).await?);
+        }
+        leave(tx, *conversation, user, now).await?;
+    }
+    Ok(told)
+}
+
+async fn bury_messages(tx: &Tx, user: UserId, now: u64) -> Answer<u64> {
+    let buried = tx
+        .query_one(
+            "WITH buried AS (
+               UPDATE messages SET gone = $2::bigint, deleted_at = $3, body = '', commitment = NULL, media_id = NULL
+               WHERE sender_id = $1 AND gone IS NULL RETURNING conversation_id),
+             noted AS (
+               INSERT INTO change_log (kind, conversation_id, created_at)
+               SELECT 'ERASED', conversation_id, $3 FROM buried GROUP BY conversation_id)
+             SELECT count(*) FROM buried",
+            &[&Id(user.0), &GONE_ERASED, &At(now)],
+        )
+        .await?;
+    Ok(uint(&buried, 0)?)
+}
+
+/// Returns how many devices there were.
+async fn remove_own(tx: &Tx, user: UserId, now: u64) -> Answer<u64> {
+    let devices = tx.execute("DELETE FROM devices WHERE user_id = $1", &[&Id(user.0)]).await?;
+    for statement in OWN_ROWS {
+        tx.execute(statement, &[&Id(user.0)]).await?;
+    }
+    tx.execute(
+        "UPDATE media_files SET status = 'DELETED', deleted_at = $2 WHERE user_id = $1 AND deleted_at IS NULL",
+        &[&Id(user.0), &At(now)],
+    )
+    .await?;
+    Ok(devices)
+}
+
+/// The change log learns it from the trigger on the status.
+async fn blank_profile(tx: &Tx, user: UserId, now: u64) -> Answer<()> {
+    tx.execute(
+        "UPDATE users SET status = 'DELETED', deleted_at = $2, updated_at = $2, tokens_not_before = $3,
+           email = NULL, name = '', about = '', password_hash = NULL, role = 'USER', activation = 'NONE',
+           email_verified_at = NULL, last_active_at = NULL, suspended_at = NULL, suspended_until = NULL,
+           suspension_reason = NULL, banned_at = NULL, ban_reason = NULL
+         WHERE id = $1",
+        &[&Id(user.0), &At(now), &int(now / 1000)],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,306 @@
+//! The account side, one line per call: which access, which function.
+
+use std::net::IpAddr;
+
+use schema_wire::record::Page;
+use schema_wire::v1::Role;
+use schema_wire::{ConversationId, DeviceId, Offset, UserId};
+
+use super::PostgresStore;
+use super::account::{
+    admin, audit, conversation, erase, export, invite, keys, listing, membership, password, profile,
+    register, session,
+};
+use super::recover::recover;
+use super::transaction::Access;
+use crate::accounts::{Accounts, Answer};
+use crate::audit_chain::Verified;
+use crate::rows::account::{
+    AuditEntry, AuditHead, AuditRow, Erasure, Invite, InviteId, LoginRecord, NewInvite, Origin, Profile,
+    ProfileChange, Registration, StatusChange,
+};
+use crate::rows::conversation::{
+    ConversationChange, ConversationDetail, ConversationSummary, GroupDraft, Member, MemberAdded,
+};
+use crate::rows::device::{ClaimedKey, Device, KeyUpload, KeysLeft, NewSession, PublishedKey, SessionGrant};
+use crate::rows::export::{ExportPage, ExportPlace};
+use crate::rows::role::AccountRole;
+use crate::token::{NewToken, TokenHash};
+
+impl Accounts for PostgresStore {
+    async fn register(&self, new: Registration, by: Origin) -> Answer<UserId> {
+        self.write(async move |tx, now| register::register(tx, &new, &by, now).await).await
+    }
+
+    async fn create_admin(
+        &self,
+        email: String,
+        name: String,
+        password_hash: String,
+        role: AccountRole,
+    ) -> Answer<UserId> {
+        self.write(async move |tx, now| {
+            register::create_admin(tx, (&email, &name, &password_hash), role, now).await
+        })
+        .await
+    }
+
+    async fn create_invite(&self, new: NewInvite, by: Origin) -> Answer<InviteId> {
+        self.write(async move |tx, now| invite::create(tx, &new, &by, now).await).await
+    }
+
+    async fn invites(&self, before: Option<InviteId>, limit: u32) -> Answer<Vec<Invite>> {
+        self.read(async move |tx, _| invite::list(tx, before, limit).await).await
+    }
+
+    async fn revoke_invite(&self, invite: InviteId, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| invite::revoke(tx, invite, &by, now).await).await
+    }
+
+    async fn approve(&self, user: UserId, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| register::approve(tx, user, &by, now).await).await
+    }
+
+    async fn renew_verification(&self, user: UserId, token: NewToken) -> Answer<()> {
+        self.write(async move |tx, now| register::renew_verification(tx, user, token, now).await).await
+    }
+
+    async fn verify_mail(&self, token: TokenHash, by: Origin) -> Answer<UserId> {
+        self.write(async move |tx, now| register::verify_mail(tx, token, &by, now).await).await
+    }
+
+    async fn pending(&self, after: Option<UserId>, limit: u32) -> Answer<Vec<Profile>> {
+        self.read(async move |tx, now| register::pending(tx, after, limit, now).await).await
+    }
+
+    async fn login_record(&self, email: String) -> Answer<Option<LoginRecord>> {
+        self.read(async move |tx, now| session::login_record(tx, &email, now).await).await
+    }
+
+    async fn login_failed(&self, user: Option<UserId>, reason: &'static str, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| session::login_failed(tx, user, reason, &by, now).await).await
+    }
+
+    async fn open_session(&self, new: NewSession, by: Origin) -> Answer<SessionGrant> {
+        self.write(async move |tx, now| session::open(tx, &new, &by, now).await).await
+    }
+
+    async fn rotate_refresh(&self, old: TokenHash, new: NewToken, by: Origin) -> Answer<SessionGrant> {
+        self.write(async move |tx, now| session::rotate(tx, old, new, &by, now).await).await?
+    }
+
+    async fn authorise(&self, user: UserId, device: DeviceId, issued_at: u64) -> Answer<SessionGrant> {
+        self.read(async move |tx, now| session::authorise(tx, user, device, issued_at, now).await).await
+    }
+
+    async fn revoke_device(&self, user: UserId, device: DeviceId, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| session::revoke_device(tx, user, device, &by, now).await).await
+    }
+
+    async fn revoke_sessions(&self, user: UserId, keep: Option<DeviceId>, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| session::revoke_all(tx, user, keep, &by, now).await).await
+    }
+
+    async fn devices(&self, user: UserId) -> Answer<Vec<Device>> {
+        self.read(async move |tx, _| session::devices(tx, user).await).await
+    }
+
+    async fn profile(&self, user: UserId) -> Answer<Profile> {
+        self.read(async move |tx, now| profile::profile(tx, user, now).await).await
+    }
+
+    async fn find_user(&self, email: String) -> Answer<Profile> {
+        self.read(async move |tx, now| profile::find(tx, &email, now).await).await
+    }
+
+    async fn update_profile(&self, user: UserId, change: ProfileChange, by: Origin) -> Answer<Profile> {
+        self.write(async move |tx, now| profile::update(tx, user, &change, &by, now).await).await
+    }
+
+    async fn change_password(
+        &self,
+        user: UserId,
+        password_hash: String,
+        keep: Option<DeviceId>,
+        by: Origin,
+    ) -> Answer<()> {
+        self.write(async move |tx, now| password::change(tx, user, &password_hash, keep, &by, now).await)
+            .await
+    }
+
+    async fn request_reset(&self, email: String, token: NewToken, by: Origin) -> Answer<Option<UserId>> {
+        self.write(async move |tx, now| password::request_reset(tx, &email, token, &by, now).await).await
+    }
+
+    async fn reset_password(&self, token: TokenHash, password_hash: String, by: Origin) -> Answer<UserId> {
+        self.write(async move |tx, now| password::reset(tx, token, &password_hash, &by, now).await).await
+    }
+
+    async fn set_block(&self, user: UserId, other: UserId, blocked: bool) -> Answer<()> {
+        self.write(async move |tx, now| profile::set_block(tx, user, other, blocked, now).await).await
+    }
+
+    async fn blocks(&self, user: UserId, after: Option<UserId>, limit: u32) -> Answer<Vec<UserId>> {
+        self.read(async move |tx, _| profile::blocks(tx, user, after, limit).await).await
+    }
+
+    async fn set_setting(&self, user: UserId, name: String, value: String) -> Answer<()> {
+        self.write(async move |tx, now| profile::set_setting(tx, user, &name, &value, now).await).await
+    }
+
+    async fn settings(&self, user: UserId) -> Answer<Vec<(String, String)>> {
+        self.read(async move |tx, _| profile::settings(tx, user).await).await
+    }
+
+    async fn export(&self, user: UserId, place: ExportPlace, limit: u32) -> Answer<ExportPage> {
+        self.read(async move |tx, now| export::export(tx, user, &place, limit, now).await).await
+    }
+
+    async fn erase_account(&self, user: UserId, reason: String, by: Origin) -> Answer<Erasure> {
+        // The messages of years go at once.
+        self.transact(Access::Long, async move |tx, now| erase::erase(tx, user, &reason, &by, now).await)
+            .await
+    }
+
+    async fn publish_keys(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        keys: KeyUpload,
+        by: Origin,
+    ) -> Answer<KeysLeft> {
+        self.write(async move |tx, now| keys::publish(tx, user, device, &keys, &by, now).await).await
+    }
+
+    async fn keys_left(&self, user: UserId, device: DeviceId) -> Answer<KeysLeft> {
+        self.read(async move |tx, _| keys::left(tx, user, device).await).await
+    }
+
+    async fn identity_keys(&self, user: UserId, by: UserId) -> Answer<Vec<PublishedKey>> {
+        self.read(async move |tx, _| keys::identities(tx, user, by).await).await
+    }
+
+    async fn claim_key(&self, user: UserId, device: DeviceId, by: UserId) -> Answer<ClaimedKey> {
+        self.write(async move |tx, _| keys::claim(tx, user, device, by).await).await
+    }
+
+    async fn create_direct(&self, user: UserId, peer: UserId) -> Answer<(ConversationId, bool)> {
+        self.write(async move |tx, now| conversation::create_direct(tx, user, peer, now).await).await
+    }
+
+    async fn create_group(&self, owner: UserId, draft: GroupDraft) -> Answer<ConversationId> {
+        self.write(async move |tx, now| conversation::create_group(tx, owner, &draft, now).await).await
+    }
+
+    async fn change_conversation(
+        &self,
+        by: UserId,
+        conversation: ConversationId,
+        change: ConversationChange,
+    ) -> Answer<()> {
+        self.write(async move |tx, now| conversation::change(tx, by, conversation, &change, now).await).await
+    }
+
+    async fn add_members(
+        &self,
+        by: UserId,
+        conversation: ConversationId,
+        users: Vec<UserId>,
+    ) -> Answer<Vec<MemberAdded>> {
+        self.write(async move |tx, now| membership::add(tx, by, conversation, &users, now).await).await
+    }
+
+    async fn remove_member(&self, by: UserId, conversation: ConversationId, user: UserId) -> Answer<()> {
+        self.write(async move |tx, now| membership::remove(tx, by, conversation, user, now).await).await
+    }
+
+    async fn set_member_role(
+        &self,
+        by: UserId,
+        conversation: ConversationId,
+        user: UserId,
+        role: Role,
+    ) -> Answer<()> {
+        self.write(async move |tx, now| membership::set_role(tx, by, conversation, user, role, now).await)
+            .await
+    }
+
+    async fn mute_member(
+        &self,
+        by: UserId,
+        conversation: ConversationId,
+        user: UserId,
+        until: Option<u64>,
+    ) -> Answer<()> {
+        self.write(async move |tx, now| membership::mute(tx, by, conversation, user, until, now).await).await
+    }
+
+    async fn conversations(
+        &self,
+        user: UserId,
+        before: Option<(u64, ConversationId)>,
+        limit: u32,
+    ) -> Answer<Vec<ConversationSummary>> {
+        self.read(async move |tx, now| listing::list(tx, user, before, limit, now).await).await
+    }
+
+    async fn conversation(&self, user: UserId, conversation: ConversationId) -> Answer<ConversationDetail> {
+        self.read(async move |tx, now| listing::one(tx, user, conversation, now).await).await
+    }
+
+    async fn members(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Answer<Vec<Member>> {
+        self.read(async move |tx, _| listing::members(tx, user, conversation, after, limit).await).await
+    }
+
+    async fn history(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        from: Offset,
+        limit: u32,
+        backwards: bool,
+    ) -> Answer<Page> {
+        self.read(async move |tx, now| {
+            Ok(recover(tx, (user, conversation), (from, limit, backwards), now).await?)
+        })
+        .await
+    }
+
+    async fn set_status(&self, user: UserId, change: StatusChange, reason: String, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| admin::set_status(tx, user, change, &reason, &by, now).await).await
+    }
+
+    async fn set_account_role(&self, user: UserId, role: AccountRole, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| admin::set_role(tx, user, role, &by, now).await).await
+    }
+
+    async fn set_address_ban(&self, address: IpAddr, banned: bool, reason: String, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| admin::set_address_ban(tx, address, banned, &reason, &by, now).await)
+            .await
+    }
+
+    async fn audit(&self, entry: AuditEntry, by: Origin) -> Answer<AuditHead> {
+        self.write(async move |tx, now| {
+            audit::record(tx, entry.event, entry.subject, &entry.detail, &by, now).await
+        })
+        .await
+    }
+
+    async fn audit_page(&self, before: Option<u64>, limit: u32) -> Answer<Vec<AuditRow>> {
+        self.read(async move |tx, _| audit::rows(tx, before, limit).await).await
+    }
+
+    async fn audit_head(&self) -> Answer<AuditHead> {
+        self.read(async move |tx, _| audit::head(tx).await).await
+    }
+
+    async fn audit_verify(&self, after: Option<AuditHead>, limit: u32) -> Answer<Verified> {
+        self.read(async move |tx, _| audit::verify(tx, after, limit).await).await
+    }
+}

@@ -1,0 +1,317 @@
+//! Accounts on PostgreSQL while several nodes change them at once: one of them straight, one through a pooler in
+//! transaction mode. What only one may get, one gets; what is counted stays dense; nobody waits for each other.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use schema_store::audit_chain::Verified;
+use schema_store::postgres::{Options, Statements, migrate};
+use schema_store::rows::account::{Activation, AuditEntry, NewInvite, Origin, Registration};
+use schema_store::rows::conversation::{GroupDraft, HistoryPolicy};
+use schema_store::rows::device::{KeyUpload, NewSession};
+use schema_store::rows::role::AccountRole;
+use schema_store::{AccountError, Accounts, NewToken, PostgresStore, TokenHash};
+use schema_wire::v1::Role;
+use schema_wire::{ConversationId, DeviceId, UserId};
+use servers::{Bouncer, Postgres};
+use tokio::task::JoinSet;
+
+/// Requests that meet.
+const AT_ONCE: usize = 8;
+/// Later than any of these tests, unix milliseconds.
+const LATER: u64 = 4_000_000_000_000;
+
+struct Nodes {
+    // Their connections end before what they lead to.
+    stores: [PostgresStore; 2],
+    _bouncer: Bouncer,
+    server: Postgres,
+}
+
+#[derive(Clone, Copy)]
+struct Person {
+    user: UserId,
+    device: DeviceId,
+}
+
+impl Nodes {
+    async fn start() -> Self {
+        let server = Postgres::start();
+        migrate(&mut server.connect().await).await.unwrap();
+        let bouncer = Bouncer::before(&server);
+        let pooled = Options { statements: Statements::Unnamed, ..Options::default() };
+        let stores = [
+            PostgresStore::open(&server.url("postgres"), Options::default()).await.unwrap(),
+            PostgresStore::open(&bouncer.url("postgres"), pooled).await.unwrap(),
+        ];
+        Self { stores, _bouncer: bouncer, server }
+    }
+
+    /// Asks the same of both nodes by turns, all at once.
+    async fn at_once<T, F>(&self, ask: impl Fn(PostgresStore, usize) -> F) -> Vec<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let mut asked = JoinSet::new();
+        for n in 0..AT_ONCE {
+            asked.spawn(ask(self.stores[n % 2].clone(), n));
+        }
+        asked.join_all().await
+    }
+
+    async fn person(&self, name: &str) -> Person {
+        let store = &self.stores[0];
+        let user = store.register(registration(name), Origin::system()).await.unwrap();
+        let device = store.open_session(session(user).1, Origin::system()).await.unwrap().device;
+        Person { user, device }
+    }
+
+    async fn group(&self, owner: Person, members: &[Person]) -> ConversationId {
+        let members = members.iter().map(|p| p.user).collect();
+        let draft =
+            GroupDraft { name: "team".to_owned(), members, history: HistoryPolicy::SinceJoin, ttl: None };
+        self.stores[0].create_group(owner.user, draft).await.unwrap()
+    }
+
+    /// What must hold whatever met.
+    async fn settled(&self) {
+        let broken = [
+            "SELECT count(*) FROM users u
+             WHERE event_head <> (SELECT count(*) FROM user_events e WHERE e.user_id = u.id)
+               AND status <> 'DELETED'",
+            "SELECT count(*) FROM users u
+             WHERE event_head <> (SELECT coalesce(max(log_offset), 0) FROM user_events e WHERE e.user_id = u.id)
+               AND status <> 'DELETED'",
+            "SELECT count(*) FROM conversations c WHERE member_count <>
+               (SELECT count(*) FROM conversation_members m WHERE m.conversation_id = c.id AND left_offset IS NULL)",
+            "SELECT count(*) FROM conversations c WHERE members_version <>
+               (SELECT count(*) FROM change_log l WHERE l.conversation_id = c.id AND l.kind = 'MEMBERS')",
+            "SELECT count(*) FROM conversation_members m JOIN users u ON u.id = m.user_id
+             WHERE m.left_offset IS NULL AND u.status = 'DELETED'",
+        ];
+        for query in broken {
+            assert_eq!(self.server.sql(query), "0", "{query}");
+        }
+        let verified = self.stores[0].audit_verify(None, 10_000).await.unwrap();
+        assert!(matches!(verified, Verified::Intact { more: false, .. }), "{verified:?}");
+        assert!(!self.server.log().contains("deadlock detected"), "{}", self.server.log());
+    }
+}
+
+fn registration(name: &str) -> Registration {
+    Registration {
+        email: format!("{name}@example.org"),
+        name: name.to_owned(),
+        password_hash: "hash".to_owned(),
+        invite: None,
+        activation: Activation::Immediate,
+    }
+}
+
+fn session(user: UserId) -> (String, NewSession) {
+    let (secret, refresh) = NewToken::generate(LATER);
+    (secret, NewSession { user, device: None, device_name: "phone".to_owned(), refresh, rehash: None })
+}
+
+fn identity(name: &str) -> KeyUpload {
+    KeyUpload { identity: Some(Bytes::from(name.to_owned())), ..KeyUpload::default() }
+}
+
+fn wins<T, E>(answers: &[Result<T, E>]) -> usize {
+    answers.iter().filter(|answer| answer.is_ok()).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_may_get_one_gets() {
+    let nodes = Nodes::start().await;
+    let registered =
+        nodes.at_once(async |store, _| store.register(registration("alice"), Origin::system()).await).await;
+    assert_eq!(wins(&registered), 1);
+    assert!(registered.iter().flat_map(|r| r.as_ref().err()).all(|e| *e == AccountError::EmailTaken));
+
+    let (secret, token) = NewToken::generate(LATER);
+    let invite = NewInvite { token, email: None, role: AccountRole::User };
+    nodes.stores[0].create_invite(invite, Origin::system()).await.unwrap();
+    let invited = nodes
+        .at_once(move |store, n| {
+            let invite = Some(TokenHash::of(&secret));
+            let new = Registration { invite, ..registration(&format!("guest{n}")) };
+            async move { store.register(new, Origin::system()).await }
+        })
+        .await;
+    assert_eq!(wins(&invited), 1);
+    assert!(invited.iter().flat_map(|r| r.as_ref().err()).all(|e| *e == AccountError::TokenInvalid));
+
+    let (bob, carol) = (nodes.person("bob").await, nodes.person("carol").await);
+    let made = nodes
+        .at_once(move |store, n| {
+            let (one, other) = if n % 4 < 2 { (bob, carol) } else { (carol, bob) };
+            async move { store.create_direct(one.user, other.user).await.unwrap() }
+        })
+        .await;
+    assert_eq!(made.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>().len(), 1, "one conversation");
+    assert_eq!(made.iter().filter(|(_, new)| *new).count(), 1, "made once");
+
+    let (secret, new) = session(bob.user);
+    nodes.stores[0].open_session(new, Origin::system()).await.unwrap();
+    let rotated = nodes
+        .at_once(move |store, _| {
+            let (old, new) = (TokenHash::of(&secret), NewToken::generate(LATER).1);
+            async move { store.rotate_refresh(old, new, Origin::system()).await }
+        })
+        .await;
+    assert_eq!(wins(&rotated), 1);
+    let reused = |e: &&AccountError| matches!(e, AccountError::RefreshReused { .. });
+    assert_eq!(
+        rotated.iter().flat_map(|r| r.as_ref().err()).filter(reused).count(),
+        1,
+        "the family ends once"
+    );
+
+    let (secret, token) = NewToken::generate(LATER);
+    let email = "carol@example.org".to_owned();
+    nodes.stores[0].request_reset(email, token, Origin::system()).await.unwrap();
+    let reset = nodes
+        .at_once(move |store, n| {
+            let token = TokenHash::of(&secret);
+            async move { store.reset_password(token, format!("hash {n}"), Origin::system()).await }
+        })
+        .await;
+    assert_eq!(wins(&reset), 1);
+    nodes.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_package_has_one_claimer() {
+    const PACKAGES: usize = 40;
+    let nodes = Nodes::start().await;
+    let (alice, bob) = (nodes.person("alice").await, nodes.person("bob").await);
+    nodes.stores[0].create_direct(alice.user, bob.user).await.unwrap();
+    let packages = (0..PACKAGES).map(|n| Bytes::from(format!("package {n}"))).collect();
+    let keys = KeyUpload { packages, ..identity("bob") };
+    nodes.stores[0].publish_keys(bob.user, bob.device, keys, Origin::system()).await.unwrap();
+    let claimed = nodes
+        .at_once(move |store, _| async move {
+            let mut claimed = Vec::new();
+            while let Some(package) = store.claim_key(bob.user, bob.device, alice.user).await.unwrap().package
+            {
+                claimed.push(package);
+            }
+            claimed
+        })
+        .await;
+    let all: Vec<Bytes> = claimed.into_iter().flatten().collect();
+    assert_eq!((all.len(), all.iter().collect::<BTreeSet<_>>().len()), (PACKAGES, PACKAGES));
+    nodes.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chain_and_streams_stay_dense() {
+    const EACH: usize = 10;
+    let nodes = Nodes::start().await;
+    let alice = nodes.person("alice").await;
+    let before = nodes.stores[0].audit_head().await.unwrap().id;
+    nodes
+        .at_once(move |store, n| async move {
+            for i in 0..EACH {
+                let entry = AuditEntry { event: "TEST", subject: None, detail: format!("{n}.{i}") };
+                store.audit(entry, Origin::system()).await.unwrap();
+                store.set_setting(alice.user, format!("s{n}"), i.to_string()).await.unwrap();
+            }
+        })
+        .await;
+    let added = (AT_ONCE * EACH) as u64;
+    assert_eq!(nodes.stores[1].audit_head().await.unwrap().id, before + added);
+    let told = "SELECT count(*) FROM user_events e JOIN users u ON u.id = e.user_id WHERE u.name = 'alice'";
+    assert_eq!(nodes.server.sql(told), (added + 1).to_string(), "the device and each setting");
+    nodes.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_meet_do_not_wait_for_each_other() {
+    let nodes = Nodes::start().await;
+    let mut people = Vec::new();
+    for n in 0..AT_ONCE {
+        people.push(nodes.person(&format!("p{n}")).await);
+    }
+    let (alice, bob) = (nodes.person("alice").await, nodes.person("bob").await);
+    let groups = [nodes.group(alice, &[bob]).await, nodes.group(alice, &[bob]).await];
+    for (round, everybody) in [people.clone(), people.iter().rev().copied().collect()].into_iter().enumerate()
+    {
+        let everybody: Vec<UserId> = everybody.iter().map(|p| p.user).collect();
+        let people = people.clone();
+        nodes
+            .at_once(move |store, n| {
+                let mut order = everybody.clone();
+                order.rotate_left(n);
+                let (me, other, group) = (people[n], people[(n + 1) % AT_ONCE], groups[n % 2]);
+                async move {
+                    let added = store.add_members(alice.user, group, order).await.unwrap();
+                    store.set_member_role(alice.user, group, me.user, Role::Admin).await.unwrap();
+                    let keys = identity(&format!("{n} {round} {}", added.len()));
+                    store.publish_keys(me.user, me.device, keys, Origin::system()).await.unwrap();
+                    store.set_block(me.user, other.user, round == 0).await.unwrap();
+                    store.create_direct(me.user, other.user).await.ok();
+                    store.remove_member(me.user, group, me.user).await.unwrap();
+                    store.revoke_sessions(me.user, Some(me.device), Origin::system()).await.unwrap();
+                }
+            })
+            .await;
+        nodes.settled().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_erased_is_a_member_of_nothing() {
+    let nodes = Nodes::start().await;
+    let alice = nodes.person("alice").await;
+    for round in 0..4 {
+        let eve = nodes.person(&format!("eve{round}")).await;
+        let mut groups = Vec::new();
+        for _ in 0..AT_ONCE {
+            groups.push(nodes.group(alice, &[]).await);
+        }
+        let own = nodes.group(eve, &[alice]).await;
+        let erased = nodes
+            .at_once(move |store, n| {
+                let group = groups[n];
+                async move {
+                    if n == AT_ONCE / 2 {
+                        store.erase_account(eve.user, "asked".to_owned(), Origin::system()).await.unwrap();
+                        return 1;
+                    }
+                    match store.add_members(alice.user, group, vec![eve.user]).await {
+                        Ok(_) | Err(AccountError::NotFound) => 0,
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            })
+            .await;
+        assert_eq!(erased.into_iter().sum::<usize>(), 1);
+        let detail = nodes.stores[1].conversation(alice.user, own).await.unwrap();
+        assert_eq!(detail.summary.role, Role::Owner, "the group is handed over");
+        nodes.settled().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_keeps_an_owner() {
+    let nodes = Nodes::start().await;
+    let (alice, bob) = (nodes.person("alice").await, nodes.person("bob").await);
+    for _ in 0..4 {
+        let carol = nodes.person(&format!("carol{}", nodes.stores[0].audit_head().await.unwrap().id)).await;
+        let group = nodes.group(alice, &[bob, carol]).await;
+        nodes.stores[0].set_member_role(alice.user, group, bob.user, Role::Owner).await.unwrap();
+        let left = nodes
+            .at_once(move |store, n| {
+                let owner = [alice, bob][n % 2];
+                async move { store.remove_member(owner.user, group, owner.user).await }
+            })
+            .await;
+        assert_eq!(wins(&left), 1);
+        assert!(left.contains(&Err(AccountError::LastOwner)));
+    }
+    nodes.settled().await;
+}
