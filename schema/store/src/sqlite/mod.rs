@@ -3,6 +3,7 @@
 mod accounts;
 mod append;
 mod changes;
+mod checkpoint;
 mod fault;
 mod generation;
 mod open;

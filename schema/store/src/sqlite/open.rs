@@ -84,9 +84,14 @@ pub fn writer(path: &Path, options: &Options) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// Opens beside a writer, which has looked after file and schema.
+pub fn beside(path: &Path, options: &Options) -> Result<Connection, OpenError> {
+    connect(path, options)
+}
+
 /// Opens for reading beside a writer.
 pub fn reader(path: &Path, options: &Options) -> Result<Connection, OpenError> {
-    let connection = connect(path, options)?;
+    let connection = beside(path, options)?;
     connection.pragma_update(None, "query_only", true).map_err(|e| explain(path, &e))?;
     Ok(connection)
 }

@@ -11,6 +11,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use schema_wire::record::{Append, Appended, StoreFault};
 
 use super::append::append;
+use super::checkpoint::Checkpoints;
 use super::fault::fault;
 use super::open::{Clock, OpenError, Options, reader, writer};
 use super::reads::{Place, Reads};
@@ -48,12 +49,13 @@ pub struct Threads {
 
 impl Threads {
     pub fn start(path: &Path, options: Options) -> Result<Self, OpenError> {
-        let write = writer(path, &options)?;
+        let mut write = writer(path, &options)?;
+        let checkpoints = Checkpoints::start(path, &options, &mut write)?;
         let (jobs, waiting) = sync_channel(options.queue_max);
         let reads = Arc::new(Reads::new(options.queue_max));
         let mut running = Vec::new();
         let clock = options.clock.clone();
-        running.push(spawn("store-writer".into(), move || write_loop(write, &waiting, &clock))?);
+        running.push(spawn("store-writer".into(), move || write_loop(write, checkpoints, &waiting, &clock))?);
         for n in 0..options.readers.max(1) {
             let (connection, reads, clock) = (reader(path, &options)?, reads.clone(), options.clock.clone());
             running.push(spawn(format!("store-reader-{n}"), move || read_loop(connection, &reads, &clock))?);
@@ -121,7 +123,7 @@ impl Drop for Threads {
     }
 }
 
-fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+pub(super) fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
     std::thread::Builder::new().name(name).spawn(body).map_err(OpenError::Thread)
 }
 
@@ -152,21 +154,22 @@ fn read_loop(mut connection: Connection, reads: &Reads, clock: &Clock) {
     }
 }
 
-fn write_loop(mut connection: Connection, waiting: &Receiver<Job>, clock: &Clock) {
+fn write_loop(mut connection: Connection, checkpoints: Checkpoints, waiting: &Receiver<Job>, clock: &Clock) {
     let mut next = waiting.recv().ok();
     while let Some(job) = next.take() {
-        next = match job {
-            Job::Work(work) => {
-                work(&mut connection, clock());
-                waiting.recv().ok()
-            }
+        let mut after = None;
+        match job {
+            Job::Work(work) => work(&mut connection, clock()),
             light => {
-                let (group, after) = gather(light, waiting);
+                let (group, heavy) = gather(light, waiting);
                 commit_group(&mut connection, group, clock());
-                after.or_else(|| waiting.recv().ok())
+                after = heavy;
             }
-        };
+        }
+        checkpoints.catch_up(&connection);
+        next = after.or_else(|| waiting.recv().ok());
     }
+    checkpoints.stop(&mut connection);
 }
 
 /// Everything waiting that may share a transaction with `first`, and the job that may not.
