@@ -85,6 +85,9 @@ pub struct Plan {
     pub measure_s: f64,
     /// Part of the subscribers that stop reading when measuring begins (0 to 1).
     pub stopped: f64,
+    /// Which of several load generators on one server this is: each comes from loopback addresses of its own.
+    #[serde(default)]
+    pub process: u8,
     /// Addresses beyond loopback are meant; the command line has to say so too.
     pub allow_remote: bool,
 }

@@ -6,17 +6,18 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use schema_wire::Encoding;
 use schema_wire::codec::{decode_client, encode_client};
-use schema_wire::v1::{ClientFrame, Typing, client_frame::Body};
+use schema_wire::v1::{ClientFrame, Signal, client_frame::Body};
 
 use crate::world::{conversation, publish};
 
-/// A publish of two sizes, and a frame that is never stored.
+/// A publish of two sizes, and a signal, which is never stored.
 pub fn decode(criterion: &mut Criterion) {
-    let typing = Typing { conversation: conversation().to_bytes(), active: true, ..Default::default() };
+    let body = Bytes::from(vec![7; 128]);
+    let signal = Signal { conversation: conversation().to_bytes(), body, ..Default::default() };
     let cases: [(&str, Body); 3] = [
         ("publish_128_B", publish(1, Bytes::from(vec![7; 128])).into()),
         ("publish_8_KiB", publish(1, Bytes::from(vec![7; 8192])).into()),
-        ("typing", typing.into()),
+        ("signal_128_B", signal.into()),
     ];
     let mut group = criterion.benchmark_group("decode");
     for (name, body) in cases {

@@ -24,13 +24,16 @@ pub struct Arguments {
 
 /// Reads the plan from standard input, carries it out, writes the outcome to standard output.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    let plan: Plan = serde_json::from_str(&text).context("the plan on standard input")?;
+    let mut input = std::io::stdin().lock();
+    let plan = serde_json::Deserializer::from_reader(&mut input).into_iter::<Plan>().next();
+    let plan = plan.context("no plan on standard input")?.context("the plan on standard input")?;
     check(&plan, arguments.allow_remote)?;
-    let outcome = carry_out(&plan)?;
-    println!("{}", serde_json::to_string(&outcome)?);
-    Ok(())
+    carry_out(&plan, &mut |outcome| {
+        println!("{}", serde_json::to_string(&outcome)?);
+        // Others may still be measuring what these connections cost: they stay until the input ends.
+        input.read_to_end(&mut Vec::new())?;
+        Ok(())
+    })
 }
 
 /// Refuses a plan that can't be meant.
@@ -47,9 +50,12 @@ fn check(plan: &Plan, allow_remote: bool) -> Result<()> {
     Ok(())
 }
 
-fn carry_out(plan: &Plan) -> Result<Outcome> {
+/// What is done with the outcome while idle connections still stand.
+type Done<'a> = &'a mut dyn FnMut(Outcome) -> Result<()>;
+
+fn carry_out(plan: &Plan, done: Done<'_>) -> Result<()> {
     match plan.carrier {
-        Carrier::Plain | Carrier::Websocket => websocket::carry_out(plan),
-        Carrier::Quic => quic::run(plan),
+        Carrier::Plain | Carrier::Websocket => websocket::carry_out(plan, done),
+        Carrier::Quic => done(quic::run(plan)?),
     }
 }

@@ -190,13 +190,13 @@ impl Tally {
     }
 
     /// Once nothing more can come: what never came is lost.
-    pub fn finish(mut self, readers: &[Reader]) -> Outcome {
+    pub fn finish(&mut self, readers: &[Reader]) -> Outcome {
         for reader in readers.iter().filter(|reader| !reader.stopped) {
             self.outcome.lost += self.rooms[reader.room as usize].published - reader.next;
         }
         self.outcome.delivery_ns = encode(&self.delivery_ns);
         self.outcome.ack_ns = encode(&self.ack_ns);
-        self.outcome
+        std::mem::take(&mut self.outcome)
     }
 }
 

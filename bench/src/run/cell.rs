@@ -1,15 +1,13 @@
 //! One cell: a server started afresh, a load generator beside it, and what came of it. A cell that lost or doubled
 //! anything is an error, never a result.
 
-use std::io::Write;
 use std::path::Path;
-use std::process::Stdio;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::pin::Pin;
 use super::server::Server;
 use super::shape::Shape;
+use super::shares;
 use crate::plan::{Dialect, Outcome, Pace, Plan, Room};
 
 /// Seconds of the same load before measuring.
@@ -42,27 +40,13 @@ pub fn measure(bench: &Bench<'_>, dialect: Dialect, server: &mut Server) -> Resu
         warm_up_s: WARM_UP_S * bench.brevity,
         measure_s: shape.measure_s * bench.brevity,
         stopped: bench.stopped,
+        process: 0,
         allow_remote: false,
     };
-    let outcome = load(&plan);
+    let outcome = shares::load(&plan);
     // A server that died explains whatever the load says.
     server.must_run()?;
     accept(&plan, outcome?)
-}
-
-fn load(plan: &Plan) -> Result<Outcome> {
-    let mut command = Pin::client().command(&std::env::current_exe()?);
-    command.arg("load").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().context("the load generator could not be started")?;
-    let mut stdin = child.stdin.take().context("its standard input")?;
-    let text = serde_json::to_vec(plan)?;
-    let written = stdin.write_all(&text);
-    drop(stdin);
-    let output = child.wait_with_output()?;
-    if !output.status.success() || written.is_err() {
-        bail!("the load generator failed: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    serde_json::from_slice(&output.stdout).context("the load generator's outcome")
 }
 
 /// Refuses what is no result.

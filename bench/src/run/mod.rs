@@ -11,6 +11,7 @@ mod publish;
 mod row;
 mod server;
 mod shape;
+mod shares;
 mod stage;
 mod verdict;
 

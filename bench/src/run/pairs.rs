@@ -105,7 +105,7 @@ fn relay(shape: &Shape, stage: &Stage, settings: &Settings, stopped: f64) -> Res
 fn other(shape: &Shape, stage: &Stage, settings: &Settings) -> Result<Other> {
     match shape.against {
         Against::Floor(kind) => {
-            let mut server = Server::floor(kind, stage.path(), &Pin::server(1))?;
+            let mut server = Server::floor(kind, stage.path(), &stage.pin(1))?;
             let rooms = &stage.floor_rooms;
             let carrier = if kind == floor::Kind::Plain { Carrier::Plain } else { shape.carrier };
             let shape = &Shape { carrier, ..*shape };

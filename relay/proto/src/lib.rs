@@ -9,6 +9,8 @@ mod control;
 pub mod effect;
 pub mod event;
 pub mod limits;
+#[cfg(feature = "measured")]
+pub mod measured;
 mod message;
 mod node;
 mod outward;

@@ -20,6 +20,8 @@ const OPENING: usize = 128;
 const OPENING_NS: u64 = 30_000_000_000;
 /// Connections from one source address: fewer than the ports there are.
 const PER_SOURCE: usize = 25_000;
+/// Source addresses of one process.
+const SOURCES: usize = 8;
 /// A publication due this soon is waited for without sleeping.
 const SPIN_NS: u64 = 60_000;
 /// Longest sleep, so that the end of a phase is not missed by more.
@@ -142,7 +144,8 @@ impl<'p> Hall<'p> {
     /// No descriptor or port is left.
     pub fn connect(&mut self, session: Session<'p>, place: Option<usize>) -> Result<()> {
         let number = place.unwrap_or(self.peers.len());
-        let source = (number / PER_SOURCE > 0).then_some(1 + (number / PER_SOURCE) as u8);
+        let source = usize::from(self.desk.plan.process) * SOURCES + number / PER_SOURCE;
+        let source = (source > 0).then_some(1 + source as u8);
         let address = self.desk.plan.address;
         let opening = Opening { address, source, small: session.watched, reset: false };
         self.connect_as(opening, session, number)

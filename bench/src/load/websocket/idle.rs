@@ -11,10 +11,10 @@ use crate::plan::{Outcome, Plan};
 const REST_NS: u64 = 3_000_000_000;
 
 /// Opens everything, waits, and holds it; pings are answered, and a connection that ends is an error.
-pub fn carry_out(mut hall: Hall<'_>, plan: &Plan) -> Result<Outcome> {
+pub fn carry_out(hall: &mut Hall<'_>, plan: &Plan) -> Result<Outcome> {
     hall.open_rooms(|_| false)?;
     hall.run_until(clock::now_ns() + REST_NS.max((plan.warm_up_s * 1e9) as u64))?;
-    measure(&mut hall, plan)?;
+    measure(hall, plan)?;
     let connections = hall.peers.len() as u64;
     Ok(Outcome { connections, ..hall.desk.tally.finish(&[]) })
 }

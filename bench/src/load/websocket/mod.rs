@@ -20,8 +20,8 @@ use anyhow::{Result, ensure};
 use hall::Hall;
 use peer::Part;
 
-use super::clock;
 use super::meter::{Meter, SAMPLES};
+use super::{Done, clock};
 use crate::plan::{Outcome, Pace, Plan};
 
 /// How long deliveries and acks may take once nothing is published any more.
@@ -33,16 +33,18 @@ const LOOK_NS: u64 = 5_000_000;
 ///
 /// # Errors
 /// The server refuses, fails, ends a connection or dies; or the plan asks for what can't be.
-pub fn carry_out(plan: &Plan) -> Result<Outcome> {
+pub fn carry_out(plan: &Plan, done: Done<'_>) -> Result<()> {
     let rss_before_kib = clock::resident_kib(plan.server_pid)?;
-    let hall = Hall::new(plan)?;
-    let mut outcome = match plan.pace {
+    let mut hall = Hall::new(plan)?;
+    let outcome = match plan.pace {
         Pace::Storm { at_once } => storm::carry_out(hall, plan, at_once)?,
-        Pace::Idle => idle::carry_out(hall, plan)?,
+        Pace::Idle => {
+            let outcome = idle::carry_out(&mut hall, plan)?;
+            return done(Outcome { rss_before_kib, ..outcome });
+        }
         Pace::Open { .. } | Pace::Closed { .. } => publish(hall, plan)?,
     };
-    outcome.rss_before_kib = rss_before_kib;
-    Ok(outcome)
+    done(Outcome { rss_before_kib, ..outcome })
 }
 
 /// Opens all rooms, publishes, measures, and waits for what is under way.
@@ -56,7 +58,7 @@ fn publish(mut hall: Hall<'_>, plan: &Plan) -> Result<Outcome> {
     measure(&mut hall, plan)?;
     drain(&mut hall)?;
     stopped::recover(&mut hall)?;
-    let Hall { peers, desk, .. } = hall;
+    let Hall { peers, mut desk, .. } = hall;
     let subscribers = peers.iter().filter(|peer| peer.session.seat.part == Part::Subscriber);
     let readers: Vec<_> = subscribers.map(|peer| peer.session.reader).collect();
     Ok(Outcome { connections, ..desk.tally.finish(&readers) })

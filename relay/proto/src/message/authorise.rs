@@ -97,6 +97,17 @@ fn go_on(state: &mut State, out: &mut Out<'_>, waiter: Waiter, right: Result<Rig
     }
 }
 
+/// Whether a member may publish now (unix milliseconds).
+pub(crate) fn may_publish(right: Right, now_ms: u64) -> Result<(), No> {
+    match right.muted_until {
+        Some(until) if until > now_ms => {
+            let wait = u32::try_from(until - now_ms).unwrap_or(u32::MAX);
+            Err(No::from(Refused::Muted).retry_after_ms(wait))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn judge(
     state: &mut State,
     out: &mut Out<'_>,
@@ -107,13 +118,7 @@ fn judge(
 ) {
     let Some(session) = state.sessions.get_mut(&id) else { return };
     let since_us = session.publishing.get(&append.publish_key).map_or(state.now.mono_us, |p| p.accepted_us);
-    let verdict = right.and_then(|right| match right.muted_until {
-        Some(until) if until > state.now.unix_ms => {
-            let wait = u32::try_from(until - state.now.unix_ms).unwrap_or(u32::MAX);
-            Err(No::from(Refused::Muted).retry_after_ms(wait))
-        }
-        _ => Ok(()),
-    });
+    let verdict = right.and_then(|right| may_publish(right, state.now.unix_ms));
     out.measured(Step::Authorise, since_us);
     match verdict {
         Ok(()) => append::send(state, out, id, request, append),

@@ -4,5 +4,6 @@ mod elsewhere;
 mod message;
 mod node;
 mod session;
+mod sharing;
 mod signal;
 mod store;

@@ -66,7 +66,7 @@ const ROOMS: &[&[&str]] = &[
     &["event", "effect", "planted"],
     &["state"],
     &["outward", "message", "session", "node", "control"],
-    &["shard"],
+    &["shard", "measured"],
 ];
 
 #[test]

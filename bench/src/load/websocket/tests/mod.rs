@@ -5,10 +5,9 @@ mod server;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use self::server::{Behaviour, Server};
-use super::carry_out;
 use crate::plan::{Carrier, Dialect, Kind, Outcome, Pace, Plan, Room};
 
 fn plan(server: &Server, pace: Pace, rooms: usize, subscribers: usize) -> Plan {
@@ -30,8 +29,18 @@ fn plan(server: &Server, pace: Pace, rooms: usize, subscribers: usize) -> Plan {
         warm_up_s: 0.1,
         measure_s: 0.5,
         stopped: 0.0,
+        process: 0,
         allow_remote: false,
     }
+}
+
+fn carry_out(plan: &Plan) -> Result<Outcome> {
+    let mut seen = None;
+    super::carry_out(plan, &mut |outcome| {
+        seen = Some(outcome);
+        Ok(())
+    })?;
+    seen.context("no outcome")
 }
 
 fn failure(result: Result<Outcome>) -> String {

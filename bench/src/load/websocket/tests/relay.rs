@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use drill::crowd::{Crowd, Mint, Seats};
 use drill::server::{Launch, Server, work_folder};
 
-use super::super::carry_out;
+use super::carry_out;
 use crate::plan::{Carrier, Dialect, Kind, Outcome, Pace, Plan, Room};
 
 /// A relay with one conversation, and a plan for it.
@@ -46,6 +46,7 @@ impl Stage {
             warm_up_s: 0.5,
             measure_s: 2.0,
             stopped: 0.0,
+            process: 0,
             allow_remote: false,
         };
         Self { server: Some(server), folder, plan }
