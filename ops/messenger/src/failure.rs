@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use relay_server::lease::LeaseError;
 use relay_server::ring::socket::SocketError;
 use relay_server::start::StartError;
 use schema_store::OpenError;
@@ -79,6 +80,15 @@ impl Failure {
             StartError::File { .. } | StartError::LocalCa(_) => Code::Folder,
             StartError::Io { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Code::Port,
             _ => Code::Other,
+        };
+        Self::new(code, error)
+    }
+
+    /// The node got no number.
+    pub fn lease(error: LeaseError) -> Self {
+        let code = match &error {
+            LeaseError::Taken(_) | LeaseError::None => Code::Settings,
+            LeaseError::Lost(_) | LeaseError::Store(_) => Code::Other,
         };
         Self::new(code, error)
     }

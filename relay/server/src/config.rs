@@ -16,7 +16,9 @@ pub use parse::{ConfigError, Redacted};
 pub use unknown::{PREFIXES, Unknown, unknown};
 pub use variables::{VARIABLES, Variable, names};
 
-use crate::access::AccessConfig;
+use schema_store::rows::node::NODES_MAX;
+
+use crate::access::{AccessConfig, Secret};
 use crate::transport::networks::Networks;
 use crate::transport::tls::Records;
 use crate::transport::websocket::upgrade::UpgradeRules;
@@ -72,6 +74,14 @@ pub struct RelayConfig {
     pub listen_is_default: bool,
     /// Address of health, readiness and metrics; port 0 takes a free one.
     pub internal_listen: SocketAddr,
+    /// Who shows it there may give orders: `/control/…`. `None`: nobody.
+    pub control_secret: Option<Secret>,
+    /// Where the console reaches the internal listener; `None`: where it listens.
+    pub internal_address: Option<String>,
+    /// This node's number among its fellows; `None`: a free one.
+    pub node: Option<u16>,
+    /// What the secrets of QUIC are derived from, the same on all nodes; `None`: made in the data folder.
+    pub quic_secret: Option<Secret>,
     /// Whether `/metrics` and `/hdr` are served there.
     pub metrics_enabled: bool,
     /// Shards, one per core.
@@ -143,6 +153,13 @@ impl RelayConfig {
                 None => default_listen(env.number("WEBSOCKET_PORT", 1..=65_535)?),
             },
             internal_listen: internal_listen(&env)?,
+            control_secret: strong(&env, "RELAY_CONTROL_SECRET")?,
+            internal_address: env.raw("RELAY_INTERNAL_ADDRESS"),
+            node: match env.number_or("RELAY_NODE_ID", 1..=NODES_MAX, 0)? {
+                0 => None,
+                node => Some(node),
+            },
+            quic_secret: strong(&env, "RELAY_QUIC_SECRET")?,
             metrics_enabled: env.boolean("PROMETHEUS_ENABLED")?,
             shards: shards(&env)?,
             tls: tls(&env)?,
@@ -241,6 +258,12 @@ fn tls(env: &Reader<'_>) -> Result<Option<TlsFiles>, ConfigError> {
             fix: "set both, or neither for a local CA",
         }),
     }
+}
+
+/// A shared secret that nobody can guess.
+fn strong(env: &Reader<'_>, name: &'static str) -> Result<Option<Secret>, ConfigError> {
+    let Some(text) = env.secret_text(name)? else { return Ok(None) };
+    Secret::new(&text).map(Some).map_err(|source| ConfigError::Weak { name, source })
 }
 
 fn outbox(env: &Reader<'_>) -> Result<OutboxLimit, ConfigError> {

@@ -1,9 +1,13 @@
-//! The internal listener's requests and answers: `/health`, `/ready`, `/metrics`, `/hdr`. Bytes in, bytes
+//! The internal listener's requests and answers: `/health`, `/ready`, `/metrics`, `/hdr`, `/control/…`. Bytes in, bytes
 //! out; the thread that owns the sockets collects the snapshots and keeps the deadlines.
 
+use std::sync::Arc;
+
+use crate::access::Secret;
 use crate::metrics::{ProcessStats, Snapshot, hdr_lines, prometheus};
 use crate::transport::http::{self, Head, HeadBuffer, Status};
 
+pub mod control;
 pub mod listener;
 #[cfg(test)]
 mod tests;
@@ -58,6 +62,13 @@ pub enum Inbound {
     NeedMore,
     /// Collect what the route needs and answer.
     Request(Request),
+    /// Do as it says and answer with [`accepted`].
+    Order {
+        /// What somebody with the secret asked for.
+        order: control::Order,
+        /// Whether the connection stays open after the answer.
+        keeps_open: bool,
+    },
     /// Send the response; go on if it says so, else close.
     Refused {
         /// The whole response.
@@ -73,12 +84,18 @@ pub struct Exchange {
     head: HeadBuffer,
     requests: u32,
     metrics_enabled: bool,
+    secret: Option<Arc<Secret>>,
 }
 
 impl Exchange {
     /// A new connection; without metrics, `/metrics` and `/hdr` are not found.
     pub fn new(metrics_enabled: bool) -> Self {
-        Self { head: HeadBuffer::default(), requests: 0, metrics_enabled }
+        Self { head: HeadBuffer::default(), requests: 0, metrics_enabled, secret: None }
+    }
+
+    /// The same; who shows the secret may give orders. Without one, there are none.
+    pub fn controlled(self, secret: Option<Arc<Secret>>) -> Self {
+        Self { secret, ..self }
     }
 
     /// Takes the next bytes. After answering a request, call again, with no bytes if none came, as the next
@@ -91,31 +108,42 @@ impl Exchange {
         };
         self.requests += 1;
         let may_stay = self.requests < REQUESTS_PER_CONNECTION_MAX;
-        let metrics_enabled = self.metrics_enabled;
-        let judged =
-            http::parse(&self.head.bytes()[..length], |request| judge(request, may_stay, metrics_enabled));
+        let judged = http::parse(&self.head.bytes()[..length], |request| self.judge(request, may_stay));
         self.head.drop_head(length);
         judged.unwrap_or_else(|status| refuse(status, "", false, false))
     }
+
+    fn judge(&self, request: &http::Request<'_, '_>, may_stay: bool) -> Inbound {
+        let is_head = request.method == Some("HEAD");
+        let has_host = matches!(http::single(request, "Host"), Ok(Some(_)));
+        let is_chunked = http::values(request, "Transfer-Encoding").next().is_some();
+        let has_body = !matches!(http::single(request, "Content-Length"), Ok(None | Some(b"0")));
+        if !has_host || is_chunked || has_body {
+            return refuse(Status::BAD_REQUEST, "", is_head, false);
+        }
+        let keeps_open = may_stay && !http::lists(request, "Connection", "close");
+        let path = http::path(request);
+        if path.starts_with(control::PREFIX) {
+            return match control::judge(request, self.secret.as_deref()) {
+                Ok(order) => Inbound::Order { order, keeps_open },
+                // Who guesses pays with a connection each time.
+                Err(status) => refuse(status, "", is_head, false),
+            };
+        }
+        let served = |route: &Route| self.metrics_enabled || !route.needs_snapshots();
+        match Route::from_path(path).filter(served) {
+            None => refuse(Status::NOT_FOUND, "", is_head, keeps_open),
+            Some(_) if !is_head && request.method != Some("GET") => {
+                refuse(Status::METHOD_NOT_ALLOWED, "Allow: GET, HEAD\r\n", false, keeps_open)
+            }
+            Some(route) => Inbound::Request(Request { route, keeps_open, is_head }),
+        }
+    }
 }
 
-fn judge(request: &http::Request<'_, '_>, may_stay: bool, metrics_enabled: bool) -> Inbound {
-    let is_head = request.method == Some("HEAD");
-    let has_host = matches!(http::single(request, "Host"), Ok(Some(_)));
-    let is_chunked = http::values(request, "Transfer-Encoding").next().is_some();
-    let has_body = !matches!(http::single(request, "Content-Length"), Ok(None | Some(b"0")));
-    if !has_host || is_chunked || has_body {
-        return refuse(Status::BAD_REQUEST, "", is_head, false);
-    }
-    let keeps_open = may_stay && !http::lists(request, "Connection", "close");
-    let served = |route: &Route| metrics_enabled || !route.needs_snapshots();
-    match Route::from_path(http::path(request)).filter(served) {
-        None => refuse(Status::NOT_FOUND, "", is_head, keeps_open),
-        Some(_) if !is_head && request.method != Some("GET") => {
-            refuse(Status::METHOD_NOT_ALLOWED, "Allow: GET, HEAD\r\n", false, keeps_open)
-        }
-        Some(route) => Inbound::Request(Request { route, keeps_open, is_head }),
-    }
+/// The answer to an order that is being carried out.
+pub fn accepted(keeps_open: bool) -> Vec<u8> {
+    http::response(Status::ACCEPTED, "application/json", connection(keeps_open), b"{}\n", false)
 }
 
 fn refuse(status: Status, fields: &str, is_head: bool, keeps_open: bool) -> Inbound {

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod internal;
 pub mod launch;
+pub mod lease;
 pub mod mesh;
 pub mod metrics;
 pub mod node;

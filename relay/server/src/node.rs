@@ -2,12 +2,14 @@
 //! and takes them down again. Everything a shard shares with others is made here and is immutable or a queue.
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use relay_proto::event::Control;
 use schema_store::Store;
 use schema_wire::ShardId;
+use tokio::sync::Notify;
 
 use crate::access::{Gate, KeyFiles};
 use crate::clock::Clock;
@@ -69,12 +71,17 @@ impl Node {
         for shard in &shards {
             shard.go(inboxes.clone(), store_handle.clone(), bus.as_ref().map(Bus::post));
         }
-        let watched = Arc::new(Watched::new(
+        let watched = Arc::new(Watched {
             gate,
             certificates,
-            launch.config.relay.metrics_enabled,
-            more_metrics(launch.config.more_metrics.clone(), bus.as_ref()),
-        ));
+            metrics_enabled: launch.config.relay.metrics_enabled,
+            more_metrics: more_metrics(launch.config.more_metrics.clone(), bus.as_ref()),
+            secret: launch.config.relay.control_secret.clone().map(Arc::new),
+            look: store_handle.look(),
+            leave: Arc::new(Notify::new()),
+            draining: AtomicBool::new(false),
+            store_away: AtomicBool::new(false),
+        });
         let listener = listener::start(
             launch.config.relay.internal_listen,
             inboxes.clone(),
@@ -112,6 +119,11 @@ impl Node {
                 others();
             }
         }
+    }
+
+    /// Told when somebody who may asked for this node to be drained.
+    pub fn asked_to_leave(&self) -> Arc<Notify> {
+        self.watched.leave.clone()
     }
 
     /// Tells clients to go, finishes what is under way, and closes. Ends within about `deadline`.

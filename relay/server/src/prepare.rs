@@ -6,8 +6,10 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::hmac;
 use schema_wire::NodeId;
 
+use crate::access::Secret;
 use crate::config::RelayConfig;
 use crate::start::{NodeConfig, StartError};
 use crate::transport::quic::QuicKeys;
@@ -24,7 +26,10 @@ pub fn prepare(relay: RelayConfig) -> Result<(NodeConfig, Option<PathBuf>), Star
         .mode(0o700)
         .create(&keys)
         .map_err(|source| unwritable(&keys, source))?;
-    let quic_keys = quic_keys(&keys.join("quic.key"))?;
+    let quic_keys = match &relay.quic_secret {
+        Some(shared) => derived(shared),
+        None => quic_keys(&keys.join("quic.key"))?,
+    };
     let (certificate, ca) = match &relay.tls {
         Some(files) => (CertificatePaths { chain: files.cert.clone(), key: files.key.clone() }, None),
         None => {
@@ -35,8 +40,19 @@ pub fn prepare(relay: RelayConfig) -> Result<(NodeConfig, Option<PathBuf>), Star
         }
     };
     let limits = relay.limits();
-    let config = NodeConfig { node: NodeId(1), limits, relay, certificate, quic_keys, more_metrics: None };
+    let node = NodeId(relay.node.unwrap_or(1));
+    let config = NodeConfig { node, limits, relay, certificate, quic_keys, more_metrics: None };
     Ok((config, ca))
+}
+
+/// Both secrets from the one that all nodes share.
+fn derived(shared: &Secret) -> QuicKeys {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, shared.expose());
+    let of = |purpose: &str| {
+        let tag = hmac::sign(&key, purpose.as_bytes());
+        tag.as_ref().try_into().expect("SHA-256 has 32 bytes")
+    };
+    QuicKeys { retry: of("quic retry"), reset: of("quic reset") }
 }
 
 fn quic_keys(path: &Path) -> Result<QuicKeys, StartError> {
@@ -69,6 +85,16 @@ fn unwritable(path: &Path, source: std::io::Error) -> StartError {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn nodes_that_share_a_secret_have_the_same_keys() {
+        let keys = |text: &str| derived(&Secret::new(text).unwrap());
+        let shared = "7d1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628";
+        let (one, other, stranger) = (keys(shared), keys(shared), keys(&shared.replace('7', "8")));
+        assert_eq!((one.retry, one.reset), (other.retry, other.reset));
+        assert_ne!(one.retry, one.reset);
+        assert_ne!(one.retry, stranger.retry);
+    }
 
     #[test]
     fn quic_secrets_are_made_once_and_kept() {

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod audit_chain;
 mod email;
 mod page;
+pub mod nodes;
 pub mod postgres;
 pub mod redis;
 pub mod rows;
@@ -15,6 +16,7 @@ pub mod token;
 
 pub use accounts::{AccountError, Accounts};
 pub use email::{EMAIL_BYTES_MAX, normalise_email};
+pub use nodes::Nodes;
 pub use postgres::PostgresStore;
 pub use sqlite::{OpenError, SqliteStore};
 pub use store::{Answered, ChangePosition, Store, Tried};

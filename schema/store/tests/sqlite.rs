@@ -5,8 +5,9 @@
 mod contract;
 
 use contract::{Bed, TestClock, account, keys, log, member, stream};
-use schema_store::SqliteStore;
+use schema_store::rows::node::NodeState;
 use schema_store::sqlite::Options;
+use schema_store::{Nodes, SqliteStore};
 use std::sync::Arc;
 
 /// A fresh store in a folder of its own.
@@ -30,3 +31,21 @@ macro_rules! each {
 }
 
 contract!(each);
+
+#[tokio::test]
+async fn the_only_node_always_gets_its_number() {
+    let (_folder, bed) = bed();
+    let claim = async || bed.store.claim_node("here".into(), "1".into(), None).await.unwrap().unwrap();
+    let first = claim().await;
+    bed.clock.forward(1);
+    let second = claim().await;
+    assert_eq!((first.node, second.node), (schema_wire::NodeId(1), schema_wire::NodeId(1)));
+    let beat = async |lease| bed.store.beat(lease, "127.0.0.1:9".into(), NodeState::Draining).await.unwrap();
+    assert!(!beat(first).await, "an older process has lost it");
+    assert!(beat(second).await);
+    let row = bed.store.nodes().await.unwrap().remove(0);
+    assert_eq!(
+        (row.address.as_str(), row.state, row.name.as_str()),
+        ("127.0.0.1:9", NodeState::Draining, "here")
+    );
+}

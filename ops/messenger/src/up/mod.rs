@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use relay_server::lease::{self, LeaseError};
 use relay_server::node::Node;
 use relay_server::prepare::prepare;
 use schema_store::SqliteStore;
+use schema_store::rows::node::NodeState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Failure;
@@ -78,6 +80,8 @@ async fn serve(options: &UpOptions, settings: Settings, store: SqliteStore) -> R
     let people = if options.demo { Some(demo::people(&store, &settings.data).await?) } else { None };
     let drain_deadline = settings.relay.drain_deadline;
     let (mut config, ca) = prepare(settings.relay.clone()).map_err(Failure::start)?;
+    let number = lease::take(&store, settings.relay.node).await.map_err(Failure::lease)?;
+    config.node = number.node;
     let api_metrics = api.metrics.clone();
     config.more_metrics = Some(std::sync::Arc::new(move || api_metrics.render()));
     let node_store = store.clone();
@@ -85,20 +89,36 @@ async fn serve(options: &UpOptions, settings: Settings, store: SqliteStore) -> R
         .await
         .map_err(Failure::other)?
         .map_err(Failure::start)?;
+    let (state, states) = tokio::sync::watch::channel(NodeState::Ready);
+    let address = settings.relay.internal_address.clone().unwrap_or_else(|| node.internal.to_string());
+    let mut keeping = tokio::spawn(lease::keep(store.clone(), number, address, states));
     let sweeper = tokio::spawn(sweep(store));
     let ready = Ready::new(&settings, &node, api.address, ca, people);
     ready.print(options.json);
-    stop.wanted().await;
+    let asked = node.asked_to_leave();
+    let is_ours = tokio::select! {
+        () = stop.wanted() => true,
+        () = asked.notified() => true,
+        _ = &mut keeping => false,
+    };
+    state.send_replace(NodeState::Draining);
     tracing::info!("stopping: sessions are told to come back; once more stops at once");
     sweeper.abort();
     let leave = async {
         tokio::task::spawn_blocking(move || node.drain(drain_deadline)).await.map_err(Failure::other)?;
         // The API may have ended by itself already.
         let _ = api_stop.send(true);
+        state.send_replace(NodeState::Gone);
+        if is_ours {
+            keeping.await.map_err(Failure::other)?;
+        }
         api.finished.await.map_err(Failure::other)
     };
     tokio::select! {
-        drained = leave => drained.map(|_| Ended::Drained),
+        drained = leave => match drained {
+            Ok(()) if !is_ours => Err(Failure::lease(LeaseError::Lost(number.node.0))),
+            other => other.map(|()| Ended::Drained),
+        },
         () = stop.wanted() => {
             tracing::warn!("stopping at once");
             Ok(Ended::AtOnce)

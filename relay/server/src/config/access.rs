@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::ConfigError;
 use super::parse::{Reader, read_file};
-use crate::access::{AccessConfig, IssuerConfig, LEEWAY_S_MAX, LegacyKey, Secret};
+use crate::access::{AccessConfig, IssuerConfig, LEEWAY_S_MAX, LegacyKey};
 
 /// An entry of `JWT_ISSUERS_FILE`.
 #[derive(serde::Deserialize)]
@@ -52,8 +52,8 @@ fn further(env: &Reader<'_>) -> Result<Vec<IssuerConfig>, ConfigError> {
 /// A secret counts only with the kid of its tokens and an end date; guessable ones stop the start, even
 /// where they would not be used.
 fn legacy(env: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Option<LegacyKey>, ConfigError> {
-    let own = secret(env, "JWT_LEGACY_HS256_SECRET")?;
-    let seed = secret(env, "JWT_SECRET")?;
+    let own = super::strong(env, "JWT_LEGACY_HS256_SECRET")?;
+    let seed = super::strong(env, "JWT_SECRET")?;
     if own.is_some() && seed.is_some() {
         return Err(ConfigError::Conflict {
             names: "JWT_SECRET, JWT_LEGACY_HS256_SECRET",
@@ -81,11 +81,6 @@ fn legacy(env: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Option<LegacyK
             fix: "set all three, such as JWT_LEGACY_HS256_KID=2025 JWT_LEGACY_HS256_UNTIL=2027-01-31",
         }),
     }
-}
-
-fn secret(env: &Reader<'_>, name: &'static str) -> Result<Option<Secret>, ConfigError> {
-    let Some(text) = env.secret_text(name)? else { return Ok(None) };
-    Secret::new(&text).map(Some).map_err(|source| ConfigError::Weak { name, source })
 }
 
 /// The first second of a day `YYYY-MM-DD` in UTC, as Unix seconds.

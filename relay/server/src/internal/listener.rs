@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use relay_proto::event::Control;
 use schema_store::Store;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 
-use super::{Exchange, Inbound, NodeState, Request, respond};
-use crate::access::Gate;
-use crate::access::KeyFiles;
+use super::control::Order;
+use super::{Exchange, Inbound, NodeState, Request, accepted, respond};
+use crate::access::{Gate, KeyFiles, Secret};
 use crate::mesh::cores::{Inbox, Mail};
 use crate::metrics::{ProcessStats, Snapshot};
 use crate::start::{MoreMetrics, StartError};
@@ -29,28 +30,23 @@ const SNAPSHOT: Duration = Duration::from_secs(2);
 /// How often files and store are looked at.
 const WATCH: Duration = Duration::from_secs(2);
 
-/// What the watchers know, for readiness, and what they swap.
+/// What the watchers know, for readiness, what they swap, and whom they tell.
 pub struct Watched {
-    gate: Arc<Gate>,
-    certificates: Arc<Certificates>,
-    draining: AtomicBool,
-    store_away: AtomicBool,
-    metrics_enabled: bool,
-    more_metrics: Option<MoreMetrics>,
+    pub gate: Arc<Gate>,
+    pub certificates: Arc<Certificates>,
+    pub metrics_enabled: bool,
+    pub more_metrics: Option<MoreMetrics>,
+    /// Who shows it may give orders.
+    pub secret: Option<Arc<Secret>>,
+    /// Makes the store thread look at the change log.
+    pub look: Arc<Notify>,
+    /// Whoever runs the node is asked to drain it.
+    pub leave: Arc<Notify>,
+    pub draining: AtomicBool,
+    pub store_away: AtomicBool,
 }
 
 impl Watched {
-    /// Nothing is wrong yet.
-    pub fn new(
-        gate: Arc<Gate>,
-        certificates: Arc<Certificates>,
-        metrics_enabled: bool,
-        more_metrics: Option<MoreMetrics>,
-    ) -> Self {
-        let (draining, store_away) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { gate, certificates, draining, store_away, metrics_enabled, more_metrics }
-    }
-
     /// From now on the node is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -136,7 +132,7 @@ async fn accept(listener: std::net::TcpListener, inboxes: Vec<Inbox>, watched: A
 }
 
 async fn serve(mut stream: TcpStream, inboxes: &[Inbox], watched: &Watched) -> std::io::Result<()> {
-    let mut exchange = Exchange::new(watched.metrics_enabled);
+    let mut exchange = Exchange::new(watched.metrics_enabled).controlled(watched.secret.clone());
     let mut buffer = [0u8; 4096];
     let mut read = 0;
     loop {
@@ -156,6 +152,13 @@ async fn serve(mut stream: TcpStream, inboxes: &[Inbox], watched: &Watched) -> s
                     return stream.shutdown().await;
                 }
             }
+            Inbound::Order { order, keeps_open } => {
+                carry_out(order, inboxes, watched).await;
+                stream.write_all(&accepted(keeps_open)).await?;
+                if !keeps_open {
+                    return stream.shutdown().await;
+                }
+            }
             Inbound::Refused { response, keeps_open } => {
                 stream.write_all(&response).await?;
                 if !keeps_open {
@@ -165,6 +168,29 @@ async fn serve(mut stream: TcpStream, inboxes: &[Inbox], watched: &Watched) -> s
         }
         read = 0;
     }
+}
+
+async fn carry_out(order: Order, inboxes: &[Inbox], watched: &Watched) {
+    let control = match order {
+        Order::Look => return watched.look.notify_one(),
+        Order::Drain => {
+            tracing::info!("asked to drain through the internal listener");
+            return watched.leave.notify_one();
+        }
+        Order::Disconnect { user, device: None, with } => Control::DisconnectUser { user, with },
+        Order::Disconnect { user, device: Some(device), with } => {
+            Control::DisconnectDevice { user, device, with }
+        }
+    };
+    for inbox in inboxes {
+        let mut mail = Mail::Control { control: control.clone() };
+        while let Err(back) = inbox.put(mail) {
+            mail = back;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    // What was changed in the store before this order holds as well.
+    watched.look.notify_one();
 }
 
 async fn answer(request: Request, inboxes: &[Inbox], watched: &Watched) -> Vec<u8> {

@@ -73,6 +73,11 @@ impl StoreThread {
         })
     }
 
+    /// Told, it polls the change log now. It does not keep the thread.
+    pub fn look(&self) -> Arc<Notify> {
+        self.nudge.clone()
+    }
+
     /// Something changed: poll the change log now.
     pub fn nudge(&self) {
         self.nudge.notify_one();

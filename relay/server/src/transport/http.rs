@@ -29,7 +29,9 @@ macro_rules! statuses {
 
 statuses! {
     OK 200 "OK",
+    ACCEPTED 202 "Accepted",
     BAD_REQUEST 400 "Bad Request",
+    UNAUTHORIZED 401 "Unauthorized",
     FORBIDDEN 403 "Forbidden",
     NOT_FOUND 404 "Not Found",
     METHOD_NOT_ALLOWED 405 "Method Not Allowed",
@@ -176,6 +178,11 @@ pub fn path<'a>(request: &Request<'a, '_>) -> &'a str {
         _ => target,
     };
     origin.split('?').next().unwrap_or_default()
+}
+
+/// What follows the first question mark of a request target.
+pub fn query<'a>(request: &Request<'a, '_>) -> &'a str {
+    request.path.unwrap_or_default().split_once('?').map_or("", |(_, query)| query)
 }
 
 /// A response with a body; `fields` are whole lines, each with its line end.

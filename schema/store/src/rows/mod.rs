@@ -4,4 +4,5 @@ pub mod account;
 pub mod conversation;
 pub mod device;
 pub mod export;
+pub mod node;
 pub mod role;

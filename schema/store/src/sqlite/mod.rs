@@ -6,6 +6,7 @@ mod changes;
 mod checkpoint;
 mod fault;
 mod generation;
+mod nodes;
 mod open;
 mod reads;
 mod recover;

@@ -1,6 +1,9 @@
 //! The internal listener: any cut of pipelined requests gets the same answers, and each answer is a whole response.
 
-use relay_server::internal::{Exchange, Inbound, NodeState, REQUESTS_PER_CONNECTION_MAX, respond};
+use std::sync::Arc;
+
+use relay_server::access::Secret;
+use relay_server::internal::{Exchange, Inbound, NodeState, REQUESTS_PER_CONNECTION_MAX, accepted, respond};
 use relay_server::transport::http::HEAD_BYTES_MAX;
 
 use crate::random::{cuts, digest};
@@ -27,7 +30,12 @@ pub const WORDS: &[&[u8]] = &[
     b"DELETE /health HTTP/1.1\r\n",
     b"//health",
     b"/..",
+    b"POST /control/drain HTTP/1.1\r\n",
+    b"POST /control/disconnect?user=01920000-0000-7000-8000-00000000000a HTTP/1.1\r\n",
+    b"Authorization: Bearer 7d1f6c0be2a94835b6c0f1d2e3a49586\r\n",
 ];
+
+const SECRET: &str = "7d1f6c0be2a94835b6c0f1d2e3a49586";
 
 pub fn run(data: &[u8]) {
     let Some((choice, bytes)) = data.split_first() else { return };
@@ -47,6 +55,10 @@ pub fn run(data: &[u8]) {
                 check(response, *keeps_open);
                 trace::note("refused", digest(response) & 0xffff);
             }
+            Inbound::Order { keeps_open, .. } => {
+                check(&accepted(*keeps_open), *keeps_open);
+                trace::note("order", u64::from(*keeps_open));
+            }
             Inbound::Request(request) => {
                 assert!(metrics_enabled || !request.route.needs_snapshots(), "what is off is not found");
                 trace::note("route", request.route as u64 * 2 + u64::from(request.keeps_open));
@@ -57,7 +69,8 @@ pub fn run(data: &[u8]) {
 }
 
 fn talk(metrics_enabled: bool, pieces: &[&[u8]]) -> Vec<Inbound> {
-    let mut exchange = Exchange::new(metrics_enabled);
+    let secret = Secret::new(SECRET).expect("it is long and mixed");
+    let mut exchange = Exchange::new(metrics_enabled).controlled(Some(Arc::new(secret)));
     let (mut answers, mut waiting) = (Vec::new(), 0);
     for piece in pieces {
         waiting += piece.len();
@@ -65,7 +78,7 @@ fn talk(metrics_enabled: bool, pieces: &[&[u8]]) -> Vec<Inbound> {
         while inbound != Inbound::NeedMore {
             let keeps_open = match &inbound {
                 Inbound::Request(request) => request.keeps_open,
-                Inbound::Refused { keeps_open, .. } => *keeps_open,
+                Inbound::Refused { keeps_open, .. } | Inbound::Order { keeps_open, .. } => *keeps_open,
                 Inbound::NeedMore => unreachable!("checked above"),
             };
             answers.push(inbound);

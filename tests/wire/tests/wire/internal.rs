@@ -1,5 +1,6 @@
 //! What only the operator sees, and what nobody may see in it.
 
+use schema_wire::Disconnect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wire_tests::link::websocket;
 use wire_tests::{After, Carrier, Session, Settings, World, http, within};
@@ -26,6 +27,44 @@ fn the_public_port_knows_no_internal_paths() {
             assert!(answer.body.contains(part));
         }
         assert_eq!(http::get(world.server.internal(), "/nothing").await.status, 404);
+    });
+}
+
+const SECRET: &str = "7d1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628";
+
+#[test]
+fn orders_are_carried_out_for_who_knows_the_secret() {
+    wire_tests::run(async {
+        let mut world = World::start_with(Settings::default().env("RELAY_CONTROL_SECRET", SECRET)).await;
+        let at = world.server.internal();
+        let (ada, bob) = (world.person("ada").await, world.person("bob").await);
+        let order = async |path: String, secret| http::request(at, "POST", &path, secret, None).await.status;
+        let mut kept = Session::open(&world, Carrier::Quic, bob).await;
+        for (path, told) in [
+            (format!("/control/disconnect?user={}", ada.user), Disconnect::Kicked),
+            (format!("/control/revoke?user={}&device={}", ada.user, ada.device), Disconnect::DeviceRevoked),
+        ] {
+            let mut session = Session::open(&world, Carrier::WebSocket, ada).await;
+            assert_eq!(order(path.clone(), None).await, 401);
+            assert_eq!(order(path.clone(), Some("guess")).await, 401);
+            assert_eq!(order(path.clone(), Some(SECRET)).await, 202);
+            assert_eq!(session.closed().await, Some(told));
+        }
+        assert_eq!(order("/control/look".into(), Some(SECRET)).await, 202);
+        assert_eq!(order("/control/disconnect".into(), Some(SECRET)).await, 400);
+        assert_eq!(order("/control/drain".into(), Some(SECRET)).await, 202);
+        assert_eq!(kept.closed().await, Some(Disconnect::Draining), "others were left alone until then");
+        assert!(world.server.wait().success());
+    });
+}
+
+#[test]
+fn without_a_secret_nobody_gives_orders() {
+    wire_tests::run(async {
+        let world = World::start().await;
+        let answer =
+            http::request(world.server.internal(), "POST", "/control/drain", Some(SECRET), None).await;
+        assert_eq!(answer.status, 404);
     });
 }
 
