@@ -7,6 +7,7 @@ use relay_server::lease::LeaseError;
 use relay_server::ring::socket::SocketError;
 use relay_server::start::StartError;
 use schema_store::OpenError;
+use schema_store::postgres::{self, MigrateError};
 
 /// Exit codes, documented in CONFIGURATION.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +20,24 @@ pub enum Code {
     Damaged = 5,
     Newer = 6,
     Host = 7,
+    Database = 8,
+    Older = 9,
 }
 
 #[cfg(test)]
 impl Code {
     /// All of them, in order.
-    pub const ALL: [Self; 7] =
-        [Self::Other, Self::Settings, Self::Port, Self::Folder, Self::Damaged, Self::Newer, Self::Host];
+    pub const ALL: [Self; 9] = [
+        Self::Other,
+        Self::Settings,
+        Self::Port,
+        Self::Folder,
+        Self::Damaged,
+        Self::Newer,
+        Self::Host,
+        Self::Database,
+        Self::Older,
+    ];
 
     /// What it tells a script.
     pub fn meaning(self) -> &'static str {
@@ -36,6 +48,8 @@ impl Code {
             Self::Folder => "The data folder cannot be used, or another process uses it.",
             Self::Damaged => "The database is damaged.",
             Self::Newer => "The database was written by a newer version.",
+            Self::Database => "PostgreSQL cannot be reached, or refuses this program.",
+            Self::Older => "The database has an older schema: run `messenger migrate`.",
             Self::Host => "The host lacks something: io_uring, locked memory.",
         }
     }
@@ -66,6 +80,33 @@ impl Failure {
             OpenError::Newer { .. } => Code::Newer,
             OpenError::NotWritable { .. } | OpenError::Locked { .. } => Code::Folder,
             OpenError::Migration { .. } | OpenError::Thread(_) => Code::Other,
+        };
+        Self::new(code, error)
+    }
+
+    /// PostgreSQL could not be opened.
+    pub fn database(error: postgres::OpenError) -> Self {
+        use postgres::OpenError::*;
+        let code = match &error {
+            Url | SslMode | NoCertificates | Certificates { .. } | ReadOnly { .. } => Code::Settings,
+            Older { .. } => Code::Older,
+            Newer { .. } => Code::Newer,
+            Unreachable { .. } | Tls { .. } | Refused { .. } | NoDatabase { .. } | NotAllowed { .. } => {
+                Code::Database
+            }
+            Failed { .. } => Code::Database,
+            Thread(_) => Code::Other,
+        };
+        Self::new(code, format!("DATABASE_URL: {error}"))
+    }
+
+    /// The schema could not be brought up to date.
+    pub fn migrate(error: MigrateError) -> Self {
+        let code = match error {
+            MigrateError::Open(error) => return Self::database(error),
+            MigrateError::Newer { .. } => Code::Newer,
+            MigrateError::Altered { .. } => Code::Damaged,
+            MigrateError::Failed(_) => Code::Database,
         };
         Self::new(code, error)
     }

@@ -6,6 +6,7 @@ mod create_admin;
 mod failure;
 mod hidden;
 mod listen;
+mod migrate;
 mod send;
 mod text;
 mod up;
@@ -35,6 +36,8 @@ enum Command {
     Up(up::UpOptions),
     /// Make an account that may use the console.
     CreateAdmin(create_admin::CreateAdminOptions),
+    /// Bring the database's schema up to date.
+    Migrate(migrate::MigrateOptions),
     /// Talk in a conversation, at a terminal.
     Chat(chat::Options),
     /// Publish messages, and end when all are durable.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Up(options) => log().and_then(|()| up::run(&options)),
         Command::CreateAdmin(options) => create_admin::run(&options),
+        Command::Migrate(options) => log().and_then(|()| migrate::run(&options)),
         Command::Chat(options) => account::block_on(chat::run(options)).map_err(Failure::other),
         Command::Send(options) => account::block_on(send::run(options)).map_err(Failure::other),
         Command::Listen(options) => account::block_on(listen::run(options)).map_err(Failure::other),

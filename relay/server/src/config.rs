@@ -2,6 +2,7 @@
 //! what is malformed or contradictory is refused with the line to write instead.
 
 mod access;
+mod database;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use database::DatabaseConfig;
 pub use parse::{ConfigError, Redacted};
 pub use unknown::{PREFIXES, Unknown, unknown};
 pub use variables::{VARIABLES, Variable, names};
@@ -116,10 +118,8 @@ pub struct RelayConfig {
     pub handshake_deadline: Duration,
     /// Time for sessions to leave after SIGTERM.
     pub drain_deadline: Duration,
-    /// `sqlite:PATH` or `postgres://…`; may hold a password.
-    pub database_url: Redacted,
-    /// Connections to PostgreSQL.
-    pub database_pool: usize,
+    /// The store.
+    pub database: DatabaseConfig,
     /// Other nodes are reached through it; `None` runs alone.
     pub redis_url: Option<Redacted>,
     /// Life of what is cached in Redis, in seconds.
@@ -179,8 +179,7 @@ impl RelayConfig {
             idle_timeout: env.seconds("RELAY_IDLE_TIMEOUT", 2..=86_400)?,
             handshake_deadline: env.seconds("RELAY_HANDSHAKE_DEADLINE", 1..=60)?,
             drain_deadline: env.seconds("RELAY_DRAIN_DEADLINE", 0..=3_600)?,
-            database_url: database_url(&env, &data)?,
-            database_pool: env.number("DATABASE_POOL_SIZE", 1..=1_000)?,
+            database: database::read(&env, &data)?,
             redis_url: redis_url(&env)?,
             redis_ttl_s: env.number("REDIS_TTL", 1..=31_536_000)?,
             data,
@@ -304,16 +303,6 @@ fn networks(env: &Reader<'_>) -> Result<Networks, ConfigError> {
     text.parse().map_err(|why: crate::transport::networks::NetworksError| {
         env.malformed("PROXY_NETWORKS", &text, Some(why.to_string()))
     })
-}
-
-fn database_url(env: &Reader<'_>, data: &std::path::Path) -> Result<Redacted, ConfigError> {
-    let is_known = |url: &str| {
-        let path = url.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty());
-        path || url.starts_with("postgres://") || url.starts_with("postgresql://")
-    };
-    let default = || Redacted::new(format!("sqlite:{}", data.join("messenger.db").display()));
-    let url = env.secret("DATABASE_URL", |url| is_known(url).then(|| Redacted::new(url.into())))?;
-    Ok(url.unwrap_or_else(default))
 }
 
 fn redis_url(env: &Reader<'_>) -> Result<Option<Redacted>, ConfigError> {

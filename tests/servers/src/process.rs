@@ -61,6 +61,11 @@ impl Process {
         self.signal(signal);
     }
 
+    /// Whether it ended.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         let began = Instant::now();

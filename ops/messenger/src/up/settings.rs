@@ -87,7 +87,7 @@ fn layer(name: &str, options: &UpOptions, data: &Path) -> Option<String> {
 /// What the environment may ask for and this version cannot do yet: said, not ignored.
 fn refuse_later(relay: &RelayConfig) -> Result<(), Failure> {
     let refuse = |line: &str| Err(Failure::new(Code::Settings, line));
-    if !relay.database_url.expose().starts_with("sqlite:") {
+    if !relay.database.url.expose().starts_with("sqlite:") {
         return refuse(
             "DATABASE_URL: PostgreSQL cannot be served yet; fix: remove it, or DATABASE_URL=sqlite:FILE",
         );

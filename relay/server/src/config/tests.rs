@@ -21,7 +21,7 @@ fn the_defaults_run_on_a_laptop() {
     assert_eq!(config.internal_listen, "127.0.0.1:0".parse().unwrap());
     assert!(config.listen_is_default && config.metrics_enabled && config.shards >= 1 && config.tls.is_none());
     assert_eq!(config.message_limit, RateLimit { max: 100, window_s: 60 });
-    assert_eq!(config.database_url.expose(), "sqlite:.data/messenger.db");
+    assert_eq!(config.database.url.expose(), "sqlite:.data/messenger.db");
     assert_eq!((config.upgrade.path.as_str(), config.upgrade.origins.len()), ("/ws", 0));
     assert_eq!(config.access.issuers[0].issuer, "https://api.secure-messenger.local");
     assert_eq!(config.limits(), relay_proto::limits::Limits::default());

@@ -271,7 +271,27 @@ pub const VARIABLES: &[Variable] = &[
         "sqlite:.data/messenger.db",
         "The store. Default: sqlite:messenger.db in DATA_DIR. `up` serves sqlite only; PostgreSQL comes later.",
     ),
-    number("DATABASE_POOL_SIZE", "20", "Connections to PostgreSQL."),
+    number("DATABASE_POOL_SIZE", "20", "Connections of one node to PostgreSQL, and to each read replica."),
+    secret(
+        "DATABASE_REPLICA_URLS",
+        "postgres://USER:PASSWORD@HOST/NAME, several separated by commas",
+        "postgres://messenger@replica/messenger",
+        "Read replicas, asked for history and what was missed. Default: none.",
+    ),
+    plain(
+        "DATABASE_POOLER",
+        "none",
+        "none or transaction",
+        "none",
+        "`transaction` when PgBouncer in transaction mode stands before PostgreSQL: no statement keeps a name then.",
+    ),
+    plain(
+        "DATABASE_STANDBY",
+        "asynchronous",
+        "asynchronous or synchronous",
+        "asynchronous",
+        "`synchronous` is your word that only a synchronous standby is ever promoted: then nothing counts as lost.",
+    ),
     secret(
         "REDIS_URL",
         "redis://HOST:PORT or rediss://HOST:PORT",

@@ -138,7 +138,7 @@ pub fn explain(host: &str, failed: &Failed) -> OpenError {
 }
 
 /// The innermost reason, which names no value of ours.
-fn cause(error: &tokio_postgres::Error) -> String {
+pub fn cause(error: &tokio_postgres::Error) -> String {
     if let Some(error) = error.as_db_error() {
         return error.message().replace('\n', " ");
     }

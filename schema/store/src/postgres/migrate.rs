@@ -3,7 +3,7 @@
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::connect::OpenError;
+use super::connect::{OpenError, cause};
 
 mod embedded {
     refinery::embed_migrations!("migrations/postgres");
@@ -23,6 +23,8 @@ pub enum MigrateError {
         "migration {version} was applied in another form than this program has it; use the program that made it"
     )]
     Altered { version: u32 },
+    #[error(transparent)]
+    Open(#[from] OpenError),
     #[error("the schema could not be brought up to date: {0}")]
     Failed(String),
 }
@@ -85,7 +87,10 @@ fn explain(error: &refinery::Error) -> MigrateError {
         Kind::MissingVersion(altered) | Kind::DivergentVersion(altered, _) => {
             MigrateError::Altered { version: number(altered) }
         }
-        Kind::Connection(what, source) => MigrateError::Failed(format!("{what}: {source}")),
+        Kind::Connection(what, source) => {
+            let why = source.downcast_ref().map_or_else(|| source.to_string(), cause);
+            MigrateError::Failed(format!("{what}: {why}"))
+        }
         other => MigrateError::Failed(other.to_string()),
     }
 }

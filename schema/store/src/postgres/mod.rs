@@ -10,6 +10,7 @@ mod found;
 mod generation;
 mod keep;
 mod migrate;
+mod nodes;
 mod options;
 mod recover;
 mod replicas;
@@ -50,6 +51,16 @@ impl std::fmt::Debug for PostgresStore {
 }
 
 impl PostgresStore {
+    /// Brings the schema of the database at `url` up to date; returns how many migrations were missing. Waits for
+    /// whoever does the same.
+    pub async fn migrate(url: &str, options: &Options) -> Result<usize, MigrateError> {
+        let primary = connect::Connections::to_primary(url, options)?;
+        let connection = primary.get().await.map_err(|failed| connect::explain(&primary.host, &failed))?;
+        // Its locks are the session's: it is nobody else's afterwards.
+        let mut client = deadpool_postgres::Object::take(connection);
+        migrate(&mut client).await
+    }
+
     /// Connects to the primary and checks that this program works on its schema. Changes nothing, unless the server
     /// is one that no generation was seen on: then one begins.
     pub async fn open(url: &str, options: Options) -> Result<Self, OpenError> {

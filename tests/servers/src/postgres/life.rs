@@ -39,6 +39,14 @@ impl Postgres {
         self.process.is_some()
     }
 
+    /// Whether it ended by itself, as it does without room for its log.
+    pub fn has_ended(&mut self) -> bool {
+        if self.process.as_mut().is_some_and(Process::has_ended) {
+            self.process = None;
+        }
+        self.process.is_none()
+    }
+
     /// Asks it to end and waits for that.
     pub fn stop(&mut self, how: Stop) -> ExitStatus {
         let mut process = self.process.take().expect("it runs");

@@ -159,16 +159,22 @@ impl Postgres {
 
     /// The same to another database.
     pub async fn connect_to(&self, database: &str) -> Client {
-        let mut config = tokio_postgres::Config::new();
-        config.host_path(self.socket()).port(self.port.number).user(USER).dbname(database);
         for _ in 0..TRIES_MAX {
-            if let Ok((client, connection)) = config.connect(NoTls).await {
-                tokio::spawn(connection);
+            if let Some(client) = self.try_connect_to(database).await {
                 return client;
             }
             tokio::time::sleep(PAUSE).await;
         }
         panic!("the PostgreSQL server did not come up; its log ends:\n{}", self.log());
+    }
+
+    /// The same; none when it takes no more connections, or is away.
+    pub async fn try_connect_to(&self, database: &str) -> Option<Client> {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(self.socket()).port(self.port.number).user(USER).dbname(database);
+        let (client, connection) = config.connect(NoTls).await.ok()?;
+        tokio::spawn(connection);
+        Some(client)
     }
 
     /// Runs SQL in the database `postgres`; returns its rows, columns separated by bars.

@@ -1,0 +1,91 @@
+//! Numbers of relay nodes: a row is its holder's as long as it beats, and goes to who asks once it stopped.
+
+use schema_wire::NodeId;
+use tokio_postgres::Row;
+
+use super::PostgresStore;
+use super::fault::Failed;
+use super::value::At;
+use crate::accounts::Answer;
+use crate::nodes::Nodes;
+use crate::rows::node::{NODE_KEPT_MS, NODE_LEASE_MS, NODES_MAX, NodeLease, NodeRow, NodeState};
+
+/// Takes number $1, or the lowest free one, unless a living process has it.
+const CLAIM: &str = "
+INSERT INTO relay_nodes (id, name, address, version, state, started_at, seen_at)
+SELECT wanted.id, $2, '', $3, 'READY', $4, $4
+FROM (SELECT coalesce($1, (
+    SELECT min(free.id) FROM generate_series(1, $6) free (id)
+    WHERE NOT EXISTS (SELECT 1 FROM relay_nodes n WHERE n.id = free.id AND n.state <> 'GONE' AND n.seen_at >= $5)
+  )) AS id) wanted
+WHERE wanted.id IS NOT NULL
+ON CONFLICT (id) DO UPDATE
+  SET name = excluded.name, address = '', version = excluded.version, state = excluded.state,
+    started_at = excluded.started_at, seen_at = excluded.seen_at
+  WHERE (relay_nodes.state = 'GONE' OR relay_nodes.seen_at < $5) AND relay_nodes.started_at < excluded.started_at
+RETURNING id";
+
+impl Nodes for PostgresStore {
+    async fn claim_node(
+        &self,
+        name: String,
+        version: String,
+        wanted: Option<NodeId>,
+    ) -> Answer<Option<NodeLease>> {
+        self.write(async move |tx, now| {
+            let old = At(now.saturating_sub(NODE_KEPT_MS));
+            tx.execute("DELETE FROM relay_nodes WHERE seen_at < $1", &[&old]).await?;
+            let wanted = wanted.map(|node| i64::from(node.0));
+            let alive = At(now.saturating_sub(NODE_LEASE_MS));
+            let most = i64::from(NODES_MAX);
+            let row = tx.query_opt(CLAIM, &[&wanted, &name, &version, &At(now), &alive, &most]).await?;
+            Ok(row.map(|row| number(&row)).transpose()?.map(|node| NodeLease { node, since: now }))
+        })
+        .await
+    }
+
+    async fn beat(&self, lease: NodeLease, address: String, state: NodeState) -> Answer<bool> {
+        self.write(async move |tx, now| {
+            let node = i64::from(lease.node.0);
+            let updated = tx
+                .execute(
+                    "UPDATE relay_nodes SET address = $3, state = $4, seen_at = $5
+                     WHERE id = $1 AND started_at = $2",
+                    &[&node, &At(lease.since), &address, &state.name(), &At(now)],
+                )
+                .await?;
+            Ok(updated == 1)
+        })
+        .await
+    }
+
+    async fn nodes(&self) -> Answer<Vec<NodeRow>> {
+        self.read(async move |tx, _| {
+            let rows = tx
+                .query(
+                    "SELECT id, name, address, version, state, started_at, seen_at FROM relay_nodes ORDER BY id",
+                    &[],
+                )
+                .await?;
+            Ok(rows.iter().map(node).collect::<Result<_, Failed>>()?)
+        })
+        .await
+    }
+}
+
+fn number(row: &Row) -> Result<NodeId, Failed> {
+    Ok(NodeId(u16::try_from(row.try_get::<_, i64>(0)?).unwrap_or(u16::MAX)))
+}
+
+fn node(row: &Row) -> Result<NodeRow, Failed> {
+    Ok(NodeRow {
+        node: number(row)?,
+        name: row.try_get(1)?,
+        address: row.try_get(2)?,
+        version: row.try_get(3)?,
+        // A state that a newer version knows is one of a node that is there.
+        state: NodeState::parse(row.try_get(4)?).unwrap_or(NodeState::Ready),
+        started_at: row.try_get::<_, At>(5)?.0,
+        seen_at: row.try_get::<_, At>(6)?.0,
+    })
+}
