@@ -9,6 +9,7 @@ use crate::access::address::Network;
 use crate::access::limit::RateLimits;
 use crate::access::secret::Secret;
 use crate::access::signing::{PUBLISHED_KEYS, SigningConfig, SigningSource, secret_kid};
+use crate::database::Database;
 use crate::mail::{MailConfig, SmtpConfig, SmtpTls};
 
 /// One environment variable.
@@ -39,6 +40,9 @@ variables! {
     "DATA_DIR", ".data", "the path of a folder", "Folder of all that is written: database, keys, certificates, mail. `up --data` goes first.";
     "DATABASE_URL", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME", "The store. Default: sqlite:messenger.db in DATA_DIR. `up` serves sqlite only; PostgreSQL comes later.";
     "DATABASE_URL_FILE", "", "the path of a file", "The same, read from a file.";
+    "DATABASE_POOL_SIZE", "20", "a whole number", "Connections of one node to PostgreSQL, and to each read replica.";
+    "DATABASE_POOLER", "none", "none or transaction", "`transaction` when PgBouncer in transaction mode stands before PostgreSQL: no statement keeps a name then.";
+    "DATABASE_STANDBY", "asynchronous", "asynchronous or synchronous", "`synchronous` is your word that only a synchronous standby is ever promoted: then nothing counts as lost.";
     "PUBLIC_URL", "", "https://HOST or http://HOST", "How people reach the API; letters link to it. Default: http:// and API_ADDRESS.";
     "JWT_ISSUER", "https://api.secure-messenger.local", "the iss of the tokens", "Issuer: what the API writes into access tokens and the relay expects.";
     "JWT_AUDIENCE", "https://secure-messenger.local", "the aud of the tokens", "Audience: what the API writes into access tokens and the relay expects.";
@@ -107,7 +111,7 @@ pub struct ConsoleConfig {
     pub surfaces: Surfaces,
     /// Without a slash at the end; `None`: derived from the address bound.
     pub public_url: Option<String>,
-    pub database: PathBuf,
+    pub database: Database,
     pub signing: SigningConfig,
     /// Seconds.
     pub refresh_ttl_s: u64,
@@ -184,18 +188,18 @@ fn registration(values: &Values, demo: bool) -> Result<Registration, ConfigFault
     }
 }
 
-fn database(values: &Values, data: &Path) -> Result<PathBuf, ConfigFault> {
+fn database(values: &Values, data: &Path) -> Result<Database, ConfigFault> {
     let url = values.secret("DATABASE_URL", "DATABASE_URL_FILE")?;
-    let Some(url) = url else { return Ok(data.join("messenger.db")) };
-    match url.strip_prefix("sqlite:") {
-        Some(path) if !path.trim_start_matches("//").is_empty() => {
-            Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
-        }
-        _ => Err(fault(
-            "DATABASE_URL",
-            "PostgreSQL cannot be served yet; fix: remove it, or DATABASE_URL=sqlite:FILE",
-        )),
+    let url = url.unwrap_or_else(|| format!("sqlite:{}", data.join("messenger.db").display()));
+    let mut database = Database::parse(url).map_err(|problem| fault("DATABASE_URL", problem))?;
+    let pool_size = values.number("DATABASE_POOL_SIZE", 20, 1..=1_000)? as usize;
+    let is_pooled = values.either("DATABASE_POOLER", ["none", "transaction"])?;
+    let standby_is_synchronous = values.either("DATABASE_STANDBY", ["asynchronous", "synchronous"])?;
+    if let Database::Postgres(server) = &mut database {
+        (server.pool_size, server.is_pooled) = (pool_size, is_pooled);
+        server.standby_is_synchronous = standby_is_synchronous;
     }
+    Ok(database)
 }
 
 fn public_url(values: &Values) -> Result<Option<String>, ConfigFault> {
@@ -320,6 +324,14 @@ impl Values {
             .transpose()
     }
 
+    /// Whether the second word is set; the first is the default.
+    fn either(&self, name: &'static str, words: [&str; 2]) -> Result<bool, ConfigFault> {
+        let text = self.text(name).unwrap_or(words[0]);
+        let found = words.iter().position(|word| *word == text);
+        let found = found.ok_or_else(|| fault(name, format!("{text:?} is none of: {}", words.join(", "))))?;
+        Ok(found == 1)
+    }
+
     fn number(
         &self,
         name: &'static str,
@@ -399,7 +411,7 @@ mod tests {
         assert_eq!((config.signing.access_ttl_s, config.refresh_ttl_s), (900, 604_800));
         assert_eq!(config.rate, RateLimits { window_s: 60, general: 100, auth: 10 });
         assert_eq!(config.registration, Registration::Closed);
-        assert_eq!(config.database, PathBuf::from(".data/messenger.db"));
+        assert_eq!(config.database, Database::Sqlite(".data/messenger.db".into()));
     }
 
     #[test]
@@ -407,6 +419,9 @@ mod tests {
         for (name, value) in [
             ("API_ADDRESS", "here"),
             ("DATABASE_URL", "mysql://x"),
+            ("DATABASE_POOL_SIZE", "0"),
+            ("DATABASE_POOLER", "session"),
+            ("DATABASE_STANDBY", "yes"),
             ("PUBLIC_URL", "ftp://x"),
             ("JWT_EXPIRATION", "soon"),
             ("JWT_EXPIRATION", "1s"),

@@ -6,6 +6,7 @@ pub mod api;
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod database;
 pub mod front;
 pub mod mail;
 mod serve;

@@ -3,8 +3,10 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
+use console::app::Backing;
+use console::database::Database;
 use console::{ConsoleConfig, VARIABLES};
-use schema_store::SqliteStore;
+use schema_store::{PostgresStore, SqliteStore};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -37,14 +39,25 @@ fn main() -> ExitCode {
 }
 
 async fn run(config: ConsoleConfig) -> Result<(), String> {
+    match config.database.clone() {
+        Database::Sqlite(file) => {
+            if let Some(folder) = file.parent() {
+                // The database holds personal data: a folder made here is the owner's only.
+                let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+                made.map_err(|error| format!("{}: {error}", folder.display()))?;
+            }
+            serve(config, SqliteStore::open(&file).map_err(|error| error.to_string())?).await
+        }
+        Database::Postgres(server) => {
+            let store = PostgresStore::open(server.url(), server.options()).await;
+            serve(config, store.map_err(|error| error.to_string())?).await
+        }
+    }
+}
+
+async fn serve<S: Backing>(config: ConsoleConfig, store: S) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-    if let Some(folder) = config.database.parent() {
-        // The database holds personal data: a folder made here is the owner's only.
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.map_err(|error| format!("{}: {error}", folder.display()))?;
-    }
-    let store = SqliteStore::open(&config.database).map_err(|error| error.to_string())?;
     let asked_to_stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -6,6 +6,7 @@ mod admission;
 mod conversations;
 mod enumeration;
 mod front;
+mod kept;
 mod keys;
 mod limits;
 mod links;

@@ -11,11 +11,12 @@ use console::front::metrics::Metrics;
 use console::{Clock, ConsoleConfig, Starting};
 use schema_store::Accounts;
 use schema_store::rows::account::{Activation, Origin, Registration};
-use schema_store::sqlite::{Options, SqliteStore};
 use schema_wire::UserId;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+
+use crate::kept::{Kept, Store};
 
 /// When every test begins: a moment in 2027, in unix milliseconds.
 pub const BEGIN_MS: u64 = 1_800_000_000_000;
@@ -25,7 +26,7 @@ pub const PASSWORD: &str = "correct horse battery";
 /// A running API and all it stands on.
 pub struct Api {
     pub url: String,
-    pub store: SqliteStore,
+    pub store: Store,
     pub clock: Arc<AtomicU64>,
     pub jwks: String,
     pub internal: Option<std::net::SocketAddr>,
@@ -34,6 +35,8 @@ pub struct Api {
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
     finished: Option<tokio::task::JoinHandle<()>>,
+    /// What the store is kept by; ends last.
+    _kept: Kept,
 }
 
 /// Somebody who is logged in.
@@ -84,11 +87,9 @@ impl Api {
 
     pub fn with_config(config: ConsoleConfig, data: PathBuf) -> Self {
         let (clock, hand) = Clock::manual(BEGIN_MS);
-        let store_clock = clock.clone();
-        let options = Options { clock: Arc::new(move || store_clock.now_ms()), ..Options::default() };
-        let store = SqliteStore::open_with(&config.database, options).unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (kept, store) = runtime.block_on(Kept::open(&config, clock.clone()));
         let (stop, stopped) = oneshot::channel::<()>();
         let starting = Starting { clock };
         let served = runtime
@@ -105,6 +106,7 @@ impl Api {
             runtime: Some(runtime),
             stop: Some(stop),
             finished: Some(served.finished),
+            _kept: kept,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use console::api::rules;
 use console::front::rule::Access;
-use schema_store::sqlite::SqliteStore;
 
 use crate::support::Api;
 
@@ -32,7 +31,7 @@ fn every_route_asks_for_what_its_rule_says() {
     let at = alice.access.len() - 20;
     let other = if &alice.access[at..=at] == "A" { "B" } else { "A" };
     let tampered = format!("{}{other}{}", &alice.access[..at], &alice.access[at + 1..]);
-    for rule in rules::<SqliteStore>() {
+    for rule in rules::<crate::kept::Store>() {
         let path = rule
             .path
             .replace("{user}", &alice.user)

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use clap::Args;
 use console::ConsoleConfig;
 use console::access::password;
+use console::database::Database;
 use schema_store::rows::role::AccountRole;
-use schema_store::{Accounts, SqliteStore};
+use schema_store::{Accounts, PostgresStore, SqliteStore};
 
 use crate::failure::{Code, Failure};
 use crate::hidden;
@@ -56,9 +57,8 @@ pub fn run(options: &CreateAdminOptions) -> Result<ExitCode, Failure> {
     let hash = password::hash_password(&chosen).map_err(Failure::other)?;
     let name =
         options.name.clone().unwrap_or_else(|| options.email.split('@').next().unwrap_or("admin").to_owned());
-    let store = SqliteStore::open(&database(&options.data)?).map_err(Failure::store)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Failure::other)?;
-    runtime.block_on(store.create_admin(options.email.clone(), name, hash, role)).map_err(Failure::other)?;
+    runtime.block_on(make(database(&options.data)?, (options.email.clone(), name, hash), role))?;
     println!("{} may sign in as {}", options.email, options.role.to_ascii_uppercase());
     if options.generate {
         println!("password (shown this once): {chosen}");
@@ -66,8 +66,25 @@ pub fn run(options: &CreateAdminOptions) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where `up` keeps its accounts, with the same folder and environment.
-fn database(data: &Path) -> Result<PathBuf, Failure> {
+async fn make(
+    database: Database,
+    (email, name, hash): (String, String, String),
+    role: AccountRole,
+) -> Result<(), Failure> {
+    let made = match database {
+        Database::Sqlite(file) => {
+            SqliteStore::open(&file).map_err(Failure::store)?.create_admin(email, name, hash, role).await
+        }
+        Database::Postgres(server) => {
+            let store = PostgresStore::open(server.url(), server.options()).await;
+            store.map_err(Failure::database)?.create_admin(email, name, hash, role).await
+        }
+    };
+    made.map(drop).map_err(Failure::other)
+}
+
+/// Where accounts are kept, with the same folder and environment as `up`.
+fn database(data: &Path) -> Result<Database, Failure> {
     folder::make(data)?;
     let lookup = |name: &str| match name {
         "DATA_DIR" => Some(data.display().to_string()),

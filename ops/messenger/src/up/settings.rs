@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use console::ConsoleConfig;
 use console::access::signing::{GENERATED_KEY, SigningSource};
+use console::database::Database;
 use relay_server::config::RelayConfig;
 
 use super::UpOptions;
@@ -12,6 +13,10 @@ use crate::variables;
 
 /// Where the embedded product keeps its data when nobody says otherwise.
 const DATA: &str = ".data";
+
+/// `up` is one process with a file of its own.
+const POSTGRES_LATER: &str =
+    "DATABASE_URL: PostgreSQL cannot be served yet; fix: remove it, or DATABASE_URL=sqlite:FILE";
 
 /// Everything the two programs need.
 #[derive(Clone)]
@@ -41,7 +46,9 @@ impl Settings {
         if options.api_port.is_none() && set("API_ADDRESS").is_none() {
             part(&relay, &mut api);
         }
-        let database = api.database.clone();
+        let Database::Sqlite(database) = api.database.clone() else {
+            return Err(Failure::new(Code::Settings, POSTGRES_LATER));
+        };
         for issuer in &mut relay.access.issuers {
             if issuer.public_key_file.is_none() && issuer.jwks_file.is_none() {
                 issuer.jwks_file = api.signing.published.clone();
@@ -88,9 +95,7 @@ fn layer(name: &str, options: &UpOptions, data: &Path) -> Option<String> {
 fn refuse_later(relay: &RelayConfig) -> Result<(), Failure> {
     let refuse = |line: &str| Err(Failure::new(Code::Settings, line));
     if !relay.database.url.expose().starts_with("sqlite:") {
-        return refuse(
-            "DATABASE_URL: PostgreSQL cannot be served yet; fix: remove it, or DATABASE_URL=sqlite:FILE",
-        );
+        return refuse(POSTGRES_LATER);
     }
     if relay.redis_url.is_some() {
         return refuse("REDIS_URL: nodes cannot be joined through Redis yet; fix: remove it");
