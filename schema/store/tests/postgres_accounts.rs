@@ -315,3 +315,36 @@ async fn a_group_keeps_an_owner() {
     }
     nodes.settled().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generation_begins_beside_everything_else() {
+    const ROUNDS: usize = 5;
+    let nodes = Nodes::start().await;
+    let mut people = Vec::new();
+    for n in 0..AT_ONCE {
+        people.push(nodes.person(&format!("p{n}")).await);
+    }
+    let alice = nodes.person("alice").await;
+    let groups = [nodes.group(alice, &people).await, nodes.group(alice, &people).await];
+    let before = nodes.stores[0].generation().await.unwrap();
+    nodes
+        .at_once(move |store, n| {
+            let (me, group) = (people[n], groups[n % 2]);
+            async move {
+                for round in 0..ROUNDS {
+                    if n == 0 {
+                        store.begin_generation("drill".to_owned()).await.unwrap();
+                        continue;
+                    }
+                    let role = if round % 2 == 0 { Role::Admin } else { Role::Member };
+                    store.set_member_role(alice.user, group, me.user, role).await.unwrap();
+                    store.set_setting(me.user, "theme".to_owned(), round.to_string()).await.unwrap();
+                }
+            }
+        })
+        .await;
+    assert!(nodes.stores[1].generation().await.unwrap() > before);
+    let begun = nodes.server.sql("SELECT count(*) FROM audit_logs WHERE event_type = 'GENERATION_BEGUN'");
+    assert_eq!(begun, ROUNDS.to_string());
+    nodes.settled().await;
+}

@@ -43,15 +43,27 @@ impl Ground {
 }
 
 macro_rules! each {
-    ($($module:ident: $($test:ident),* $(,)?;)*) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $module() {
-            for is_pooled in [false, true] {
-                let ground = Ground::prepare(is_pooled).await;
+    ($($module:ident: $($test:ident),* $(,)?;)*) => {
+        mod straight {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $module() {
+                let ground = Ground::prepare(false).await;
                 $($module::$test(ground.bed(stringify!($test)).await).await;)*
-            }
+            })*
         }
-    )*};
+
+        mod pooled {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $module() {
+                let ground = Ground::prepare(true).await;
+                $($module::$test(ground.bed(stringify!($test)).await).await;)*
+            })*
+        }
+    };
 }
 
 contract!(each);

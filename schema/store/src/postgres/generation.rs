@@ -65,8 +65,9 @@ pub async fn adopt(tx: &Tx, standby_is_synchronous: bool, now: u64) -> Answer<()
 /// The number is at least the unix time in seconds, so that restoring the same backup twice never gives two lives the
 /// same number.
 async fn begin(tx: &Tx, reason: &str, now: u64) -> Answer<Generation> {
-    // What is being appended commits first, and what comes then finds the new generation: each log is cut once.
-    tx.execute("LOCK TABLE users, conversations IN EXCLUSIVE MODE", &[]).await?;
+    // What is being appended commits first, and what comes then finds the new generation: each log is cut once. In the
+    // order in which others lock rows, or each would wait for the other.
+    tx.execute("LOCK TABLE conversations, users IN EXCLUSIVE MODE", &[]).await?;
     let by_clock = u32::try_from(now / 1000).unwrap_or(u32::MAX);
     let generation = Generation(current(tx).await?.0.saturating_add(1).max(by_clock));
     let number = i64::from(generation.0);
