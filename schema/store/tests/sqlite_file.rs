@@ -14,10 +14,11 @@ use contract::{Bed, START, TestClock, message, offset, sketch};
 use rusqlite::Connection;
 use schema_store::audit_chain::Verified;
 use schema_store::rows::account::{AuditEntry, Origin};
-use schema_store::sqlite::{Options, Swept};
+use schema_store::rows::backup::{BackupEnd, BackupRow, DrillRow};
+use schema_store::sqlite::{self, Options, Swept};
 use schema_store::{Accounts, ChangePosition, OpenError, SqliteStore, Store};
 use schema_wire::record::{Append, Appended, Change, StoreFault, UserStatus};
-use schema_wire::{Offset, Position};
+use schema_wire::{Generation, Offset, Position};
 
 fn options(clock: &TestClock) -> Options {
     let clock = clock.clone();
@@ -314,4 +315,57 @@ fn a_file_that_cannot_be_used_says_why() {
         let line = error.to_string();
         assert!(line.contains(word) && !line.contains('\n'), "{line}");
     }
+}
+
+#[tokio::test]
+async fn attempts_at_backups_are_noted_newest_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let bed = open(&folder.path().join("store.db"), &TestClock::new());
+    let attempt = |n: u64, end| BackupRow {
+        kind: "SCHEDULED".to_owned(),
+        location: format!("place/{n}"),
+        started_at: n,
+        finished_at: n + 5,
+        end,
+    };
+    let audit = bed.store.audit_head().await.unwrap();
+    let done = BackupEnd::Done { bytes: 7, manifest_sha256: [1; 32], generation: Generation(1), audit };
+    let rows = [attempt(1, done), attempt(2, BackupEnd::Failed { why: "no room".to_owned() })];
+    for row in &rows {
+        bed.store.note_backup(row.clone()).await.unwrap();
+    }
+    assert_eq!(bed.store.backups(10).await.unwrap(), [rows[1].clone(), rows[0].clone()]);
+    assert_eq!(bed.store.backups(1).await.unwrap(), [rows[1].clone()]);
+    let drill = |n: u64| DrillRow { passed: n > 1, started_at: n, finished_at: n + 3, detail: n.to_string() };
+    for n in [1, 2] {
+        bed.store.note_drill(drill(n)).await.unwrap();
+    }
+    assert_eq!(bed.store.drills(10).await.unwrap(), [drill(2), drill(1)]);
+}
+
+#[tokio::test]
+async fn a_copy_is_of_one_moment_and_says_what_is_wrong_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, copy) = (folder.path().join("store.db"), folder.path().join("copy?#%"));
+    let bed = open(&file, &TestClock::new());
+    let (alice, bob, conversation) = bed.pair().await;
+    for n in 1..=5 {
+        bed.publish(message(alice, conversation, n)).await;
+    }
+    bed.store.erase_account(bob.user, "asked for it".to_owned(), Origin::system()).await.unwrap();
+    sqlite::copy(&file, &copy).unwrap();
+    let (contents, erased) = sqlite::contents(&copy).unwrap();
+    assert_eq!((contents.users, contents.conversations, contents.messages), (2, 1, 5));
+    assert_eq!(contents.audit, bed.store.audit_head().await.unwrap());
+    assert_eq!((erased.len(), erased[0].user), (1, bob.user));
+    assert_eq!(sqlite::schema_of(&file).unwrap(), contents.schema);
+    sqlite::check_copy(&copy).unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4, "nothing is made beside the copy");
+    Connection::open(&copy).unwrap().execute("DELETE FROM messages WHERE log_offset = 3", []).unwrap();
+    let gap = sqlite::check_copy(&copy).unwrap_err();
+    assert!(gap.to_string().contains("miss messages"), "{gap}");
+    std::fs::write(&copy, b"no database at all").unwrap();
+    assert!(matches!(sqlite::check_copy(&copy), Err(sqlite::CopyError::Damaged { .. })));
+    let missing = sqlite::copy(&folder.path().join("none"), &copy).unwrap_err();
+    assert!(matches!(missing, sqlite::CopyError::Missing { .. }), "{missing}");
 }

@@ -1,6 +1,7 @@
 //! Row types of the account side, independent of the database behind them.
 
 pub mod account;
+pub mod backup;
 pub mod conversation;
 pub mod device;
 pub mod export;

@@ -49,26 +49,28 @@ impl SqliteStore {
         if reason.len() > GENERATION_REASON_BYTES_MAX {
             return Err(AccountError::Invalid { field: "reason", problem: "too long" });
         }
-        self.write(move |tx, now| {
-            let by_clock = u32::try_from(now / 1000).unwrap_or(u32::MAX);
-            let generation = Generation(current(tx)?.0.saturating_add(1).max(by_clock));
-            tx.execute(
-                "INSERT INTO store_generation (generation, reason, begun_at) VALUES (?1, ?2, ?3)",
-                params![generation.0, reason, int(now)],
-            )?;
-            tx.execute(
-                "INSERT INTO generation_heads (conversation_id, generation, head)
-                 SELECT id, ?1, next_offset - 1 FROM conversations",
-                [generation.0],
-            )?;
-            tx.execute(
-                "INSERT INTO generation_user_heads (user_id, generation, head) SELECT id, ?1, event_head FROM users",
-                [generation.0],
-            )?;
-            note_generation(tx, generation, now)?;
-            record(tx, audit_event::GENERATION_BEGUN, None, &reason, &Origin::system(), now)?;
-            Ok(generation)
-        })
-        .await
+        self.write(move |tx, now| Ok(begin(tx, &reason, now)?)).await
     }
+}
+
+/// Begins one and writes down where every log stands.
+pub fn begin(tx: &Transaction<'_>, reason: &str, now: u64) -> rusqlite::Result<Generation> {
+    let by_clock = u32::try_from(now / 1000).unwrap_or(u32::MAX);
+    let generation = Generation(current(tx)?.0.saturating_add(1).max(by_clock));
+    tx.execute(
+        "INSERT INTO store_generation (generation, reason, begun_at) VALUES (?1, ?2, ?3)",
+        params![generation.0, reason, int(now)],
+    )?;
+    tx.execute(
+        "INSERT INTO generation_heads (conversation_id, generation, head)
+         SELECT id, ?1, next_offset - 1 FROM conversations",
+        [generation.0],
+    )?;
+    tx.execute(
+        "INSERT INTO generation_user_heads (user_id, generation, head) SELECT id, ?1, event_head FROM users",
+        [generation.0],
+    )?;
+    note_generation(tx, generation, now)?;
+    record(tx, audit_event::GENERATION_BEGUN, None, reason, &Origin::system(), now)?;
+    Ok(generation)
 }

@@ -2,14 +2,17 @@
 
 mod accounts;
 mod append;
+mod backups;
 mod changes;
 mod checkpoint;
+mod copy;
 mod fault;
 mod generation;
 mod nodes;
 mod open;
 mod reads;
 mod recover;
+mod restore;
 mod standing;
 mod store;
 mod stream;
@@ -22,8 +25,9 @@ mod account;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use copy::{CopyError, check_copy, contents, copy, schema_of};
 pub use generation::GENERATION_REASON_BYTES_MAX;
-pub use open::{Clock, OpenError, Options};
+pub use open::{Clock, OpenError, Options, schema_version};
 pub use sweep::Swept;
 
 use crate::accounts::{AccountError, Answer};

@@ -12,7 +12,7 @@ mod embedded {
 }
 
 /// How long a statement waits for another process that holds the lock (a backup, the operator CLI).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept per connection.
 const STATEMENTS_MAX: usize = 128;
 
@@ -108,7 +108,7 @@ fn connect(path: &Path, options: &Options) -> Result<Connection, OpenError> {
 }
 
 /// A new file is for the server's account alone; SQLite gives its log files the same mode.
-fn create_private(path: &Path) -> Result<(), OpenError> {
+pub fn create_private(path: &Path) -> Result<(), OpenError> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
@@ -168,6 +168,11 @@ fn version_of(migration: &refinery::Migration) -> u32 {
     migration.version().try_into().unwrap_or(u32::MAX)
 }
 
+/// Newest version of the schema that this program knows.
+pub fn schema_version() -> u32 {
+    embedded::migrations::runner().get_migrations().iter().map(version_of).max().unwrap_or(0)
+}
+
 struct Newer {
     found: u32,
 }
@@ -178,8 +183,7 @@ impl Newer {
     }
 
     fn into_error(self, path: PathBuf) -> OpenError {
-        let runner = embedded::migrations::runner();
-        let known = runner.get_migrations().iter().map(version_of).max().unwrap_or(0);
+        let known = schema_version();
         if self.found > known {
             OpenError::Newer { path, found: self.found, known }
         } else {

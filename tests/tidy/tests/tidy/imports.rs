@@ -13,6 +13,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("relay/server", &["schema-wire", "schema-store", "relay-proto"]),
     ("relay/client", &["schema-wire"]),
     ("console", &["schema-wire", "schema-store"]),
+    ("ops/backup", &["schema-wire", "schema-store"]),
     ("ops/messenger", &["schema-wire", "schema-store", "relay-client", "relay-server", "console"]),
     ("ops/xtask", &[]),
     ("bench", &["schema-wire", "schema-store", "relay-server", "drill"]),
@@ -32,6 +33,7 @@ const OURS: &[&str] = &[
     "relay-server",
     "relay-client",
     "console",
+    "backup",
     "messenger",
     "xtask",
     "bench",
@@ -58,6 +60,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("quinn", &["relay/client", "tests/wire", "bench"]),
     ("rusqlite", &["schema/store", "tests/wire", "bench"]),
     ("axum", &["console"]),
+    ("aes-gcm", &["ops/backup"]),
 ];
 
 /// Rooms of relay-proto from left to right; a room may use itself and what stands left of it.

@@ -1,0 +1,141 @@
+//! What lies in a place: which backups are whole, which were interrupted, which is the newest.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::BackupError;
+use crate::hex;
+use crate::key::Keyring;
+use crate::manifest::{MANIFEST, MANIFEST_BYTES_MAX, Manifest};
+use crate::name::{BackupName, ROOT};
+use crate::place::{Listed, Place, Version};
+
+/// The document that names the newest backup, for people and for monitoring. Restoring does not rely on it.
+pub const LATEST: &str = "latest.json";
+/// Largest such document.
+const LATEST_BYTES_MAX: usize = 64 * 1024;
+/// How often two writers may cross before one gives up.
+const TRIES_MAX: usize = 8;
+
+/// A backup as the listing shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    pub name: BackupName,
+    /// Whether its manifest, which is written last, is there.
+    pub is_whole: bool,
+    pub objects: Vec<Listed>,
+}
+
+impl Entry {
+    /// Bytes of all its objects.
+    pub fn bytes(&self) -> u64 {
+        self.objects.iter().map(|object| object.bytes).sum()
+    }
+}
+
+/// Which backup is meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    Latest,
+    Named(BackupName),
+}
+
+impl std::str::FromStr for Which {
+    type Err = crate::name::NotAName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "latest" { Ok(Self::Latest) } else { text.parse().map(Self::Named) }
+    }
+}
+
+/// All backups, oldest first.
+pub async fn entries(place: &Place) -> Result<Vec<Entry>, BackupError> {
+    let mut found: BTreeMap<BackupName, Vec<Listed>> = BTreeMap::new();
+    for object in place.list(ROOT).await? {
+        if let Some(name) = BackupName::of_path(&object.path) {
+            found.entry(name).or_default().push(object);
+        }
+    }
+    let entry = |(name, objects): (BackupName, Vec<Listed>)| {
+        let is_whole = objects.iter().any(|object| object.path == name.path(MANIFEST));
+        Entry { name, is_whole, objects }
+    };
+    Ok(found.into_iter().map(entry).collect())
+}
+
+/// Reads and checks a manifest.
+pub async fn manifest(place: &Place, name: BackupName, keys: &Keyring) -> Result<Manifest, BackupError> {
+    let found = place.get(&name.path(MANIFEST), MANIFEST_BYTES_MAX).await?;
+    let (document, _) = found.ok_or_else(|| BackupError::NoSuch { name: name.to_string() })?;
+    let read = Manifest::read(&document, name, keys);
+    read.map_err(|why| BackupError::Manifest { name: name.to_string(), why })
+}
+
+/// The backup meant, with its manifest.
+pub async fn find(
+    place: &Place,
+    which: Which,
+    keys: &Keyring,
+) -> Result<(BackupName, Manifest), BackupError> {
+    let name = match which {
+        Which::Named(name) => name,
+        Which::Latest => {
+            let newest = entries(place).await?.into_iter().rev().find(|entry| entry.is_whole);
+            newest.ok_or_else(|| BackupError::None { place: place.to_string() })?.name
+        }
+    };
+    Ok((name, manifest(place, name, keys).await?))
+}
+
+/// `latest.json`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Latest {
+    pub name: String,
+    pub manifest: String,
+    pub manifest_sha256: String,
+    pub finished_at: jiff::Timestamp,
+    pub bytes: u64,
+    pub generation: u32,
+    pub audit_id: u64,
+    pub audit_hash: String,
+}
+
+impl Latest {
+    /// Says of a backup that it is the newest.
+    pub fn of(name: BackupName, manifest: &Manifest, document: &[u8]) -> Self {
+        Self {
+            name: name.to_string(),
+            manifest: name.path(MANIFEST),
+            manifest_sha256: hex::encode(&Sha256::digest(document)),
+            finished_at: manifest.finished_at,
+            bytes: manifest.bytes(),
+            generation: manifest.holds.generation,
+            audit_id: manifest.holds.audit_id,
+            audit_hash: manifest.holds.audit_hash.clone(),
+        }
+    }
+
+    /// Replaces `latest.json` unless it names a newer backup.
+    pub async fn publish(&self, place: &Place) -> Result<(), BackupError> {
+        let document = serde_json::to_vec_pretty(self).expect("it is JSON");
+        for _ in 0..TRIES_MAX {
+            let expected = match place.get(LATEST, LATEST_BYTES_MAX).await? {
+                None => Version::Absent,
+                Some((present, version)) => {
+                    // What is none of ours is replaced.
+                    let present = serde_json::from_slice::<Self>(&present).ok();
+                    if present.is_some_and(|present| present.name > self.name) {
+                        return Ok(());
+                    }
+                    version
+                }
+            };
+            if place.replace(LATEST, &document, &expected).await? {
+                return Ok(());
+            }
+        }
+        Err(BackupError::Busy { folder: place.to_string() })
+    }
+}

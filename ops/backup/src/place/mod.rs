@@ -1,0 +1,196 @@
+//! Where backups lie: a folder, best on another disk. Objects appear whole or not at all.
+
+mod folder;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use bytes::Bytes;
+
+pub use folder::Folder;
+
+/// Why a place did not do as asked. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    #[error("{place}: no room left; free some, or prune backups")]
+    Full { place: String },
+    #[error("{place}: permission denied; give this account the right to list, read, write and delete there")]
+    Denied { place: String },
+    #[error("{place}: {object} is not there")]
+    Missing { place: String, object: String },
+    #[error("{place}: {why}")]
+    Failed { place: String, why: String },
+}
+
+/// Which place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Location {
+    Folder(PathBuf),
+}
+
+impl FromStr for Location {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once("://") {
+            Some(("file", path)) => Ok(Self::Folder(path.into())),
+            Some((scheme, _)) => Err(format!("{scheme}:// cannot be used yet; use a folder")),
+            None if text.is_empty() => Err("empty; use a folder".to_owned()),
+            None => Ok(Self::Folder(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// An object of a listing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    pub path: String,
+    pub bytes: u64,
+}
+
+/// What a document must be for [`Place::replace`] to replace it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Version {
+    Absent,
+    /// As it was read: the content's hash.
+    Is(String),
+}
+
+/// An open place.
+#[derive(Debug)]
+pub enum Place {
+    Folder(Folder),
+}
+
+impl Place {
+    /// Opens a place; a folder is made when it is missing.
+    pub fn open(location: &Location) -> Result<Self, PlaceError> {
+        match location {
+            Location::Folder(path) => Folder::open(path).map(Self::Folder),
+        }
+    }
+
+    /// Begins an object. It is there once [`Writer::finish`] returned.
+    pub async fn begin(&self, path: &str) -> Result<Writer, PlaceError> {
+        match self {
+            Self::Folder(folder) => folder.begin(path).await.map(Writer::Folder),
+        }
+    }
+
+    /// Writes a small object that must not be there yet; false when it is.
+    pub async fn create(&self, path: &str, content: &[u8]) -> Result<bool, PlaceError> {
+        self.replace(path, content, &Version::Absent).await
+    }
+
+    /// Writes a small object if it is as expected; false when it is not.
+    pub async fn replace(&self, path: &str, content: &[u8], expected: &Version) -> Result<bool, PlaceError> {
+        match self {
+            Self::Folder(folder) => folder.replace(path, content, expected).await,
+        }
+    }
+
+    /// A small object and its version; `None` when it is not there.
+    pub async fn get(&self, path: &str, bytes_max: usize) -> Result<Option<(Vec<u8>, Version)>, PlaceError> {
+        match self {
+            Self::Folder(folder) => folder.get(path, bytes_max).await,
+        }
+    }
+
+    /// Begins to read an object.
+    pub async fn read(&self, path: &str) -> Result<Reader, PlaceError> {
+        match self {
+            Self::Folder(folder) => folder.read(path).await.map(Reader::Folder),
+        }
+    }
+
+    /// Everything below a folder, in order.
+    pub async fn list(&self, below: &str) -> Result<Vec<Listed>, PlaceError> {
+        let mut found = match self {
+            Self::Folder(folder) => folder.list(below)?,
+        };
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    /// Removes an object; fine when it is gone already.
+    pub async fn delete(&self, path: &str) -> Result<(), PlaceError> {
+        match self {
+            Self::Folder(folder) => folder.delete(path),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.fmt(f),
+        }
+    }
+}
+
+/// An object on its way in.
+pub enum Writer {
+    Folder(folder::FileWriter),
+}
+
+impl Writer {
+    /// Takes the next bytes.
+    pub async fn push(&mut self, bytes: Vec<u8>) -> Result<(), PlaceError> {
+        match self {
+            Self::Folder(file) => file.push(bytes).await,
+        }
+    }
+
+    /// Makes the object appear, durably.
+    pub async fn finish(self) -> Result<(), PlaceError> {
+        match self {
+            Self::Folder(file) => file.finish().await,
+        }
+    }
+
+    /// Gives up: nothing appears.
+    pub async fn abandon(self) {
+        match self {
+            Self::Folder(file) => file.abandon(),
+        }
+    }
+}
+
+/// An object on its way out.
+pub enum Reader {
+    Folder(folder::FileReader),
+}
+
+impl Reader {
+    /// The next bytes; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, PlaceError> {
+        match self {
+            Self::Folder(file) => file.next().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_as_they_are_shown() {
+        for text in ["/var/backups", "backups"] {
+            assert_eq!(text.parse::<Location>().unwrap().to_string(), text);
+        }
+        assert_eq!("file:///var/x".parse(), Ok(Location::Folder("/var/x".into())));
+        for bad in ["", "s3://bucket", "ftp://x"] {
+            assert!(bad.parse::<Location>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Sealing: plain bytes in, sealed bytes out, a few hundred KiB of memory whatever the size.
+
+use std::io::Write;
+
+use aes_gcm::aead::{AeadInPlace, KeyInit};
+use aes_gcm::{Aes256Gcm, Nonce};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+use zstd::stream::write::Encoder;
+
+use super::{CHUNK_BYTES, Envelope, MAGIC, TAG_BYTES, associated, nonce};
+use crate::key::MasterKey;
+
+/// Fast: messages are ciphertext already, which no level compresses; what does compress are tables around them.
+const ZSTD_LEVEL: i32 = 1;
+
+/// Why nothing more can be sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    #[error("the object is longer than 2^32 chunks; split it")]
+    TooLong,
+    #[error("compression failed: {0}")]
+    Compression(std::io::Error),
+}
+
+/// What was sealed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sealed {
+    pub envelope: Envelope,
+    pub plain_bytes: u64,
+    /// Of the object.
+    pub bytes: u64,
+    /// Of the object.
+    pub sha256: [u8; 32],
+}
+
+/// Seals one object.
+pub struct Sealer {
+    encoder: Encoder<'static, Chunks>,
+    envelope: Envelope,
+    plain_bytes: u64,
+}
+
+impl Sealer {
+    /// Begins the object of that name, which must be the one it is opened under.
+    pub fn begin(master: &MasterKey, name: &str) -> Result<Self, SealError> {
+        let mut data_key = Zeroizing::new([0; 32]);
+        getrandom::fill(data_key.as_mut_slice()).expect("the operating system has randomness");
+        let envelope = Envelope::wrap(master, name, &data_key);
+        let encoder =
+            Encoder::new(Chunks::new(&data_key, name), ZSTD_LEVEL).map_err(SealError::Compression)?;
+        Ok(Self { encoder, envelope, plain_bytes: 0 })
+    }
+
+    /// Takes plain bytes; gives back the sealed bytes that are ready.
+    pub fn push(&mut self, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.plain_bytes += plain.len() as u64;
+        self.encoder.write_all(plain).map_err(explain)?;
+        Ok(std::mem::take(&mut self.encoder.get_mut().ready))
+    }
+
+    /// Seals what is left.
+    pub fn finish(self) -> Result<(Vec<u8>, Sealed), SealError> {
+        let mut chunks = self.encoder.finish().map_err(explain)?;
+        chunks.seal(true).map_err(explain)?;
+        let sealed = Sealed {
+            envelope: self.envelope,
+            plain_bytes: self.plain_bytes,
+            bytes: chunks.bytes,
+            sha256: chunks.hash.finalize().into(),
+        };
+        Ok((chunks.ready, sealed))
+    }
+}
+
+/// The writer below the compressor reports the one error it has through `io::Error`.
+fn explain(error: std::io::Error) -> SealError {
+    if error.kind() == std::io::ErrorKind::FileTooLarge {
+        SealError::TooLong
+    } else {
+        SealError::Compression(error)
+    }
+}
+
+/// Collects compressed bytes into chunks and seals each once a byte follows it.
+struct Chunks {
+    cipher: Aes256Gcm,
+    name: String,
+    next: u32,
+    open: Vec<u8>,
+    ready: Vec<u8>,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Chunks {
+    fn new(data_key: &[u8; 32], name: &str) -> Self {
+        let cipher = Aes256Gcm::new_from_slice(data_key).expect("32 bytes are an AES-256 key");
+        let mut chunks = Self {
+            cipher,
+            name: name.to_owned(),
+            next: 0,
+            open: Vec::with_capacity(CHUNK_BYTES),
+            ready: Vec::new(),
+            hash: Sha256::new(),
+            bytes: 0,
+        };
+        chunks.emit(&MAGIC);
+        chunks
+    }
+
+    fn emit(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.ready.extend_from_slice(bytes);
+    }
+
+    fn seal(&mut self, is_last: bool) -> std::io::Result<()> {
+        let chunk = self.next;
+        let mut open = std::mem::take(&mut self.open);
+        let bound = associated(&self.name, chunk, is_last);
+        let nonce = nonce(chunk, is_last);
+        let tag = self.cipher.encrypt_in_place_detached(Nonce::from_slice(&nonce), &bound, &mut open);
+        let tag: [u8; TAG_BYTES] = tag.expect("a chunk is not too long for GCM").into();
+        self.emit(&open);
+        self.emit(&tag);
+        open.clear();
+        self.open = open;
+        self.next = chunk.checked_add(1).ok_or(std::io::ErrorKind::FileTooLarge)?;
+        Ok(())
+    }
+}
+
+impl Write for Chunks {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        if self.open.len() == CHUNK_BYTES && !data.is_empty() {
+            self.seal(false)?;
+        }
+        let taken = data.len().min(CHUNK_BYTES - self.open.len());
+        self.open.extend_from_slice(&data[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Seals bytes that are all here.
+pub fn seal_all(master: &MasterKey, name: &str, plain: &[u8]) -> Result<(Vec<u8>, Sealed), SealError> {
+    let mut sealer = Sealer::begin(master, name)?;
+    let mut object = sealer.push(plain)?;
+    let (rest, sealed) = sealer.finish()?;
+    object.extend(rest);
+    Ok((object, sealed))
+}

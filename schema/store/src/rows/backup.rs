@@ -1,0 +1,71 @@
+//! What is known of backups and of what a restored database went through.
+
+use schema_wire::{Generation, UserId};
+
+use super::account::AuditHead;
+
+/// What a database holds, as a backup's manifest says it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Contents {
+    /// Version of the schema.
+    pub schema: u32,
+    pub generation: Generation,
+    pub audit: AuditHead,
+    pub users: u64,
+    pub conversations: u64,
+    pub messages: u64,
+}
+
+/// A line of the erasure ledger.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Erased {
+    pub user: UserId,
+    pub reason: String,
+    /// Unix milliseconds.
+    pub erased_at: u64,
+}
+
+/// What the first steps after a restore did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Restored {
+    /// The new life of the store; clients of the old one are told to rewind.
+    pub generation: Generation,
+    /// One-time key packages dropped: each might have been handed out after the backup.
+    pub packages_dropped: u64,
+    /// Accounts erased again.
+    pub erased_again: u64,
+}
+
+/// How a backup ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BackupEnd {
+    Done { bytes: u64, manifest_sha256: [u8; 32], generation: Generation, audit: AuditHead },
+    Failed { why: String },
+}
+
+/// One attempt at a backup.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BackupRow {
+    /// SCHEDULED, MANUAL or SAFETY.
+    pub kind: String,
+    /// Place and name.
+    pub location: String,
+    /// Unix milliseconds.
+    pub started_at: u64,
+    /// Unix milliseconds.
+    pub finished_at: u64,
+    pub end: BackupEnd,
+}
+
+/// A restore made to prove a backup.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DrillRow {
+    /// Whether the backup came back whole.
+    pub passed: bool,
+    /// Unix milliseconds.
+    pub started_at: u64,
+    /// Unix milliseconds; the difference is what a restore takes.
+    pub finished_at: u64,
+    /// One line: the backup's name and what came back, or why it did not.
+    pub detail: String,
+}
