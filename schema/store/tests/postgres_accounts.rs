@@ -195,15 +195,17 @@ async fn a_key_package_has_one_claimer() {
     let claimed = nodes
         .at_once(move |store, _| async move {
             let mut claimed = Vec::new();
-            while let Some(package) = store.claim_key(bob.user, bob.device, alice.user).await.unwrap().package
-            {
-                claimed.push(package);
+            for _ in 0..PACKAGES / AT_ONCE {
+                let key = store.claim_key(bob.user, bob.device, alice.user).await.unwrap();
+                claimed.push(key.package.expect("there is one for everybody"));
             }
             claimed
         })
         .await;
     let all: Vec<Bytes> = claimed.into_iter().flatten().collect();
     assert_eq!((all.len(), all.iter().collect::<BTreeSet<_>>().len()), (PACKAGES, PACKAGES));
+    let none = nodes.stores[1].claim_key(bob.user, bob.device, alice.user).await.unwrap();
+    assert_eq!(none.package, None);
     nodes.settled().await;
 }
 
