@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use schema_wire::bus::{Hint, Subject};
 use schema_wire::peer::PeerFrame;
 use schema_wire::record::StoreRequest;
-use schema_wire::{Disconnect, Refused, SessionId, ShardId, Step};
+use schema_wire::{Disconnect, Refused, SessionId, ShardId, Step, UserId};
 
 use crate::event::Ticket;
 
@@ -25,6 +25,10 @@ pub enum Effect {
     Forward { hint: Hint },
     /// Listen on the bus to what concerns this, or no longer. Answered with `Event::Listening`.
     Listen { subject: Subject, on: bool },
+    /// Count so many durable publishes of the user against the message limit of all nodes, as one step that nothing comes
+    /// between, or fewer if that is all that is left; they count for `Limits::shared_window_us`. Answer with `Event::Taken`,
+    /// in any case.
+    Take { user: UserId, count: u32 },
     /// The session's outbox is no longer empty: drain it with `poll_transmit` when the transport has room.
     Transmit { session: SessionId },
     /// Send what the outbox holds if the peer takes it at once, then close with this code. The session is over:

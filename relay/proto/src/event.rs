@@ -36,6 +36,15 @@ pub struct Claims {
     pub expires_at: u64,
 }
 
+/// What is left of a user's message limit on all nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// So many are this node's now. At most what was asked for, at least one.
+    Granted(u32),
+    /// None; one may be after so many microseconds.
+    Dry(u64),
+}
+
 /// The number by which an effect's answer finds its way back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u64);
@@ -71,6 +80,9 @@ pub enum Event {
     /// Answer to `Effect::Listen`, again after the bus was away: from now on what concerns this is heard. Only brought to
     /// its home.
     Listening { subject: Subject },
+    /// Answer to `Effect::Take`: how many the user may publish here before others count again, or after how many
+    /// microseconds one more may be. `None`: nobody can say.
+    Taken { user: UserId, taken: Option<Taken> },
     /// Whether the bus is thought to bring what other nodes say. Every shard gets it, first that it does not.
     Bus { sound: bool },
     /// From the change log or an operator. Every shard gets every one.

@@ -80,6 +80,21 @@ pub struct Limits {
     pub receipts: bool,
 }
 
+/// A stretch of the message limit's window for which what was taken from all nodes' count may be used.
+const TAKEN_PARTS: u64 = 16;
+
+impl Limits {
+    /// For how long what was taken from the count of all nodes may be used, in microseconds.
+    pub fn taken_us(&self) -> u64 {
+        (u64::from(self.publish_window_s) * 1_000_000 / TAKEN_PARTS).max(1)
+    }
+
+    /// For how long it counts there: the window from its last use.
+    pub fn shared_window_us(&self) -> u64 {
+        u64::from(self.publish_window_s) * 1_000_000 + self.taken_us()
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -85,6 +85,8 @@ faults! {
     UserEventRepeated,
     /// A silent session is never closed.
     IdleIgnored,
+    /// The message limit counts on each node alone.
+    SharedLimitIgnored,
     /// What the node said itself on the bus is taken for another node's.
     OwnFrameTaken,
     /// An ephemeral frame of another node is taken however old it is.

@@ -202,6 +202,7 @@ fn dispatch(state: &mut State, out: &mut Out<'_>, event: Event) {
         Event::Peer { from, frame } => peer(state, out, from, frame),
         Event::Forwarded { from, hint } => forward::received(state, out, from, hint),
         Event::Listening { subject } => forward::listening(state, out, subject),
+        Event::Taken { user, taken } => admit::taken(state, out, user, taken),
         Event::Bus { sound } => join::bus(state, out, sound),
         Event::Changed { change } => control::changed(state, out, change),
         Event::Control { control } => control::control(state, out, control),

@@ -183,7 +183,7 @@ impl Node {
 fn start_bus(config: &NodeConfig, inboxes: &[Inbox], store: &StoreThread) -> Result<Option<Bus>, StartError> {
     let Some(url) = &config.relay.redis_url else { return Ok(None) };
     let store = store.clone();
-    Ok(Some(nodes::start(url.expose(), inboxes.to_vec(), move || store.nudge())?))
+    Ok(Some(nodes::start(url.expose(), inboxes.to_vec(), &config.limits, move || store.nudge())?))
 }
 
 /// What else is shown on the page of figures.

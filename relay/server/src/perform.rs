@@ -32,6 +32,11 @@ impl Shard {
                     bus.forward(hint);
                 }
             }
+            Effect::Take { user, count } => {
+                if !self.bus.as_ref().is_some_and(|bus| bus.take(self.id, user, count)) {
+                    self.followups.push_back(Event::Taken { user, taken: None });
+                }
+            }
             Effect::Listen { subject, on } => {
                 if let Some(bus) = &mut self.bus {
                     bus.listen(subject, on);

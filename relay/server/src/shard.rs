@@ -304,6 +304,7 @@ impl Shard {
                 Mail::Changed { change } => self.event(Event::Changed { change }),
                 Mail::Forwarded { from, hint } => self.event(Event::Forwarded { from, hint }),
                 Mail::Listening { subject } => self.event(Event::Listening { subject }),
+                Mail::Taken { user, taken } => self.event(Event::Taken { user, taken }),
                 Mail::Bus { sound } => self.event(Event::Bus { sound }),
                 Mail::Control { control } => {
                     if matches!(control, relay_proto::event::Control::Drain { .. }) {

@@ -173,6 +173,11 @@ impl Plan {
         let leaves = |op: &Op| matches!(op, Op::Remove { .. });
         matches!(self.mood, Mood::Calm | Mood::Stormy) && !self.ops.iter().any(|(_, op)| leaves(op))
     }
+
+    /// There are several nodes, and what they count together is never out of reach.
+    pub fn counts_together(&self) -> bool {
+        self.nodes > 1 && !self.ops.iter().any(|(_, op)| matches!(op, Op::BusSilent { .. }))
+    }
 }
 
 /// Whether a seed was kept before there were signals: its world has none, so that it still tells what it once told.

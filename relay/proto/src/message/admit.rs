@@ -5,18 +5,22 @@ use schema_wire::record::Append;
 use schema_wire::v1::{Notify, Publish, Ring};
 use schema_wire::{ConversationId, Offset, PublishKey, Refused, SessionId, Step, UserId};
 
-use crate::effect::Out;
+use crate::effect::{Effect, Out};
+use crate::event::Taken;
 use crate::message::authorise;
 use crate::outward::{No, refuse};
 use crate::planted::Fault;
 use crate::session::share;
 use crate::state::State;
+use crate::state::allowance::Look;
 use crate::state::session::Publishing;
 
 /// Longest life a publisher may give a message, in seconds.
 const EXPIRES_IN_MAX: u32 = 366 * 24 * 3_600;
 /// How long a call invitation is kept, in seconds.
 const RING_EXPIRES_IN: u32 = 60;
+/// Which part of the message limit may be taken from the count of all nodes at once.
+const TAKEN_AT_ONCE: u32 = 16;
 /// When a client should try again after a queue was full, in milliseconds.
 pub(crate) const BUSY_RETRY_MS: u32 = 200;
 
@@ -50,7 +54,7 @@ pub(crate) fn go_on(state: &mut State, out: &mut Out<'_>, id: SessionId, request
 
 enum Verdict {
     Admitted,
-    /// The message limit is being dealt among shards.
+    /// The message limit is being dealt among shards, or counted among nodes.
     Wait,
     Refused(No),
 }
@@ -145,16 +149,43 @@ fn within_limit(state: &mut State, out: &mut Out<'_>, user: UserId) -> Verdict {
         return Verdict::Admitted;
     }
     let (now_us, limits) = (state.now.mono_us, &state.config.limits);
+    let ignored = state.planted(Fault::SharedLimitIgnored);
     let (whole_us, shared_us) = (share::window_us(state), share::shared_window_us(state));
     let allowance = state.allowances.entry(user).or_default();
     let Some(part) = allowance.share else { return Verdict::Wait };
+    if state.config.peers && !ignored {
+        match allowance.taken.look(now_us, limits.publish_limit / TAKEN_AT_ONCE) {
+            Look::Free => {}
+            Look::Ask(count) => {
+                out.push(Effect::Take { user, count });
+                return Verdict::Wait;
+            }
+            Look::Wait => return Verdict::Wait,
+            Look::Dry(wait_us) => return rate_limited(wait_us),
+        }
+    }
     let window_us = if part >= limits.publish_limit { whole_us } else { shared_us };
     match allowance.accept(now_us, window_us, part) {
-        Ok(()) => Verdict::Admitted,
-        Err(_) if share::ask_again(state, out, user) => Verdict::Wait,
-        Err(wait_us) => {
-            let wait_ms = u32::try_from(wait_us.div_ceil(1_000)).unwrap_or(u32::MAX);
-            Verdict::Refused(No::from(Refused::RateLimited).retry_after_ms(wait_ms))
+        Ok(()) => {
+            allowance.taken.spend();
+            Verdict::Admitted
         }
+        Err(_) if share::ask_again(state, out, user) => Verdict::Wait,
+        Err(wait_us) => rate_limited(wait_us),
+    }
+}
+
+fn rate_limited(wait_us: u64) -> Verdict {
+    let wait_ms = u32::try_from(wait_us.div_ceil(1_000)).unwrap_or(u32::MAX);
+    Verdict::Refused(No::from(Refused::RateLimited).retry_after_ms(wait_ms))
+}
+
+/// The count of all nodes answered: what waited for it goes on.
+pub(crate) fn taken(state: &mut State, out: &mut Out<'_>, user: UserId, taken: Option<Taken>) {
+    let (now_us, taken_us) = (state.now.mono_us, state.limits().taken_us());
+    let Some(allowance) = state.allowances.get_mut(&user) else { return };
+    allowance.taken.fill(now_us, taken_us, taken);
+    for (session, request, append) in core::mem::take(&mut allowance.parked) {
+        go_on(state, out, session, request, append);
     }
 }

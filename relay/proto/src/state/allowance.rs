@@ -1,10 +1,13 @@
-//! How many durable publishes of a user this shard accepted lately, and how many it may.
+//! How many durable publishes of a user this shard accepted lately, and how many it may, of this node's limit and of that of
+//! all nodes.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use schema_wire::SessionId;
 use schema_wire::record::Append;
+
+use crate::event::Taken;
 
 /// Stretches a window is divided into when the limit is too large to remember each publish.
 const STRETCHES: u64 = 256;
@@ -19,10 +22,82 @@ pub(crate) struct Allowance {
     spent: u32,
     /// How many of the user's limit this shard may accept per window; `None` while the presence home deals.
     pub(crate) share: Option<u32>,
-    /// Publishes that wait for the deal.
+    /// What this shard has of the limit of all nodes.
+    pub(crate) taken: Purse,
+    /// Publishes that wait for the deal, or for what is taken.
     pub(crate) parked: Vec<(SessionId, u64, Append)>,
     /// When another deal was last asked for.
     pub(crate) asked_us: Option<u64>,
+}
+
+/// After nobody could say what is left on all nodes, the node's own limit is all there is for this long, in microseconds.
+const ALONE_US: u64 = 1_000_000;
+
+/// Publishes taken from the count of all nodes a little ahead of need: one for who writes now and then, more at once for
+/// who writes fast, so that neither waits for each nor takes what others need.
+#[derive(Default)]
+pub(crate) struct Purse {
+    left: u32,
+    /// What was taken may be used before this.
+    until_us: u64,
+    asked_us: Option<u64>,
+    count: u32,
+    dry_until_us: u64,
+    alone_until_us: u64,
+}
+
+/// Whether one more may be accepted as far as all nodes are concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Look {
+    Free,
+    /// So many have to be asked for; the publish waits.
+    Ask(u32),
+    /// They were asked for.
+    Wait,
+    /// None is left for so many microseconds.
+    Dry(u64),
+}
+
+impl Purse {
+    /// Looks before one is accepted. `most`: how many may be asked for at once.
+    pub(crate) fn look(&mut self, now_us: u64, most: u32) -> Look {
+        if now_us < self.alone_until_us {
+            return Look::Free;
+        }
+        let in_time = now_us < self.until_us;
+        if self.left > 0 && in_time {
+            return Look::Free;
+        }
+        if now_us < self.dry_until_us {
+            return Look::Dry(self.dry_until_us - now_us);
+        }
+        if self.asked_us.is_some() {
+            return Look::Wait;
+        }
+        self.count = if in_time { self.count.saturating_mul(2).clamp(1, most.max(1)) } else { 1 };
+        self.left = 0;
+        self.asked_us = Some(now_us);
+        Look::Ask(self.count)
+    }
+
+    /// One was accepted.
+    pub(crate) fn spend(&mut self) {
+        self.left = self.left.saturating_sub(1);
+    }
+
+    /// The count of all nodes answered. What it granted may be used for `taken_us` from when it was asked for.
+    pub(crate) fn fill(&mut self, now_us: u64, taken_us: u64, taken: Option<Taken>) {
+        let Some(asked_us) = self.asked_us.take() else { return };
+        let until_us = asked_us.saturating_add(taken_us);
+        match taken {
+            Some(Taken::Granted(count)) if now_us < until_us => {
+                (self.left, self.until_us) = (count.min(self.count), until_us);
+            }
+            Some(Taken::Dry(wait_us)) => self.dry_until_us = now_us.saturating_add(wait_us.max(1)),
+            // Too late to be used is as good as no answer.
+            Some(Taken::Granted(_)) | None => self.alone_until_us = now_us.saturating_add(ALONE_US),
+        }
+    }
 }
 
 impl Allowance {
@@ -71,6 +146,33 @@ mod tests {
         assert_eq!(a.accept(99, 100, 3), Err(1));
         assert_eq!(a.accept(100, 100, 3), Ok(()));
         assert_eq!(a.accept(100, 100, 3), Err(10));
+    }
+
+    #[test]
+    fn who_writes_fast_takes_more_at_once_and_what_lapsed_is_not_used() {
+        let mut purse = Purse::default();
+        let (mut asked, mut now) = (Vec::new(), 0);
+        for _ in 0..8 {
+            if let Look::Ask(count) = purse.look(now, 4) {
+                assert_eq!(purse.look(now, 4), Look::Wait);
+                asked.push(count);
+                purse.fill(now, 100, Some(Taken::Granted(count)));
+            }
+            assert_eq!(purse.look(now, 4), Look::Free);
+            purse.spend();
+            now += 1;
+        }
+        assert_eq!(asked, [1, 2, 4, 4]);
+        now += 200;
+        assert_eq!(purse.look(now, 4), Look::Ask(1), "what was left has lapsed");
+        purse.fill(now, 100, Some(Taken::Dry(50)));
+        assert_eq!(purse.look(now + 20, 4), Look::Dry(30));
+        assert_eq!(purse.look(now + 50, 4), Look::Ask(1));
+        purse.fill(now + 60, 100, None);
+        assert_eq!(purse.look(now + 60, 4), Look::Free, "nobody can say: the node counts alone");
+        assert_eq!(purse.look(now + 60 + ALONE_US, 4), Look::Ask(1));
+        purse.fill(now + 60 + ALONE_US + 100, 100, Some(Taken::Granted(1)));
+        assert_eq!(purse.left, 0, "granted too late");
     }
 
     #[test]

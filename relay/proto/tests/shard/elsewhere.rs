@@ -6,7 +6,7 @@ use relay_proto::{Event, Limits};
 use schema_wire::bus::{BusFrame, Life, Subject, decode, encode};
 use schema_wire::record::StoreRequest;
 use schema_wire::v1::{self, PresenceState};
-use schema_wire::{SessionId, UserId};
+use schema_wire::{Refused, SessionId, UserId};
 
 use crate::node::{Node, Said, conversation, user};
 
@@ -252,4 +252,20 @@ fn a_hint_alone_never_begins_a_new_life_of_the_store() {
     two.settle();
     let rewound = two.nodes[1].heard(two.bob, |said| matches!(said, Said::Rewound(_)));
     assert_eq!((rewound, two.nodes[1].offsets(two.bob)), (0, vec![]), "the store knows of none");
+}
+
+#[test]
+fn all_nodes_share_one_message_limit_and_each_falls_back_to_its_own() {
+    let limits = Limits { publish_limit: 32, publish_window_s: 60, ..Limits::default() };
+    let mut two = Two::new(&limits);
+    let node = &mut two.nodes[0];
+    node.left = Some(20);
+    (1..=32).for_each(|k| node.publish(two.alice, 9, k));
+    assert_eq!(node.acks(two.alice).len(), 20, "another node used the rest");
+    assert_eq!(node.refusals(two.alice), [Refused::RateLimited; 12]);
+    assert!((5..=15).contains(&node.takes), "few questions: {}", node.takes);
+    node.pass_ms(5_001);
+    node.left = None;
+    (33..=64).for_each(|k| node.publish(two.alice, 9, k));
+    assert_eq!(node.acks(two.alice).len(), 32, "nobody can say: the node's own limit is all there is");
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use relay_proto::event::{Claims, Control, Ticket, Transport};
+use relay_proto::event::{Claims, Control, Taken, Ticket, Transport};
 use relay_proto::{Effect, Event, Limits, Now, Shard, ShardConfig};
 use schema_wire::bus::{Hint, Life, Subject};
 use schema_wire::codec::decode_server;
@@ -33,6 +33,9 @@ pub struct Node {
     pub forwarded: Vec<Hint>,
     /// What the node listens to on the bus.
     pub listens: BTreeSet<Subject>,
+    /// What all nodes have left of the message limit; `None`: nobody can say.
+    pub left: Option<u32>,
+    pub takes: usize,
     pub drained: usize,
     pub peers: bool,
     pub claims: BTreeMap<String, Claims>,
@@ -84,6 +87,8 @@ impl Node {
             stuck: Vec::new(),
             forwarded: Vec::new(),
             listens: BTreeSet::new(),
+            left: None,
+            takes: 0,
             drained: 0,
             peers,
             claims: BTreeMap::new(),
@@ -130,6 +135,16 @@ impl Node {
             Effect::Forward { hint } => {
                 assert!(self.peers, "a node alone forwards nothing");
                 self.forwarded.push(hint);
+            }
+            Effect::Take { user, count } => {
+                assert!(self.peers, "a node alone counts alone");
+                self.takes += 1;
+                let taken = self.left.as_mut().map(|left| {
+                    let granted = count.min(*left);
+                    *left -= granted;
+                    if granted > 0 { Taken::Granted(granted) } else { Taken::Dry(5_000_000) }
+                });
+                queue.push_back((shard, Event::Taken { user, taken }));
             }
             Effect::Listen { subject, on } => {
                 let news = if on { self.listens.insert(subject) } else { self.listens.remove(&subject) };

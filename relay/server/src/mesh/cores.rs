@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
-use relay_proto::event::{Control, Ticket};
-use schema_wire::ShardId;
+use relay_proto::event::{Control, Taken, Ticket};
 use schema_wire::bus::{Hint, Life, Subject};
 use schema_wire::peer::PeerFrame;
 use schema_wire::record::{Change, StoreReply};
+use schema_wire::{ShardId, UserId};
 
 use crate::metrics::Snapshot;
 use crate::ring::Waker;
@@ -43,6 +43,11 @@ pub enum Mail {
     /// The bus brings from now on what concerns this.
     Listening {
         subject: Subject,
+    },
+    /// What all nodes have left of a user's message limit.
+    Taken {
+        user: UserId,
+        taken: Option<Taken>,
     },
     /// Whether the bus is thought to bring everything.
     Bus {

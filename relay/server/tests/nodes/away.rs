@@ -1,5 +1,6 @@
 //! Redis is killed, paused, stopped, flushed, cut off, or brings nothing: what is acked arrives from the store, nobody loses
-//! a session, and what is ephemeral flows again by itself.
+//! a session, and what is ephemeral flows again by itself. How long it takes is printed, not asserted: heads are compared
+//! each second while the bus is not sound, and the rest is the machine's.
 
 use std::time::Duration;
 
@@ -7,9 +8,6 @@ use schema_wire::ConversationId;
 use servers::{Proxy, Redis};
 
 use crate::town::{Device, Relay, Town};
-
-/// Heads are compared each second while the bus is away, and seldom else. The rest is for a busy machine.
-const FROM_THE_STORE: Duration = Duration::from_secs(4);
 
 struct Pair {
     here: Device,
@@ -62,7 +60,7 @@ async fn messages_come_from_the_store_while_redis_is_away_and_signals_come_back_
         }
         let longest = pair.talk(5).await;
         println!("Redis {way}: a message took at most {longest:?}");
-        assert!(longest < FROM_THE_STORE, "{way}: {longest:?}");
+        pair.relays[1].until("relay_bus_sound", |sound| sound == 0).await;
         if way == "paused" {
             redis.resume()
         } else {
@@ -83,7 +81,9 @@ async fn a_relay_starts_without_redis_and_joins_when_it_comes() {
     redis.stop();
     let mut town = Town::new();
     let mut pair = pair(&mut town, [&url, &url]).await;
-    assert!(pair.talk(2).await < FROM_THE_STORE);
+    let longest = pair.talk(2).await;
+    println!("Redis never came: a message took at most {longest:?}");
+    assert_eq!(pair.relays[1].figure("relay_bus_sound"), 0);
     redis.start_again();
     pair.there.until_signal(&pair.here, pair.talk).await;
 }
@@ -103,7 +103,7 @@ async fn a_relay_that_is_cut_off_is_missed_by_the_others() {
         }
         let longest = pair.talk(4).await;
         println!("one relay cut off (stalled: {stalled}): a message took at most {longest:?}");
-        assert!(longest < FROM_THE_STORE, "the other hears nothing of it and looks: {longest:?}");
+        pair.relays[1].until("relay_bus_sound", |sound| sound == 0).await;
         proxy.heal();
         pair.until_sound().await;
         pair.there.until_signal(&pair.here, pair.talk).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use relay_proto::Limits;
 use relay_server::mesh::cores::{Inbox, Mail};
 use relay_server::mesh::nodes::{self, Bus};
 use relay_server::ring::{Ring, RingConfig};
@@ -69,7 +70,7 @@ fn end(url: &str) -> End {
     let before = bus_threads();
     let ring = Ring::new(&RingConfig::default()).expect("a ring");
     let inbox = Inbox::new(ring.waker());
-    let bus = nodes::start(url, vec![inbox.clone()], || {}).expect("a bus");
+    let bus = nodes::start(url, vec![inbox.clone()], &Limits::default(), || {}).expect("a bus");
     let thread = bus_threads().into_iter().find(|id| !before.contains(id)).expect("its thread");
     End { bus, inbox, _ring: ring, thread }
 }

@@ -69,3 +69,19 @@ async fn frames_of_strangers_and_of_later_releases_are_passed_over_and_counted()
     }
     assert_eq!(relay.figure("relay_bus_sound"), 1, "nobody is disturbed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_count_one_message_limit_together_and_alone_while_redis_is_away() {
+    let mut redis = Redis::start();
+    let mut town = Town::new();
+    town.limit = 30;
+    let (alice, bob) = (town.person("alice").await, town.person("bob").await);
+    let talk = town.talk(alice, bob).await;
+    let (first, second) = (town.relay(&redis.url()), town.relay(&redis.url()));
+    let (here, there) = (first.connect(alice).await, second.connect(alice).await);
+    let (mine, theirs) = tokio::join!(here.try_many(talk, 40), there.try_many(talk, 40));
+    assert_eq!(mine + theirs, 30, "{mine} on one relay, {theirs} on the other");
+    redis.kill();
+    let bobs = first.connect(bob).await;
+    assert_eq!(bobs.try_many(talk, 40).await, 30, "each relay goes on with its own limit");
+}

@@ -26,6 +26,8 @@ pub struct Town {
     pub store: SqliteStore,
     folder: tempfile::TempDir,
     relays: usize,
+    /// Messages of one user per hour.
+    pub limit: u32,
 }
 
 /// A running relay and what its clients need.
@@ -57,7 +59,7 @@ impl Town {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = SqliteStore::open(&folder.path().join("messenger.db")).expect("a store");
-        Self { store, folder, relays: 0 }
+        Self { store, folder, relays: 0, limit: 100_000 }
     }
 
     /// One more relay, joined to the others through Redis.
@@ -68,6 +70,7 @@ impl Town {
     pub fn try_relay(&mut self, redis: &str) -> Result<Relay, String> {
         self.relays += 1;
         let data = self.folder.path().join(format!("relay-{}", self.relays)).display().to_string();
+        let limit = self.limit.to_string();
         let lookup = |name: &str| {
             let value = match name {
                 "DATA_DIR" => &data,
@@ -75,7 +78,8 @@ impl Town {
                 "RELAY_SHARDS" => "2",
                 "PROMETHEUS_PORT" => "0",
                 "REDIS_URL" => redis,
-                "MESSAGE_LIMIT_MAX" => "100000",
+                "MESSAGE_LIMIT_MAX" => &limit,
+                "MESSAGE_LIMIT_TTL" => "3600",
                 "JWT_LEGACY_HS256_SECRET" => SECRET,
                 "JWT_LEGACY_HS256_KID" => "test",
                 "JWT_LEGACY_HS256_UNTIL" => "2099-01-01",
@@ -119,14 +123,23 @@ impl Relay {
         Device { client, events, seen: Vec::new() }
     }
 
-    /// A figure of its page.
-    pub fn figure(&self, name: &str) -> u64 {
+    fn page(&self) -> String {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(self.node.internal).expect("listens");
         let request = "GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).expect("asks");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("answers");
+        text
+    }
+
+    fn bus_figures(&self) -> String {
+        self.page().lines().filter(|line| line.starts_with("relay_bus")).collect::<Vec<_>>().join("\n")
+    }
+
+    /// A figure of its page.
+    pub fn figure(&self, name: &str) -> u64 {
+        let text = self.page();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().expect("a number")
     }
@@ -135,7 +148,7 @@ impl Relay {
     pub async fn until(&self, name: &str, right: impl Fn(u64) -> bool) {
         let began = Instant::now();
         while !right(self.figure(name)) {
-            assert!(began.elapsed() < PATIENCE, "{name} is {}", self.figure(name));
+            assert!(began.elapsed() < PATIENCE, "{name} is not right:\n{}", self.bus_figures());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -163,6 +176,23 @@ impl TokenSource for Signed {
 impl Device {
     pub async fn follow(&self, talk: ConversationId) {
         self.client.subscribe(talk, After::Start).await.expect("subscribes");
+    }
+
+    /// Publishes many at once; how many are acked within a few seconds. The client holds back what is over the limit.
+    pub async fn try_many(&self, talk: ConversationId, count: usize) -> usize {
+        let mut waiting = Vec::new();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(6);
+        for n in 0..count {
+            let message = PublishRequest::message(format!("{n}").into_bytes());
+            let enqueued = tokio::time::timeout_at(deadline, self.client.enqueue(talk, message)).await;
+            waiting.extend(enqueued.map(|enqueued| enqueued.expect("the client lives")));
+        }
+        let mut acked = 0;
+        for publishing in waiting {
+            let answer = tokio::time::timeout_at(deadline, publishing).await;
+            acked += usize::from(answer.is_ok_and(|answer| answer.is_ok()));
+        }
+        acked
     }
 
     /// Publishes and waits for the ack.

@@ -225,6 +225,15 @@ impl Model {
             let text = format!("{most} publishes within {} s", self.limits.publish_window_s);
             self.violate(at.now, "rate limit", self.say(at.link, text));
         }
+        if !self.counted_together {
+            return;
+        }
+        let everywhere = (usize::MAX, 0, self.views[at.link].user);
+        let most = self.ledger.accept(everywhere, received_us, window_us);
+        if most > self.limits.publish_limit as usize {
+            let text = format!("{most} publishes on all nodes within {} s", self.limits.publish_window_s);
+            self.violate(at.now, "rate limit", self.say(at.link, text));
+        }
     }
 
     /// Whether a delivery says what was committed. The record, if so.

@@ -51,6 +51,8 @@ pub struct Model {
     /// When a shard last heard of an erasure.
     erased_heard: BTreeMap<(Place, ConversationId), u64>,
     calm: bool,
+    /// The nodes' common count of messages never fails.
+    counted_together: bool,
     /// Nobody leaves a conversation, and there is room for everything ephemeral.
     steady: bool,
     /// The store may fail.
@@ -72,6 +74,7 @@ impl Model {
             left: BTreeMap::new(),
             erased_heard: BTreeMap::new(),
             calm: plan.mood == Mood::Calm,
+            counted_together: plan.counts_together(),
             steady: plan.is_steady(),
             stormy: plan.mood == Mood::Stormy,
             lone: plan.nodes == 1 && matches!(plan.mood, Mood::Calm | Mood::Tight),

@@ -2,7 +2,8 @@
 //! node listens to, to the node that sent it too, and a node finds out only after a while that it is silent.
 
 use bytes::Bytes;
-use relay_proto::event::Event;
+use relay_proto::event::{Event, Taken};
+use schema_wire::UserId;
 use schema_wire::bus::{BusFrame, Hint, Life, Subject, decode, encode};
 
 use crate::clock::MS;
@@ -10,6 +11,8 @@ use crate::queue::{Happening, Place};
 
 use super::World;
 
+/// How long a question to the count of all nodes is on its way, and its answer, in microseconds.
+const TAKE_US: u64 = 2_000;
 /// A node hears its own sign of life at least this often, in microseconds.
 const NOTICED_US: u64 = 150 * MS;
 
@@ -67,6 +70,29 @@ impl World {
         } else {
             listens.remove(&subject);
         }
+    }
+
+    /// A shard takes from the count of all nodes, which is silent with the bus.
+    pub(super) fn take(&mut self, place: Place, user: UserId, count: u32) {
+        let limits = &self.plan.limits;
+        let (window_us, most) = (limits.shared_window_us(), limits.publish_limit);
+        let (asked, now) = (self.now, self.now + 1 + self.rng.below(TAKE_US));
+        let taken = (asked >= self.weather.bus_silent).then(|| {
+            let counted = self.counted.entry(user).or_default();
+            counted.retain(|(at, _)| at + window_us > now);
+            let used: u32 = counted.iter().map(|(_, count)| count).sum();
+            let granted = count.min(most.saturating_sub(used));
+            match counted.front() {
+                Some((oldest, _)) if granted == 0 => Taken::Dry(oldest + window_us - now),
+                _ => {
+                    counted.push_back((now, granted));
+                    Taken::Granted(granted)
+                }
+            }
+        });
+        let answer = Event::Taken { user, taken };
+        let at = now + 1 + self.rng.below(TAKE_US);
+        self.queue.at(at, Happening::Shard { place, event: answer });
     }
 
     /// A process that began finds the bus, if it is not silent just now.

@@ -7,7 +7,10 @@ mod ops;
 mod pipe;
 mod watch;
 
+use std::collections::{BTreeMap, VecDeque};
+
 use relay_proto::planted::Fault;
+use schema_wire::UserId;
 
 use crate::clock::{MS, S};
 use crate::id;
@@ -44,6 +47,8 @@ pub struct World {
     pub model: Model,
     pub trace: Trace,
     pub weather: Weather,
+    /// What each user published lately, counted for all nodes: when, and how many.
+    counted: BTreeMap<UserId, VecDeque<(u64, u32)>>,
     pub salt: u64,
     planted: Option<Fault>,
     events: u64,
@@ -101,6 +106,7 @@ impl World {
             model,
             trace,
             weather: Weather::default(),
+            counted: BTreeMap::new(),
             salt,
             planted,
             events: 0,

@@ -201,6 +201,7 @@ impl World {
             Effect::Peer { to, frame } => self.peer(place, usize::from(to.0), frame),
             Effect::Forward { hint } => self.forward(place.node, &hint),
             Effect::Listen { subject, on } => self.listen(place, subject, on),
+            Effect::Take { user, count } => self.take(place, user, count),
             Effect::Transmit { session } => {
                 if let Some(link) = self.nodes[place.node].sessions.get(&session).copied() {
                     self.drain_outbox(link);

@@ -27,7 +27,8 @@ pub(super) struct Heard {
 #[derive(Debug)]
 struct Other {
     at: Instant,
-    lost: u64,
+    /// How many of its frames never left; `None` until it says so.
+    lost: Option<u64>,
 }
 
 impl Heard {
@@ -36,15 +37,19 @@ impl Heard {
         self.own = Some(now);
     }
 
-    /// Another node lives, and says how many of its frames never left.
-    pub(super) fn other(&mut self, life: Life, lost: u64, now: Instant) {
-        let known = self.others.entry(life).or_insert(Other { at: now, lost });
-        self.missed |= lost != known.lost;
-        *known = Other { at: now, lost };
+    /// Another node said something, and with a sign of life how many of its frames never left. True when it is new.
+    pub(super) fn other(&mut self, life: Life, lost: Option<u64>, now: Instant) -> bool {
+        if let Some(known) = self.others.get_mut(&life) {
+            self.missed |= lost.is_some_and(|lost| known.lost.is_some_and(|before| before != lost));
+            *known = Other { at: now, lost: lost.or(known.lost) };
+            return false;
+        }
+        self.others.insert(life, Other { at: now, lost });
         if self.others.len() > NODES_MAX {
             let oldest = self.others.iter().min_by_key(|(_, other)| other.at).map(|(life, _)| *life);
             oldest.and_then(|life| self.others.remove(&life));
         }
+        true
     }
 
     /// Another node left on purpose.
@@ -85,18 +90,21 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         assert!(!heard.is_sound(start), "nothing was ever heard");
         heard.own(start);
-        heard.other(Life(2), 0, start);
+        assert!(heard.other(Life(2), None, start), "new");
+        assert!(!heard.other(Life(2), Some(0), start));
         assert!(heard.is_sound(at(800)));
         heard.own(at(1_000));
         assert!(!heard.is_sound(at(1_100)), "the other node is silent");
-        heard.other(Life(2), 0, at(1_100));
+        heard.other(Life(2), Some(0), at(1_100));
         assert!(heard.is_sound(at(1_200)) && !heard.take_missed());
-        heard.other(Life(2), 3, at(1_300));
+        heard.other(Life(2), None, at(1_250));
+        assert!(!heard.take_missed());
+        heard.other(Life(2), Some(3), at(1_300));
         assert!(heard.take_missed() && !heard.take_missed(), "three of its frames never left");
         heard.left(Life(2));
         heard.own(at(9_000));
         assert!(heard.is_sound(at(9_100)));
-        heard.other(Life(3), 0, at(9_100));
+        heard.other(Life(3), Some(0), at(9_100));
         heard.own(at(9_100 + 600_000));
         assert!(heard.is_sound(at(9_100 + 600_000)), "nobody waits for ever");
     }

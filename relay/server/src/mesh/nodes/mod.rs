@@ -7,6 +7,7 @@ mod link;
 mod receive;
 mod run;
 mod shared;
+mod take;
 
 pub use figures::Figures;
 pub use schema_store::redis::RedisFault;
@@ -15,7 +16,8 @@ pub use shared::BusPost;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use schema_store::redis::RedisAddress;
+use relay_proto::Limits;
+use schema_store::redis::{RedisAddress, SharedLimit};
 use schema_wire::bus::{BusFrame, Life};
 use tokio::sync::watch;
 
@@ -38,20 +40,23 @@ pub struct Bus {
     thread: JoinHandle<()>,
 }
 
-/// Starts the bus. `nudge` is called when another node says that the change log grew. A Redis that is away is waited for;
-/// one that refuses is an error.
+/// Starts the bus. `limits` say what all nodes count together, `nudge` is called when another node says that the change log
+/// grew. A Redis that is away is waited for; one that refuses is an error.
 ///
 /// # Errors
 /// The URL is none, Redis refuses the password or is too old, or there is no thread to be had.
 pub fn start(
     url: &str,
     inboxes: Vec<Inbox>,
+    limits: &Limits,
     nudge: impl Fn() + Send + Sync + 'static,
 ) -> Result<Bus, BusError> {
     let address = RedisAddress::parse(url)?;
     let mut life = [0; 8];
     getrandom::fill(&mut life).expect("the kernel has randomness");
-    let shared = Arc::new(Shared::new(Life(u64::from_be_bytes(life)), inboxes, Box::new(nudge)));
+    let window_ms = limits.shared_window_us().div_ceil(1_000);
+    let limit = SharedLimit { max: limits.publish_limit, window_ms };
+    let shared = Arc::new(Shared::new(Life(u64::from_be_bytes(life)), inboxes, limit, Box::new(nudge)));
     let (stop, stopped) = watch::channel(false);
     let (checked, verdict) = std::sync::mpsc::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

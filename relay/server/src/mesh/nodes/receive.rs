@@ -61,24 +61,35 @@ fn take(shared: &Shared, bytes: &[u8]) {
     let is_own = from == shared.life;
     if !is_own {
         Figures::add(&shared.figures.received, 1);
+        spoke(shared, from, &frame);
     }
     match frame {
         BusFrame::Hint(_) if is_own => {}
         BusFrame::Hint(hint) => shared.deliver(from, hint),
-        BusFrame::Beat { sent_us, lost } => beat(shared, from, sent_us, lost),
+        BusFrame::Beat { sent_us, .. } if is_own => returned(shared, sent_us),
+        BusFrame::Beat { .. } => {}
         BusFrame::Nudge if is_own => {}
         BusFrame::Nudge => (shared.nudge)(),
         BusFrame::Bye => shared.heard.lock().expect("nothing panics while it listens").left(from),
     }
 }
 
-fn beat(shared: &Shared, from: Life, sent_us: u64, lost: u64) {
-    let now = Instant::now();
+/// Whatever another node says is a sign of life. A new one is greeted, so that it knows this one at once.
+fn spoke(shared: &Shared, from: Life, frame: &BusFrame) {
+    let lost = match frame {
+        BusFrame::Beat { lost, .. } => Some(*lost),
+        _ => None,
+    };
     let mut heard = shared.heard.lock().expect("nothing panics while it listens");
-    if from != shared.life {
-        return heard.other(from, lost, now);
+    if heard.other(from, lost, Instant::now()) {
+        shared.greet.store(true, Ordering::Relaxed);
     }
-    heard.own(now);
+}
+
+/// This node's own sign of life came back.
+fn returned(shared: &Shared, sent_us: u64) {
+    let now = Instant::now();
+    shared.heard.lock().expect("nothing panics while it listens").own(now);
     let now_us = now.saturating_duration_since(shared.began).as_micros() as u64;
     Figures::set(&shared.figures.lag_us, now_us.saturating_sub(sent_us));
 }

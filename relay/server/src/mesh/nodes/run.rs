@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use schema_store::redis::{Primary, RedisAddress, RedisFault, Slots, slot_of};
+use schema_store::redis::{Keys, Primary, RedisAddress, RedisFault, Slots, slot_of};
 use schema_wire::bus::{BusFrame, Subject, encode};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,6 +15,7 @@ use super::figures::Figures;
 use super::heard::BEAT;
 use super::link::{Link, Made, make};
 use super::shared::Shared;
+use super::take::Counts;
 use crate::mesh::cores::Mail;
 
 /// How often soundness is looked at and broken connections are found.
@@ -48,6 +49,7 @@ struct Found {
 
 /// Runs until `stop` says so, or nobody can any more.
 pub(super) async fn run(shared: Arc<Shared>, address: RedisAddress, mut stop: watch::Receiver<bool>) {
+    let counts = Counts::new(Keys::new(address.clone()));
     let told = shared.inboxes.iter().map(|_| None).collect();
     let mut bus = Bus {
         shared: shared.clone(),
@@ -68,11 +70,14 @@ pub(super) async fn run(shared: Arc<Shared>, address: RedisAddress, mut stop: wa
         tokio::select! {
             biased;
             ended = stop.changed() => if ended.is_err() || *stop.borrow() { break },
-            () = shared.wake.notified() => {}
+            // First, so that shards which never stop talking do not keep the bus from living.
             _ = look.tick() => bus.look().await,
+            () = shared.wake.notified() => {}
         }
         bus.take_wishes();
+        counts.ask(&shared);
         bus.route();
+        tokio::task::yield_now().await;
     }
     bus.send(&BusFrame::Bye);
     tokio::time::sleep(BYE).await;
@@ -121,7 +126,8 @@ impl Bus {
     async fn look(&mut self) {
         self.links.retain(|link| !link.is_broken());
         self.mend().await;
-        if self.beat_at.elapsed() >= BEAT {
+        let greet = self.shared.greet.swap(false, Ordering::Relaxed);
+        if greet || self.beat_at.elapsed() >= BEAT {
             self.beat_at = Instant::now();
             let sent_us = self.shared.began.elapsed().as_micros() as u64;
             let lost = self.shared.figures.lost_out.load(Ordering::Relaxed);

@@ -1,11 +1,14 @@
 //! What shards and the bus's thread both touch: two bounded queues towards it, the shards' inboxes from it, figures.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_queue::ArrayQueue;
+use schema_store::redis::SharedLimit;
 use schema_wire::bus::{BusFrame, Hint, Life, Subject};
+use schema_wire::{ShardId, UserId};
 use tokio::sync::Notify;
 
 use super::figures::Figures;
@@ -17,14 +20,22 @@ const OUTGOING_MAX: usize = 16_384;
 /// Wishes to listen that wait for the bus's thread; beyond, a shard keeps them and reads nothing from clients.
 const LISTENS_MAX: usize = 65_536;
 
+/// Questions to the count of all nodes that wait; beyond, the shard counts alone.
+const TAKES_MAX: usize = 4_096;
+
 pub(super) struct Shared {
     pub(super) life: Life,
     pub(super) began: Instant,
     pub(super) outgoing: ArrayQueue<BusFrame>,
     pub(super) listens: ArrayQueue<(Subject, bool)>,
+    pub(super) takes: ArrayQueue<(ShardId, UserId, u32)>,
+    /// The message limit of all nodes.
+    pub(super) limit: SharedLimit,
     pub(super) wake: Notify,
     pub(super) figures: Figures,
-    /// Touched by the bus's thread only, some times a second.
+    /// A node spoke that was not known: it should hear of this one.
+    pub(super) greet: AtomicBool,
+    /// Touched by the bus's thread only.
     pub(super) heard: Mutex<Heard>,
     pub(super) inboxes: Vec<Inbox>,
     /// The change log grew elsewhere.
@@ -32,14 +43,22 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(life: Life, inboxes: Vec<Inbox>, nudge: Box<dyn Fn() + Send + Sync>) -> Self {
+    pub(super) fn new(
+        life: Life,
+        inboxes: Vec<Inbox>,
+        limit: SharedLimit,
+        nudge: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
         Self {
             life,
             began: Instant::now(),
             outgoing: ArrayQueue::new(OUTGOING_MAX),
             listens: ArrayQueue::new(LISTENS_MAX),
+            takes: ArrayQueue::new(TAKES_MAX),
+            limit,
             wake: Notify::new(),
             figures: Figures::default(),
+            greet: AtomicBool::new(false),
             heard: Mutex::default(),
             inboxes,
             nudge,
@@ -88,6 +107,13 @@ impl BusPost {
     pub fn listen(&mut self, subject: Subject, on: bool) {
         self.kept.push_back((subject, on));
         self.flush();
+    }
+
+    /// Asks what all nodes have left of a user's message limit; false when too much is asked already.
+    pub fn take(&self, shard: ShardId, user: UserId, count: u32) -> bool {
+        let asked = self.shared.takes.push((shard, user, count)).is_ok();
+        self.shared.wake.notify_one();
+        asked
     }
 
     /// By which the node knows its own frames.

@@ -6,11 +6,11 @@ mod store;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use relay_proto::event::{Claims, Ticket, Transport};
+use relay_proto::event::{Claims, Taken, Ticket, Transport};
 use relay_proto::{Effect, Event, Limits, Now, Shard, ShardConfig};
 use schema_wire::bus::{Hint, Life, Subject};
 use schema_wire::record::StoreRequest;
-use schema_wire::{Encoding, NodeId, Refused, SessionId, ShardId, codec};
+use schema_wire::{Encoding, NodeId, Refused, SessionId, ShardId, UserId, codec};
 
 use crate::script::Script;
 use crate::trace;
@@ -64,6 +64,7 @@ struct World {
     /// Every session that was ever connected, and whether it is live.
     sessions: BTreeMap<SessionId, bool>,
     serial: u64,
+    taking: VecDeque<(UserId, u32)>,
     verifying: VecDeque<SessionId>,
     asked: VecDeque<(Ticket, StoreRequest)>,
     tickets: BTreeSet<Ticket>,
@@ -89,6 +90,7 @@ pub fn run(data: &[u8]) {
         sessions: BTreeMap::new(),
         serial: 0,
         verifying: VecDeque::new(),
+        taking: VecDeque::new(),
         asked: VecDeque::new(),
         tickets: BTreeSet::new(),
     };
@@ -283,6 +285,10 @@ impl World {
 
     /// Time passes; what is due is done, and that ends.
     fn pass(&mut self, span_us: u64) {
+        while let Some((user, count)) = self.taking.pop_front() {
+            let taken = [Some(Taken::Granted(count)), Some(Taken::Dry(span_us)), None][self.taking.len() % 3];
+            self.handle(Event::Taken { user, taken });
+        }
         let end = self.now.mono_us + span_us;
         for _ in 0..2_000 {
             let Some(due) = self.shard.next_timeout().filter(|due| *due <= end) else { break };
@@ -348,6 +354,10 @@ impl World {
             Effect::Refused { refused } => trace::note("refused", u64::from(refused.code())),
             Effect::Measured { step, .. } => trace::note("measured", step as u64),
             Effect::Forward { .. } => trace::note("forward", 0),
+            Effect::Take { user, count } => {
+                assert!(count > 0, "something is asked for");
+                self.taking.push_back((user, count));
+            }
             Effect::Listen { on, .. } => trace::note("listen", u64::from(on)),
             Effect::Drained => {
                 assert!(!self.sessions.values().any(|live| *live), "drained means that no session is left");
