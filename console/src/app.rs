@@ -8,6 +8,7 @@ use schema_store::{Accounts, Store};
 use crate::access::limit::Limiter;
 use crate::access::password::Hasher;
 use crate::access::token::Tokens;
+use crate::api::reports::Reports;
 use crate::clock::Clock;
 use crate::config::ConsoleConfig;
 use crate::front::metrics::Metrics;
@@ -29,6 +30,8 @@ pub struct Shared<S> {
     pub limiter: Limiter,
     pub metrics: Arc<Metrics>,
     pub post: Post,
+    /// Where reports go; `None`: nobody reads any.
+    pub reports: Option<Reports>,
 }
 
 /// A cheap handle on it.

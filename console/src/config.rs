@@ -36,6 +36,8 @@ macro_rules! variables {
 
 variables! {
     "API_ADDRESS", "127.0.0.1:3001", "an address with a port", "Where the account API listens.";
+    "CONSOLE_ADDRESS", "127.0.0.1:3010", "an address with a port", "Where `messenger up` serves the console's pages. `up --console-port` goes first; the default makes way when the port is taken.";
+    "CONSOLE_URL", "", "https://HOST or http://HOST", "How moderators and SREs reach the console; with https its cookies are bound to TLS. Default: http:// and CONSOLE_ADDRESS.";
     "INTERNAL_ADDRESS", "", "an address with a port", "Where /metrics and /health are served for the operator; empty: nowhere.";
     "DATA_DIR", ".data", "the path of a folder", "Folder of all that is written: database, keys, certificates, mail. `up --data` goes first.";
     "DATABASE_URL", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME", "The store. Default: sqlite:messenger.db in DATA_DIR. `up` serves sqlite only; PostgreSQL comes later.";
@@ -102,10 +104,28 @@ pub struct Surfaces {
     pub accounts: bool,
 }
 
-/// All settings of the account API.
+/// Where the pages are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PagesConfig {
+    pub address: SocketAddr,
+    /// Whether another port will do when this one is taken: nobody asked for it.
+    pub may_move: bool,
+    /// Without a slash at the end; `None`: derived from the address bound.
+    pub url: Option<String>,
+}
+
+impl PagesConfig {
+    /// Whether browsers come over TLS.
+    pub fn is_on_tls(&self) -> bool {
+        self.url.as_ref().is_some_and(|url| url.starts_with("https://"))
+    }
+}
+
+/// All settings of the account API and the pages.
 #[derive(Clone, Debug)]
 pub struct ConsoleConfig {
     pub address: SocketAddr,
+    pub pages: PagesConfig,
     /// For `/metrics`; must not face the public.
     pub internal: Option<SocketAddr>,
     pub surfaces: Surfaces,
@@ -146,9 +166,16 @@ impl ConsoleConfig {
         }
         Ok(Self {
             address: values.parse("API_ADDRESS", "ADDRESS:PORT")?.unwrap_or(([127, 0, 0, 1], 3001).into()),
+            pages: PagesConfig {
+                address: values
+                    .parse("CONSOLE_ADDRESS", "ADDRESS:PORT")?
+                    .unwrap_or(([127, 0, 0, 1], 3010).into()),
+                may_move: values.text("CONSOLE_ADDRESS").is_none(),
+                url: public_url(&values, "CONSOLE_URL")?,
+            },
             internal: values.parse("INTERNAL_ADDRESS", "ADDRESS:PORT")?,
             surfaces: Surfaces { accounts: true },
-            public_url: public_url(&values)?,
+            public_url: public_url(&values, "PUBLIC_URL")?,
             database: database(&values, &data)?,
             signing: signing(&values, &data)?,
             refresh_ttl_s: values.duration("JWT_REFRESH_EXPIRATION", 7 * DAY_S, HOUR_S..=90 * DAY_S)?,
@@ -202,10 +229,10 @@ fn database(values: &Values, data: &Path) -> Result<Database, ConfigFault> {
     Ok(database)
 }
 
-fn public_url(values: &Values) -> Result<Option<String>, ConfigFault> {
-    let Some(url) = values.text("PUBLIC_URL") else { return Ok(None) };
+fn public_url(values: &Values, name: &'static str) -> Result<Option<String>, ConfigFault> {
+    let Some(url) = values.text(name) else { return Ok(None) };
     if !(url.starts_with("https://") || url.starts_with("http://")) || url.contains(['?', '#', ' ']) {
-        return Err(fault("PUBLIC_URL", "must begin with https:// (or http://) and hold no query"));
+        return Err(fault(name, "must begin with https:// (or http://) and hold no query"));
     }
     Ok(Some(url.trim_end_matches('/').to_owned()))
 }

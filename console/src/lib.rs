@@ -1,5 +1,6 @@
-//! The back office: today the public account API (people, devices, keys, conversations). Runs on tokio, in its own
-//! process or inside `messenger up`; the relay shares nothing with it but the store and the published keys.
+//! The back office: the public account API (people, devices, keys, conversations) and the pages for moderators and SREs,
+//! each on its own address. Runs on tokio, in its own process or inside `messenger up`; the relay shares nothing with it
+//! but the store and the published keys.
 
 pub mod access;
 pub mod api;
@@ -7,10 +8,17 @@ pub mod app;
 pub mod clock;
 pub mod config;
 pub mod database;
+mod due;
+pub mod frame;
 pub mod front;
 pub mod mail;
+pub mod pages;
+pub mod parts;
 mod serve;
+pub mod text;
 
 pub use clock::Clock;
 pub use config::{ConfigFault, ConsoleConfig, Registration, VARIABLES};
-pub use serve::{ServeFault, Served, Starting, internal_router, serve, start};
+pub use serve::{
+    ServeFault, Served, Starting, internal_router, serve, serve_with_pages, start, start_with_pages,
+};

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,12 +30,16 @@ use crate::access::password::{self, Hasher};
 use crate::access::rsa_key::KeyFault;
 use crate::access::signing;
 use crate::api;
+use crate::api::reports::Reports;
 use crate::app::{App, Backing, Shared};
 use crate::clock::Clock;
 use crate::config::ConsoleConfig;
+use crate::due::look_after;
+use crate::frame::Desk;
 use crate::front::guard::Peer;
 use crate::front::metrics::Metrics;
 use crate::mail::{self, MailFault, Postman};
+use crate::pages;
 
 /// Connections served at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 4096;
@@ -77,6 +82,8 @@ impl Default for Starting {
 
 /// A running API.
 pub struct Served {
+    /// Where the pages are, if they are served.
+    pub pages: Option<SocketAddr>,
     /// Where it listens.
     pub address: SocketAddr,
     /// Where `/metrics` is served, if it is.
@@ -105,21 +112,90 @@ pub async fn start<S: Backing>(
     starting: Starting,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Served, ServeFault> {
+    run(config, store, starting, None, shutdown).await
+}
+
+/// Serves the account API, and the pages on an address of their own, until `shutdown` completes.
+pub async fn serve_with_pages<S: Desk>(
+    config: ConsoleConfig,
+    store: S,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Served, ServeFault> {
+    start_with_pages(config, store, Starting::default(), shutdown).await
+}
+
+/// The same, with a clock of one's own.
+pub async fn start_with_pages<S: Desk>(
+    config: ConsoleConfig,
+    store: S,
+    starting: Starting,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Served, ServeFault> {
+    let bound = match bind(config.pages.address).await {
+        Err(ServeFault::Bind { .. }) if config.pages.may_move => {
+            let mut address = config.pages.address;
+            address.set_port(0);
+            bind(address).await?
+        }
+        bound => bound?,
+    };
+    let reports = api::reports::to(store.clone());
+    let pages = Pages { bound, reports, router: pages::router, work: |app| Box::pin(look_after(app)) };
+    run(config, store, starting, Some(pages), shutdown).await
+}
+
+/// What goes on until it is dropped.
+type Working = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The pages' listener, what answers there, and what happens by itself meanwhile.
+struct Pages<S> {
+    bound: (TcpListener, SocketAddr),
+    reports: Reports,
+    router: fn(App<S>) -> Router,
+    work: fn(App<S>) -> Working,
+}
+
+async fn run<S: Backing>(
+    config: ConsoleConfig,
+    store: S,
+    starting: Starting,
+    pages: Option<Pages<S>>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Served, ServeFault> {
     let (listener, address) = bind(config.address).await?;
     let internal = match config.internal {
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    let (app, postman) = prepare(config, store, starting.clock, address).await?;
+    let (app, postman) =
+        prepare(config, store, starting.clock, address, pages.as_ref().map(|pages| pages.reports.clone()))
+            .await?;
     let (jwks, metrics) = (app.jwks.clone(), app.metrics.clone());
     let (stop, mut stopped) = watch::channel(false);
     let shutdown = async move {
         shutdown.await;
         drop(stop);
     };
+    let drawing = pages.map(|Pages { bound: (listener, address), router, work, .. }| {
+        let mut stopped = stopped.clone();
+        let stopped = async move { drop(stopped.changed().await) };
+        let (router, working) = (router(app.clone()), tokio::spawn(work(app.clone())));
+        let drawing = async move {
+            accept(listener, router, stopped).await;
+            // It holds the queue of letters open.
+            working.abort();
+            drop(working.await);
+        };
+        (tokio::spawn(drawing), address)
+    });
+    let (drawing, pages) = drawing.unzip();
     let serving = accept(listener, api::router(app), shutdown);
     let finished = tokio::spawn(async move {
         serving.await;
+        if let Some(drawing) = drawing {
+            // It ends by the same deadline as the API did.
+            drop(drawing.await);
+        }
         if tokio::time::timeout(LETTERS_DEADLINE, postman).await.is_err() {
             tracing::warn!("letters were still waiting when the API stopped");
         }
@@ -129,7 +205,7 @@ pub async fn start<S: Backing>(
         tokio::spawn(accept(listener, internal_router(metrics.clone()), shutdown));
         address
     });
-    Ok(Served { address, internal, jwks, metrics, finished })
+    Ok(Served { pages, address, internal, jwks, metrics, finished })
 }
 
 /// Keys, mail and limits: everything but the sockets.
@@ -138,6 +214,7 @@ async fn prepare<S: Backing>(
     store: S,
     clock: Clock,
     address: SocketAddr,
+    reports: Option<Reports>,
 ) -> Result<(App<S>, JoinHandle<()>), ServeFault> {
     let signing = config.signing.clone();
     // Making a key takes a second of computing; the dummy hash some tens of milliseconds.
@@ -153,7 +230,8 @@ async fn prepare<S: Backing>(
     let limiter = Limiter::new(config.rate);
     let metrics = Arc::new(Metrics::default());
     let hasher = Hasher::new();
-    let app = App::new(Shared { store, config, clock, tokens, jwks, hasher, limiter, metrics, post });
+    let app =
+        App::new(Shared { store, config, clock, tokens, jwks, hasher, limiter, metrics, post, reports });
     Ok((app, postman))
 }
 

@@ -29,8 +29,8 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
     ]
 }
 
-async fn openapi<S: Backing>(State(_): State<App<S>>) -> Response {
-    let text = document(&super::rules::<S>()).to_string();
+async fn openapi<S: Backing>(State(app): State<App<S>>) -> Response {
+    let text = document(&super::rules::<S>(app.reports.is_some())).to_string();
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static(DOCS_AGE)),
@@ -39,7 +39,7 @@ async fn openapi<S: Backing>(State(_): State<App<S>>) -> Response {
 }
 
 async fn page<S: Backing>(State(app): State<App<S>>) -> Response {
-    let rules = super::rules::<S>();
+    let rules = super::rules::<S>(app.reports.is_some());
     let mut html = html(&rules);
     html.push_str(&limits(&app.config.rate));
     html.push_str("</main></body></html>");

@@ -14,6 +14,7 @@ pub mod members;
 pub mod openapi;
 pub mod pages;
 pub mod register;
+pub mod reports;
 pub mod service;
 pub mod settings;
 
@@ -63,16 +64,25 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
     routes
 }
 
+/// The same, and those that moderators read, where there are any.
+pub fn all_routes<S: Backing>(with_reports: bool) -> Vec<Route<S>> {
+    let mut routes = routes();
+    if with_reports {
+        routes.extend(reports::routes());
+    }
+    routes
+}
+
 /// The rules of every route, for the documentation and for tests that walk them.
-pub fn rules<S: Backing>() -> Vec<Rule> {
-    routes::<S>().into_iter().map(|route| route.rule).collect()
+pub fn rules<S: Backing>(with_reports: bool) -> Vec<Rule> {
+    all_routes::<S>(with_reports).into_iter().map(|route| route.rule).collect()
 }
 
 /// The router: each route behind the guard with its own rule, everything observed.
 pub fn router<S: Backing>(app: App<S>) -> Router {
     let mut router = Router::new();
     if app.config.surfaces.accounts {
-        for Route { rule, handler } in routes::<S>() {
+        for Route { rule, handler } in all_routes::<S>(app.reports.is_some()) {
             let path = rule.path;
             let body_limit = DefaultBodyLimit::max(rule.body_bytes_max);
             let guarded = handler

@@ -130,7 +130,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     Ok(token.trim())
 }
 
-fn user_agent(headers: &HeaderMap) -> Option<String> {
+/// What the client calls itself, cut to what is kept.
+pub fn user_agent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
     Some(text.chars().take(256).collect())
 }

@@ -88,6 +88,8 @@ problems! {
     LastOwner = 409, "LAST_OWNER", "Make somebody else an owner first.";
     /// One of the two blocked the other.
     Blocked = 403, "BLOCKED", "This person does not take messages from you.";
+    /// Somebody else was faster.
+    Overtaken = 409, "OVERTAKEN", "Load it again: somebody else was faster.";
     /// A bound was reached.
     TooMany = 409, "TOO_MANY", "Remove something first.";
 
@@ -172,6 +174,7 @@ impl From<AccountError> for Problem {
             AccountError::NotAllowed => Code::NotAllowed.into(),
             AccountError::LastOwner => Code::LastOwner.into(),
             AccountError::Blocked => Code::Blocked.into(),
+            AccountError::Overtaken => Code::Overtaken.into(),
             AccountError::TooMany { limit } => {
                 Self::with(Code::TooMany, format!("At most {limit} are allowed."))
             }

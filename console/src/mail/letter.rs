@@ -33,6 +33,11 @@ impl Letter {
         Self { to, subject: "You have an account already", text: text.to_owned() }
     }
 
+    /// A moderator's notice.
+    pub fn notice(to: String, text: String) -> Self {
+        Self { to, subject: "A notice about your account", text }
+    }
+
     /// A way back in.
     pub fn password_reset(to: String, public_url: &str, secret: &str) -> Self {
         let text = format!(

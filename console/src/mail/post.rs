@@ -29,6 +29,8 @@ pub enum Errand {
     RegisteredAgain { email: String },
     /// A reset link, if there is such an account.
     PasswordReset { email: String, by: Origin },
+    /// What a moderator has to say.
+    Notice { email: String, text: String },
 }
 
 /// Where requests leave errands.
@@ -78,6 +80,7 @@ impl<S: Accounts> Postman<S> {
                 Some(Letter::verification(email, &self.public_url, &secret))
             }
             Errand::RegisteredAgain { email } => self.registered_again(email).await,
+            Errand::Notice { email, text } => Some(Letter::notice(email, text)),
             Errand::PasswordReset { email, by } => self.password_reset(email, by).await,
         }
     }

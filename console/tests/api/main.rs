@@ -12,6 +12,7 @@ mod limits;
 mod links;
 mod me;
 mod privacy;
+mod reports;
 mod session;
 mod support;
 mod walk;

@@ -73,6 +73,7 @@ impl Api {
         let folder = data.display().to_string();
         let usual = [
             ("API_ADDRESS", "127.0.0.1:0"),
+            ("CONSOLE_ADDRESS", "127.0.0.1:0"),
             ("DATA_DIR", folder.as_str()),
             ("JWT_PRIVATE_KEY_FILE", key.as_str()),
             ("RATE_LIMIT_MAX", "100000"),
@@ -93,7 +94,7 @@ impl Api {
         let (stop, stopped) = oneshot::channel::<()>();
         let starting = Starting { clock };
         let served = runtime
-            .block_on(console::start(config, store.clone(), starting, async { drop(stopped.await) }))
+            .block_on(crate::kept::start(config, store.clone(), starting, async { drop(stopped.await) }))
             .unwrap();
         Self {
             url: format!("http://{}", served.address),

@@ -31,7 +31,7 @@ fn every_route_asks_for_what_its_rule_says() {
     let at = alice.access.len() - 20;
     let other = if &alice.access[at..=at] == "A" { "B" } else { "A" };
     let tampered = format!("{}{other}{}", &alice.access[..at], &alice.access[at + 1..]);
-    for rule in rules::<crate::kept::Store>() {
+    for rule in rules::<crate::kept::Store>(crate::kept::HAS_MODERATORS) {
         let path = rule
             .path
             .replace("{user}", &alice.user)

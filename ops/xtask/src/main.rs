@@ -13,6 +13,7 @@ const USAGE: &str = "cargo x TASK
 
   test              install or name what is missing, then pass all tests
   check             formatting, clippy, tidy
+  browser [ROOM]    the console's pages in a real Chromium; pictures in target/browser/pictures
   sim --seeds N     simulate N seeds, then look for every planted fault
   sim SEED          replay one seed
   trace SEED --conversation C
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let done = match task {
         "test" => tasks::test(rest),
         "check" => tasks::check(),
+        "browser" => tasks::browser(rest),
         "sim" => tasks::sim(rest),
         "trace" => tasks::trace(rest),
         "drill" => tasks::drill(rest),

@@ -14,6 +14,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pgbouncer", "pgbouncer"),
     ("openssl", "openssl"),
     ("curl", "curl"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("chromium", "chromium"),
 ];
 
 /// Python packages of the independent clients, pinned.
@@ -74,6 +77,24 @@ fn python() -> Result<PathBuf> {
     run(&python.to_string_lossy(), &args)?;
     std::fs::write(&stamp, wanted)?;
     Ok(python)
+}
+
+/// Node modules of the browser tests, as the committed lock file pins them; returns their folder.
+pub fn browser() -> Result<PathBuf> {
+    let (folder, source) = (root().join("target/browser"), root().join("tests/browser"));
+    let wanted = std::fs::read_to_string(source.join("package-lock.json"))?;
+    let stamp = folder.join("installed");
+    if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
+        return Ok(folder);
+    }
+    std::fs::create_dir_all(&folder)?;
+    for file in ["package.json", "package-lock.json"] {
+        std::fs::copy(source.join(file), folder.join(file))?;
+    }
+    let at = folder.to_string_lossy().into_owned();
+    run("npm", &["ci", "--prefix", &at, "--ignore-scripts", "--no-audit", "--no-fund"])?;
+    std::fs::write(&stamp, wanted)?;
+    Ok(folder)
 }
 
 fn present(program: &str) -> bool {

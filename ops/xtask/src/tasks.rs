@@ -1,5 +1,7 @@
 //! The tasks, each as the commands it consists of.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 
 use crate::prerequisites;
@@ -24,8 +26,35 @@ pub fn test(rest: &[String]) -> Result<()> {
         &["nextest", "run", "--workspace", "--no-fail-fast"],
         &[("MESSENGER_TEST_PYTHON", &python)],
     )?;
+    browser(&[])?;
     sim(&["--seeds".into(), SEEDS.into()])?;
     drill(&["--kills".into(), KILLS.into()])
+}
+
+/// The console's pages in a real Chromium; pictures of them land in `target/browser/pictures`.
+pub fn browser(rest: &[String]) -> Result<()> {
+    let modules = prerequisites::browser()?;
+    run("cargo", &["build", "--package", "messenger"])?;
+    let program = target().join("debug/messenger");
+    let mut args = vec!["tests/browser/run.mjs"];
+    args.extend(rest.iter().map(String::as_str));
+    run_with(
+        "node",
+        &args,
+        &[
+            ("BROWSER_MODULES", &modules.to_string_lossy()),
+            ("BROWSER_PICTURES", &modules.join("pictures").to_string_lossy()),
+            ("BROWSER_MESSENGER", &program.to_string_lossy()),
+        ],
+    )
+}
+
+/// Where cargo builds.
+fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root().join(PathBuf::from(folder)),
+        None => root().join("target"),
+    }
 }
 
 /// Formatting and lints.

@@ -74,6 +74,9 @@ pub enum AccountError {
     /// One of the two blocked the other.
     #[error("blocked")]
     Blocked,
+    /// Somebody else was faster: it is claimed, decided or over.
+    #[error("somebody else was faster")]
+    Overtaken,
     /// A bound was reached.
     #[error("at most {limit}")]
     TooMany { limit: usize },

@@ -3,7 +3,10 @@
 mod accept;
 pub mod accounts;
 pub mod audit_chain;
+pub mod console;
 mod email;
+pub mod franking;
+pub mod moderation;
 pub mod nodes;
 mod page;
 pub mod postgres;
@@ -15,7 +18,9 @@ mod stored;
 pub mod token;
 
 pub use accounts::{AccountError, Accounts};
+pub use console::ConsoleAccess;
 pub use email::{EMAIL_BYTES_MAX, normalise_email};
+pub use moderation::Moderation;
 pub use nodes::Nodes;
 pub use postgres::PostgresStore;
 pub use sqlite::{OpenError, SqliteStore};

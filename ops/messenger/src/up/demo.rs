@@ -9,6 +9,7 @@ use schema_store::rows::account::{Activation, Origin, Registration};
 use schema_store::{AccountError, Accounts, SqliteStore};
 use schema_wire::{ConversationId, UserId};
 
+use super::practice;
 use crate::failure::{Code, Failure};
 
 /// Letters of a password made here.
@@ -26,6 +27,8 @@ pub struct Person {
 pub struct Demo {
     pub conversation: ConversationId,
     pub people: Vec<Person>,
+    /// Who may use the console.
+    pub moderator: Person,
 }
 
 /// Makes what is missing.
@@ -40,8 +43,12 @@ pub async fn people(store: &SqliteStore, data: &Path) -> Result<Demo, Failure> {
         users.push(account(store, &person).await?);
         people.push(person);
     }
+    practice::cases(store, &users).await?;
+    let moderator = person("moderator", &folder)?;
+    let hash = password::hash_password(&moderator.password).map_err(Failure::other)?;
+    practice::staff(store, &moderator.email, moderator.name, hash).await?;
     let (conversation, _) = store.create_direct(users[0], users[1]).await.map_err(Failure::other)?;
-    Ok(Demo { conversation, people })
+    Ok(Demo { conversation, people, moderator })
 }
 
 fn person(name: &'static str, folder: &Path) -> Result<Person, Failure> {

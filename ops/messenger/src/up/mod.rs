@@ -3,6 +3,7 @@
 
 mod demo;
 pub mod folder;
+mod practice;
 mod ready;
 mod settings;
 
@@ -38,7 +39,7 @@ pub struct UpOptions {
     /// Port of the account API; 0 takes a free one.
     #[arg(long, value_name = "N")]
     pub api_port: Option<u16>,
-    /// Port of the console, once it is there.
+    /// Port of the console's pages; 0 takes a free one.
     #[arg(long, value_name = "N")]
     pub console_port: Option<u16>,
     /// Shards; one per core when not given.
@@ -93,7 +94,7 @@ async fn serve(options: &UpOptions, settings: Settings, store: SqliteStore) -> R
     let address = settings.relay.internal_address.clone().unwrap_or_else(|| node.internal.to_string());
     let mut keeping = tokio::spawn(lease::keep(store.clone(), number, address, states));
     let sweeper = tokio::spawn(sweep(store));
-    let ready = Ready::new(&settings, &node, api.address, ca, people);
+    let ready = Ready::new(&settings, &node, &api, ca, people);
     ready.print(options.json);
     let asked = node.asked_to_leave();
     let is_ours = tokio::select! {
@@ -142,7 +143,7 @@ async fn start_api(
         // An error says that the sender is gone, which also means to stop.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    console::serve(settings.api.clone(), store, shutdown).await.map_err(Failure::api)
+    console::serve_with_pages(settings.api.clone(), store, shutdown).await.map_err(Failure::api)
 }
 
 async fn sweep(store: SqliteStore) {

@@ -26,16 +26,16 @@ impl Ready {
     pub fn new(
         settings: &Settings,
         node: &Node,
-        api: SocketAddr,
+        api: &console::Served,
         ca: Option<PathBuf>,
         demo: Option<Demo>,
     ) -> Self {
         Self {
             relay: loopback(node.address),
             path: settings.relay.upgrade.path.clone(),
-            api,
+            api: api.address,
             internal: node.internal,
-            console: None,
+            console: api.pages,
             ca: ca.map(absolute),
             signing_key: settings.signing_key().map(absolute),
             demo,
@@ -54,7 +54,7 @@ impl Ready {
     fn json(&self) -> serde_json::Value {
         let demo = self.demo.as_ref().map(|demo| {
             let user = |p: &super::demo::Person| json!({"email": p.email, "password": p.password, "password_file": absolute(p.password_file.clone())});
-            json!({"conversation": demo.conversation.to_string(), "users": demo.people.iter().map(user).collect::<Vec<_>>()})
+            json!({"conversation": demo.conversation.to_string(), "users": demo.people.iter().map(user).collect::<Vec<_>>(), "moderator": user(&demo.moderator)})
         });
         json!({
             "ready": true,
@@ -80,10 +80,16 @@ impl Ready {
             format!("  accounts  http://{}/api/docs", self.api),
             format!("  figures   http://{}/metrics", self.internal),
         ];
+        lines.extend(self.console.map(|at| format!("  console   http://{at}")));
         lines.extend(self.ca.as_ref().map(|ca| format!("  authority {}", ca.display())));
         if let Some(demo) = &self.demo {
             lines.push("\nTwo people may talk; paste each line into a terminal of its own:".to_owned());
             lines.extend(demo.people.iter().map(|person| self.chat(demo, person)));
+            lines.push(format!(
+                "\nA moderator signs in to the console as {} with the password in {}",
+                demo.moderator.email,
+                absolute(demo.moderator.password_file.clone()).display()
+            ));
         }
         lines.join("\n")
     }

@@ -84,6 +84,7 @@ fn layer(name: &str, options: &UpOptions, data: &Path) -> Option<String> {
     match name {
         "DATA_DIR" => Some(data.display().to_string()),
         "API_ADDRESS" => options.api_port.map(|port| format!("127.0.0.1:{port}")),
+        "CONSOLE_ADDRESS" => options.console_port.map(|port| format!("127.0.0.1:{port}")),
         "RELAY_SHARDS" => options.shards.map(|shards| shards.to_string()),
         "ALLOWED_ORIGINS" if std::env::var_os(name).is_none() => std::env::var("CORS_ORIGINS").ok(),
         "PROMETHEUS_PORT" if std::env::var_os(name).is_none() => Some("0".into()),

@@ -142,6 +142,7 @@ pub mod audit_event {
     pub const PASSWORD_CHANGED: &str = "PASSWORD_CHANGED";
     pub const PASSWORD_RESET_REQUESTED: &str = "PASSWORD_RESET_REQUESTED";
     pub const PASSWORD_RESET: &str = "PASSWORD_RESET";
+    pub const SECOND_FACTOR_ADDED: &str = "SECOND_FACTOR_ADDED";
     pub const SESSIONS_REVOKED: &str = "SESSIONS_REVOKED";
     pub const DATA_EXPORTED: &str = "DATA_EXPORTED";
     pub const ACCOUNT_ERASED: &str = "ACCOUNT_ERASED";
@@ -151,6 +152,16 @@ pub mod audit_event {
     pub const ROLE_CHANGED: &str = "ROLE_CHANGED";
     pub const ADDRESS_BANNED: &str = "ADDRESS_BANNED";
     pub const ADDRESS_UNBANNED: &str = "ADDRESS_UNBANNED";
+    pub const REPORTED: &str = "REPORTED";
+    pub const CASE_CLAIMED: &str = "CASE_CLAIMED";
+    pub const CASE_RELEASED: &str = "CASE_RELEASED";
+    pub const DECISION_MADE: &str = "DECISION_MADE";
+    pub const DECISION_AGREED: &str = "DECISION_AGREED";
+    pub const DECISION_REFUSED: &str = "DECISION_REFUSED";
+    pub const DECISION_UNDONE: &str = "DECISION_UNDONE";
+    pub const DECISION_APPLIED: &str = "DECISION_APPLIED";
+    pub const DECISION_REVERSED: &str = "DECISION_REVERSED";
+    pub const USER_WARNED: &str = "USER_WARNED";
     pub const GENERATION_BEGUN: &str = "GENERATION_BEGUN";
 }
 

@@ -2,8 +2,10 @@
 
 pub mod account;
 pub mod backup;
+pub mod console;
 pub mod conversation;
 pub mod device;
 pub mod export;
+pub mod moderation;
 pub mod node;
 pub mod role;

@@ -1,0 +1,28 @@
+//! Around every page: who looks at it, in which language, what it may do, how it is sent. No page in here.
+
+pub mod assets;
+pub mod cookie;
+pub mod fields;
+pub mod guard;
+pub mod render;
+pub mod route;
+pub mod trouble;
+pub mod visit;
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use schema_store::{ConsoleAccess, Moderation};
+
+use crate::app::Backing;
+
+/// A store that serves the pages.
+pub trait Desk: Backing + ConsoleAccess + Moderation {}
+impl<S: Backing + ConsoleAccess + Moderation> Desk for S {}
+
+/// Headers of every answer, pages or not.
+pub async fn seal(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    crate::front::headers::protect(response.headers_mut());
+    response
+}

@@ -1,0 +1,392 @@
+//! One case: what was reported, what the account did before, and the decision.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use leptos::prelude::*;
+use schema_store::AccountError;
+use schema_store::moderation::SUSPENSION_DAYS;
+use schema_store::rows::moderation::{
+    CaseDetail, CaseState, Decision, DecisionState, FlagRow, Measure, NewDecision, Proof, ReportRow,
+};
+use schema_wire::UserId;
+use schema_wire::record::UserStatus;
+use sha2::{Digest, Sha256};
+
+use super::decision::{measures, reverse_form, undo_bar};
+use super::queue::{about, keys, state};
+use crate::app::App;
+use crate::frame::Desk;
+use crate::frame::fields::{Fields, is_unprintable};
+use crate::frame::render::{self, Page, go};
+use crate::frame::route::{Entry, MODERATORS, PEOPLE_READERS, Who, read, send};
+use crate::frame::trouble::Trouble;
+use crate::frame::visit::Visit;
+use crate::parts::{badge, button, csrf, moment, span, table};
+
+/// Longest reason and notice, in bytes.
+const REASON_BYTES_MAX: usize = 512;
+const NOTICE_BYTES_MAX: usize = 1500;
+/// Texts a notice may be made from.
+const TEMPLATES: [&str; 4] = ["spam", "abuse", "impersonation", "other"];
+
+/// The routes of this file.
+pub fn entries<S: Desk>() -> Vec<Entry<S>> {
+    let who = Who::Roles(MODERATORS);
+    vec![
+        read("/moderation/{user}", Who::Roles(PEOPLE_READERS), "case.read").to(page::<S>),
+        send("/moderation/{user}/claim", who, "case.claim").to(claim::<S>),
+        send("/moderation/{user}/release", who, "case.claim").to(release::<S>),
+        send("/moderation/{user}/decide", who, "case.decide").to(decide::<S>),
+    ]
+}
+
+/// A case, and what was typed into its form.
+struct Card {
+    case: CaseDetail,
+    typed: Fields,
+    /// What is wrong with the form; empty: nothing.
+    error: String,
+    error_at: &'static str,
+}
+
+async fn page<S: Desk>(
+    State(app): State<App<S>>,
+    visit: Visit,
+    Path(user): Path<String>,
+) -> Result<Response, Trouble> {
+    show(&app, visit, subject(&user)?, StatusCode::OK, Fields::default(), ("", String::new())).await
+}
+
+fn subject(text: &str) -> Result<UserId, Trouble> {
+    UserId::parse(text).ok_or(Trouble::NotFound)
+}
+
+async fn show<S: Desk>(
+    app: &App<S>,
+    visit: Visit,
+    user: UserId,
+    status: StatusCode,
+    typed: Fields,
+    (error_at, error): (&'static str, String),
+) -> Result<Response, Trouble> {
+    let case = app.store.case(user).await?;
+    Ok(render::show(status, visit, Card { case, typed, error, error_at }, draw).await)
+}
+
+async fn claim<S: Desk>(
+    State(app): State<App<S>>,
+    visit: Visit,
+    Path(user): Path<String>,
+) -> Result<Response, Trouble> {
+    let said = match app.store.claim_case(subject(&user)?, visit.by.clone()).await {
+        Ok(()) => "claimed",
+        Err(AccountError::Overtaken) => "overtaken",
+        Err(other) => return Err(other.into()),
+    };
+    Ok(go(visit.jar, &format!("/moderation/{user}"), Some(said)))
+}
+
+async fn release<S: Desk>(
+    State(app): State<App<S>>,
+    visit: Visit,
+    Path(user): Path<String>,
+) -> Result<Response, Trouble> {
+    app.store.release_case(subject(&user)?, visit.by.clone()).await?;
+    Ok(go(visit.jar, "/moderation", Some("released")))
+}
+
+async fn decide<S: Desk>(
+    State(app): State<App<S>>,
+    visit: Visit,
+    Path(user): Path<String>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let user = subject(&user)?;
+    let new = match wanted(&visit, user, &fields) {
+        Ok(new) => new,
+        Err((at, key)) => {
+            let error = (at, visit.t(key));
+            return show(&app, visit, user, StatusCode::UNPROCESSABLE_ENTITY, fields, error).await;
+        }
+    };
+    match app.store.decide(new, visit.by.clone()).await {
+        Ok(decision) => {
+            let said = if decision.state == DecisionState::Waiting { Some("waiting") } else { None };
+            Ok(go(visit.jar, &format!("/moderation?undo={}", UserId(decision.id.0)), said))
+        }
+        Err(AccountError::Overtaken) => Ok(go(visit.jar, &format!("/moderation/{user}"), Some("overtaken"))),
+        Err(AccountError::NotActive(UserStatus::Banned)) => {
+            let error = ("measure", visit.t("error-banned"));
+            show(&app, visit, user, StatusCode::UNPROCESSABLE_ENTITY, fields, error).await
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// The decision a form asks for; otherwise the field and the key of what is wrong with it.
+fn wanted(
+    visit: &Visit,
+    subject: UserId,
+    fields: &Fields,
+) -> Result<NewDecision, (&'static str, &'static str)> {
+    let moderator = visit.signed_in().map(|viewer| viewer.user).ok_or(("measure", "error-sign-in"))?;
+    let measure = Measure::parse(fields.raw("measure")).ok_or(("measure", "error-measure"))?;
+    let reason = fields.line("reason", REASON_BYTES_MAX).map_err(|key| ("reason", key))?;
+    let days = if measure == Measure::Suspend { fields.text("days").parse().unwrap_or(0) } else { 0 };
+    if measure == Measure::Suspend && !SUSPENSION_DAYS.contains(&days) {
+        return Err(("days", "error-days"));
+    }
+    let also_warns = fields.has("also-warn") && matches!(measure, Measure::Suspend | Measure::Ban);
+    let measures = also_warns.then_some(Measure::Warn).into_iter().chain([measure]).collect();
+    let closes = matches!(measure, Measure::Dismiss | Measure::Mute);
+    let notice = if fields.has("notify") && !closes { Some(notice(visit, moderator, fields)?) } else { None };
+    let with_address = fields.has("address") && measure == Measure::Ban;
+    Ok(NewDecision { subject, moderator, measures, days, with_address, reason, notice })
+}
+
+/// What the account is told: own words or a template, under a name that stands for the moderator.
+fn notice(visit: &Visit, moderator: UserId, fields: &Fields) -> Result<String, (&'static str, &'static str)> {
+    let own = fields.text("notice");
+    if own.len() > NOTICE_BYTES_MAX {
+        return Err(("notice", "error-too-long"));
+    }
+    if own.chars().any(|c| is_unprintable(c) && c != '\n' && c != '\r') {
+        return Err(("notice", "error-control"));
+    }
+    let template = TEMPLATES.into_iter().find(|name| *name == fields.raw("template")).unwrap_or("other");
+    let text = if own.is_empty() { visit.t(&format!("template-{template}-text")) } else { own.to_owned() };
+    Ok(format!("{text}\n\n{}", pseudonym(moderator)))
+}
+
+/// The same for one moderator always, and nobody's name.
+fn pseudonym(moderator: UserId) -> String {
+    let mark = Sha256::new().chain_update(b"moderator").chain_update(moderator.0).finalize();
+    format!("Moderator M-{:02X}{:02X}", mark[0], mark[1])
+}
+
+fn draw(visit: &Visit, card: &Card) -> Page {
+    let case = &card.case;
+    let may_act = visit.is_one_of(MODERATORS) && case.row.state != CaseState::Decided;
+    let undo = case.decisions.iter().find_map(|decision| undo_bar(visit, decision));
+    let reports: Vec<AnyView> = case.reports.iter().map(|report| report_card(visit, report)).collect();
+    let flags: Vec<AnyView> = case.flags.iter().map(|flag| flag_card(visit, flag)).collect();
+    let body = view! {
+        {undo}
+        <div class="row middle">{state(visit, &case.row)}{claim_form(visit, case)}</div>
+        <div class="columns">
+            <div>
+                <h2>{visit.language.count("case-report-count", case.row.reports.into())}</h2>
+                {reports}
+                {flags}
+            </div>
+            <div>
+                {may_act.then(|| decision_form(visit, card))}
+                {facts(visit, case)}
+            </div>
+        </div>
+        {history(visit, &case.decisions)}
+        {keys(visit)}
+    };
+    Page { title: visit.language.of("case-title", "name", &case.row.name), body: body.into_any() }
+}
+
+fn claim_form(visit: &Visit, case: &CaseDetail) -> Option<AnyView> {
+    let viewer = visit.signed_in().filter(|_| visit.is_one_of(MODERATORS))?;
+    if case.row.state != CaseState::Open {
+        return None;
+    }
+    let user = case.row.user;
+    match &case.row.claimed_by {
+        None => Some(button(visit, format!("/moderation/{user}/claim"), visit.t("claim"), "quiet")),
+        Some((claimer, _)) if *claimer == viewer.user => {
+            Some(button(visit, format!("/moderation/{user}/release"), visit.t("release"), "quiet"))
+        }
+        Some(_) => None,
+    }
+}
+
+fn report_card(visit: &Visit, report: &ReportRow) -> AnyView {
+    let is_open = report.status == "PENDING";
+    let reporter =
+        if report.reporter_name.is_empty() { visit.t("somebody-gone") } else { report.reporter_name.clone() };
+    // What was disclosed is for those who decide, and folded until they want to see it.
+    let evidence = report.evidence.as_ref().filter(|_| visit.is_one_of(MODERATORS)).map(|bytes| {
+        let proof = match report.proof {
+            Proof::Stored => badge("good", visit.t("proof-stored")),
+            Proof::Committed => badge("good", visit.t("proof-committed")),
+            Proof::Claimed | Proof::None => badge("warn", visit.t("proof-claimed")),
+        };
+        view! {
+            <details class="evidence">
+                <summary>{visit.t("evidence-show")}" "{proof}</summary>
+                <blockquote>{shown(visit, bytes)}</blockquote>
+            </details>
+        }
+    });
+    let comment = (!report.comment.is_empty()).then(|| view! { <p><bdi>{report.comment.clone()}</bdi></p> });
+    let closed = (!is_open).then(|| badge("", visit.t("report-closed")));
+    view! {
+        <article class="card">
+            <p>
+                <strong>{about(visit, &report.reason)}</strong>
+                " · "<bdi>{reporter}</bdi>" · "{moment(report.created_at)}" "{closed}
+            </p>
+            {comment}
+            {evidence}
+        </article>
+    }
+    .into_any()
+}
+
+/// Evidence as text where it is one; otherwise only how long it is.
+fn shown(visit: &Visit, bytes: &[u8]) -> String {
+    match str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') => text.to_owned(),
+        _ => visit.language.count("evidence-bytes", bytes.len() as u64),
+    }
+}
+
+fn flag_card(visit: &Visit, flag: &FlagRow) -> AnyView {
+    let closed = (!flag.open).then(|| badge("", visit.t("report-closed")));
+    view! {
+        <article class="card">
+            <p>
+                {badge("warn", visit.t("flag"))}" "<strong>{about(visit, &flag.rule)}</strong>
+                " · "{moment(flag.created_at)}" "{closed}
+            </p>
+            <p><bdi>{flag.detail.clone()}</bdi></p>
+        </article>
+    }
+    .into_any()
+}
+
+fn decision_form(visit: &Visit, card: &Card) -> AnyView {
+    let case = &card.case;
+    let typed = |name: &str, otherwise: String| {
+        let text = card.typed.raw(name).to_owned();
+        if text.is_empty() { otherwise } else { text }
+    };
+    let reason = typed("reason", about(visit, &case.row.about));
+    let error = |at: &str| (card.error_at == at).then(|| card.error.clone());
+    let is_wrong = |at: &str| (card.error_at == at).then_some("true");
+    let wrong = error("measure").or(error("days")).or(error("reason")).or(error("notice"));
+    let wrong = wrong.map(|text| view! { <p class="error" role="alert" id="decision-error">{text}</p> });
+    let described = wrong.is_some().then_some("decision-error");
+    let templates = TEMPLATES.map(|name| {
+        view! { <option value=name selected=name == card.typed.raw("template")>{visit.t(&format!("template-{name}"))}</option> }
+    });
+    view! {
+        <form method="post" action=format!("/moderation/{}/decide", case.row.user) class="card" id="decide">
+            {csrf(visit)}
+            <h2>{visit.t("decide-title")}</h2>
+            {wrong}
+            <div class="field">
+                <label for="reason">{visit.t("decision-reason")}</label>
+                <input id="reason" name="reason" type="text" required=true maxlength="512" autocomplete="off"
+                    value=reason aria-invalid=is_wrong("reason") aria-describedby=described/>
+            </div>
+            <div class="row">
+                <div class="field">
+                    <label for="days">{visit.t("decide-days")}</label>
+                    <input id="days" name="days" type="number" min="7" max="30" value=typed("days", "7".into())
+                        aria-invalid=is_wrong("days") aria-describedby=described/>
+                </div>
+                <div class="field">
+                    <label for="template">{visit.t("decide-template")}</label>
+                    <select id="template" name="template">{templates.to_vec()}</select>
+                </div>
+            </div>
+            <div class="field">
+                <label for="notice">{visit.t("decide-notice")}</label>
+                <textarea id="notice" name="notice" maxlength="1500" aria-invalid=is_wrong("notice")
+                    aria-describedby=described>{card.typed.raw("notice").to_owned()}</textarea>
+            </div>
+            <label class="choice"><input type="checkbox" name="notify" value="yes" checked=true/>{visit.t("decide-notify")}</label>
+            <label class="choice"><input type="checkbox" name="also-warn" value="yes"/>{visit.t("decide-also-warn")}</label>
+            <label class="choice"><input type="checkbox" name="address" value="yes"/>{visit.t("decide-address")}</label>
+            {measure_buttons(visit, case)}
+        </form>
+    }
+    .into_any()
+}
+
+fn measure_buttons(visit: &Visit, case: &CaseDetail) -> AnyView {
+    let all = u64::from(case.row.reports) + u64::from(case.row.flags);
+    let mut buttons = vec![
+        (Measure::Warn, "w", "warn", visit.t("do-warn")),
+        (Measure::Suspend, "s", "warn", visit.t("do-suspend")),
+        (Measure::Ban, "b", "bad", visit.t("do-ban")),
+    ];
+    if case.row.state == CaseState::Open {
+        buttons.push((Measure::Dismiss, "d", "", visit.language.count("do-dismiss", all)));
+        buttons.push((Measure::Mute, "m", "", visit.language.count("do-mute", all)));
+    }
+    let buttons = buttons.into_iter().map(|(measure, key, kind, label)| {
+        view! {
+            <button type="submit" name="measure" value=measure.name() class=kind data-key=key>
+                {label}" "<kbd aria-hidden="true">{key}</kbd>
+            </button>
+        }
+    });
+    view! { <div class="measures">{buttons.collect_view()}</div> }.into_any()
+}
+
+fn facts(visit: &Visit, case: &CaseDetail) -> AnyView {
+    let status = match case.row.status {
+        UserStatus::Active => badge("good", visit.t("status-active")),
+        UserStatus::Pending => badge("", visit.t("status-pending")),
+        UserStatus::Suspended { until } => view! {
+            {badge("warn", visit.t("status-suspended"))}" "{until.map(moment)}
+        }
+        .into_any(),
+        UserStatus::Banned => badge("bad", visit.t("status-banned")),
+        UserStatus::Deleted => badge("", visit.t("status-deleted")),
+    };
+    let age = span(visit.language, visit.now_ms.saturating_sub(case.created_at));
+    let muted =
+        case.muted_until.map(|until| view! { <dt>{visit.t("fact-muted")}</dt><dd>{moment(until)}</dd> });
+    view! {
+        <section class="card" aria-labelledby="facts">
+            <h2 id="facts">{visit.t("facts-title")}</h2>
+            <dl class="facts">
+                <dt>{visit.t("fact-status")}</dt><dd>{status}</dd>
+                <dt>{visit.t("fact-age")}</dt><dd>{age}</dd>
+                <dt>{visit.t("fact-active")}</dt>
+                <dd>{case.last_active_at.map_or_else(|| "–".into_any(), moment)}</dd>
+                <dt>{visit.t("fact-devices")}</dt><dd>{case.devices}</dd>
+                <dt>{visit.t("fact-strikes")}</dt><dd>{case.strikes}</dd>
+                {muted}
+                <dt>{visit.t("fact-id")}</dt><dd><code>{case.row.user.to_string()}</code></dd>
+            </dl>
+        </section>
+    }
+    .into_any()
+}
+
+fn history(visit: &Visit, decisions: &[Decision]) -> Option<AnyView> {
+    if decisions.is_empty() {
+        return None;
+    }
+    let heads = ["decision-what", "decision-reason", "decision-by", "decision-at", "decision-state"];
+    let rows = decisions.iter().map(|decision| {
+        let kind = match decision.state {
+            DecisionState::Done => "good",
+            DecisionState::Waiting | DecisionState::Pending => "warn",
+            _ => "",
+        };
+        let label = visit.t(&format!("decision-{}", decision.state.name().to_lowercase()));
+        let reversible = visit.is_one_of(MODERATORS) && decision.state == DecisionState::Done;
+        view! {
+            <tr>
+                <th scope="row">{measures(visit, decision)}</th>
+                <td class="wide"><bdi>{decision.reason.clone()}</bdi></td>
+                <td><bdi>{decision.moderator_name.clone()}</bdi></td>
+                <td>{moment(decision.created_at)}</td>
+                <td>{badge(kind, label)}{reversible.then(|| reverse_form(visit, decision))}</td>
+            </tr>
+        }
+        .into_any()
+    });
+    Some(table(visit.t("history-title"), heads.map(|key| visit.t(key)).to_vec(), rows.collect()))
+}

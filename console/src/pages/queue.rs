@@ -1,0 +1,216 @@
+//! The queue: cases to be looked at, oldest first, and decisions that wait for a second pair of eyes.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use leptos::prelude::*;
+use schema_store::rows::moderation::{
+    CaseCounts, CaseFilter, CaseRow, CaseState, Decision, DecisionId, DecisionState,
+};
+use schema_wire::UserId;
+
+use super::decision::{measures, undo_bar};
+use crate::app::App;
+use crate::frame::Desk;
+use crate::frame::fields::Fields;
+use crate::frame::render::{self, Page};
+use crate::frame::route::{Entry, MODERATORS, PEOPLE_READERS, Who, read};
+use crate::frame::trouble::Trouble;
+use crate::frame::visit::Visit;
+use crate::parts::{badge, button, moment, span, table};
+
+/// Cases on one page.
+const PAGE_ROWS: u32 = 50;
+/// Decisions listed for a second pair of eyes.
+const WAITING_ROWS: u32 = 50;
+/// What may be listed, as it stands in the address.
+const FILTERS: [&str; 4] = ["open", "mine", "decided", "resolved"];
+
+/// The routes of this file.
+pub fn entries<S: Desk>() -> Vec<Entry<S>> {
+    vec![read("/moderation", Who::Roles(PEOPLE_READERS), "case.list").to(page::<S>)]
+}
+
+struct Queue {
+    filter: &'static str,
+    counts: CaseCounts,
+    cases: Vec<CaseRow>,
+    waiting: Vec<Decision>,
+    /// The decision just made, while it can be undone.
+    undo: Option<Decision>,
+}
+
+async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) -> Result<Response, Trouble> {
+    let user = visit.signed_in().ok_or(Trouble::SignIn)?.user;
+    let filter = FILTERS.into_iter().find(|name| *name == fields.raw("state")).unwrap_or("open");
+    let chosen = match filter {
+        "mine" => CaseFilter::ClaimedBy(user),
+        "decided" => CaseFilter::Decided,
+        "resolved" => CaseFilter::Resolved,
+        _ => CaseFilter::Open,
+    };
+    let cases = app.store.cases(chosen, after(fields.raw("after")), PAGE_ROWS).await?;
+    let counts = app.store.case_counts().await?;
+    let waiting = app.store.waiting_decisions(WAITING_ROWS).await?;
+    let undo = match UserId::parse(fields.raw("undo")) {
+        Some(id) => app.store.decision(DecisionId(id.0)).await.ok(),
+        None => None,
+    };
+    let undo = undo.filter(|decision| decision.moderator == user || decision.second == Some(user));
+    Ok(render::show(StatusCode::OK, visit, Queue { filter, counts, cases, waiting, undo }, draw).await)
+}
+
+/// Where a page begins: time and user of the last row before it.
+fn after(text: &str) -> Option<(u64, UserId)> {
+    let (at, user) = text.split_once('.')?;
+    Some((at.parse().ok()?, UserId::parse(user)?))
+}
+
+fn draw(visit: &Visit, queue: &Queue) -> Page {
+    let heads = ["case-subject", "case-about", "case-reports", "case-state", "case-since"];
+    let rows: Vec<AnyView> = queue.cases.iter().map(|case| row(visit, case)).collect();
+    let is_empty = rows.is_empty();
+    let caption = visit.t(&format!("queue-{}", queue.filter));
+    let body = view! {
+        {queue.undo.as_ref().and_then(|decision| undo_bar(visit, decision))}
+        {counts(visit, &queue.counts)}
+        <ul class="filters">{FILTERS.map(|name| filter(visit, name, queue.filter)).into_iter().collect_view()}</ul>
+        {if is_empty {
+            view! { <p class="card">{visit.t("queue-empty")}</p> }.into_any()
+        } else {
+            table(caption, heads.map(|key| visit.t(key)).to_vec(), rows)
+        }}
+        {next(visit, queue)}
+        {waiting(visit, &queue.waiting)}
+        {keys(visit)}
+    };
+    Page { title: visit.t("nav-moderation"), body: body.into_any() }
+}
+
+fn counts(visit: &Visit, counts: &CaseCounts) -> AnyView {
+    let age = counts.oldest_open_at.map(|at| span(visit.language, visit.now_ms.saturating_sub(at)));
+    let mean = counts.mean_resolve_ms.map(|ms| span(visit.language, ms));
+    let facts = [
+        ("queue-count-open", counts.open.to_string()),
+        ("queue-count-claimed", counts.claimed.to_string()),
+        ("queue-count-waiting", counts.waiting.to_string()),
+        ("queue-count-resolved", counts.resolved_7d.to_string()),
+        ("queue-oldest", age.unwrap_or_else(|| "–".into())),
+        ("queue-mean", mean.unwrap_or_else(|| "–".into())),
+    ];
+    let facts = facts.map(|(key, value)| view! { <div><dt>{visit.t(key)}</dt><dd>{value}</dd></div> });
+    view! { <dl class="figures">{facts.to_vec()}</dl> }.into_any()
+}
+
+fn filter(visit: &Visit, name: &'static str, chosen: &str) -> AnyView {
+    let current = (name == chosen).then_some("page");
+    let label = visit.t(&format!("queue-{name}"));
+    view! { <li><a class="button" href=format!("/moderation?state={name}") aria-current=current>{label}</a></li> }
+        .into_any()
+}
+
+fn row(visit: &Visit, case: &CaseRow) -> AnyView {
+    let reports = visit.language.count("case-report-count", case.reports.into());
+    let reporters = visit.language.count("case-reporter-count", case.reporters.into());
+    let flags =
+        (case.flags > 0).then(|| badge("warn", visit.language.count("case-flag-count", case.flags.into())));
+    view! {
+        <tr data-case="">
+            <th scope="row"><a href=format!("/moderation/{}", case.user)><bdi>{case.name.clone()}</bdi></a></th>
+            <td>{about(visit, &case.about)}</td>
+            <td>{reports}", "{reporters}" "{flags}</td>
+            <td>{state(visit, case)}</td>
+            <td>{moment(case.opened_at)}</td>
+        </tr>
+    }
+    .into_any()
+}
+
+/// A reason or rule in words; one that a newer program wrote stands as it is.
+pub fn about(visit: &Visit, name: &str) -> String {
+    let key = format!("about-{}", name.to_lowercase().replace('_', "-"));
+    let text = visit.t(&key);
+    if text == key { name.to_owned() } else { text }
+}
+
+/// Where a case stands, and who has it.
+pub fn state(visit: &Visit, case: &CaseRow) -> AnyView {
+    match (case.state, &case.claimed_by) {
+        (CaseState::Resolved, _) => badge("good", visit.t("state-resolved")),
+        (CaseState::Decided, _) => badge("warn", visit.t("state-decided")),
+        (CaseState::Open, Some((_, name))) => badge("warn", visit.language.of("state-claimed", "name", name)),
+        (CaseState::Open, None) => badge("", visit.t("state-open")),
+    }
+}
+
+fn next(visit: &Visit, queue: &Queue) -> Option<AnyView> {
+    let last = queue.cases.last().filter(|_| queue.cases.len() == PAGE_ROWS as usize)?;
+    let at = if queue.filter == "resolved" { last.resolved_at.unwrap_or(0) } else { last.opened_at };
+    let href = format!("/moderation?state={}&after={at}.{}", queue.filter, last.user);
+    Some(view! { <p><a class="button" href=href>{visit.t("next-page")}</a></p> }.into_any())
+}
+
+fn waiting(visit: &Visit, decisions: &[Decision]) -> Option<AnyView> {
+    if decisions.is_empty() {
+        return None;
+    }
+    let heads = ["decision-what", "decision-reason", "decision-by", "decision-at", "decision-do"];
+    let rows = decisions.iter().map(|decision| waiting_row(visit, decision)).collect();
+    Some(table(visit.t("waiting-title"), heads.map(|key| visit.t(key)).to_vec(), rows))
+}
+
+fn waiting_row(visit: &Visit, decision: &Decision) -> AnyView {
+    let at = UserId(decision.id.0);
+    let own = visit.signed_in().is_some_and(|viewer| viewer.user == decision.moderator);
+    let may = visit.is_one_of(MODERATORS) && decision.state == DecisionState::Waiting;
+    let act = match (may, own) {
+        (false, _) => None,
+        (true, true) => {
+            Some(button(visit, format!("/moderation/decisions/{at}/undo"), visit.t("decision-withdraw"), "quiet"))
+        }
+        (true, false) => Some(
+            view! {
+                {button(visit, format!("/moderation/decisions/{at}/agree"), visit.t("decision-agree"), "bad")}
+                " "
+                {button(visit, format!("/moderation/decisions/{at}/refuse"), visit.t("decision-refuse"), "quiet")}
+            }
+            .into_any(),
+        ),
+    };
+    view! {
+        <tr>
+            <th scope="row">
+                <a href=format!("/moderation/{}", decision.subject)>{measures(visit, decision)}</a>
+            </th>
+            <td class="wide"><bdi>{decision.reason.clone()}</bdi></td>
+            <td><bdi>{decision.moderator_name.clone()}</bdi></td>
+            <td>{moment(decision.created_at)}</td>
+            <td>{act}</td>
+        </tr>
+    }
+    .into_any()
+}
+
+/// Which keys do what. Open without a script; `?` opens it with one.
+pub fn keys(visit: &Visit) -> AnyView {
+    let keys = [
+        ("j", "key-down"),
+        ("k", "key-up"),
+        ("Enter", "key-open"),
+        ("w", "key-warn"),
+        ("s", "key-suspend"),
+        ("b", "key-ban"),
+        ("d", "key-dismiss"),
+        ("u", "key-undo"),
+        ("/", "key-search"),
+        ("?", "key-help"),
+    ];
+    let keys = keys.map(|(key, text)| view! { <dt><kbd>{key}</kbd></dt><dd>{visit.t(text)}</dd> });
+    view! {
+        <details class="card" id="keys">
+            <summary>{visit.t("keys-title")}</summary>
+            <dl class="facts">{keys.to_vec()}</dl>
+        </details>
+    }
+    .into_any()
+}

@@ -1,0 +1,5 @@
+//! The pages over real HTTP: who may do what, what a session is worth, what is refused.
+#![allow(clippy::unwrap_used)]
+
+mod matrix;
+mod support;

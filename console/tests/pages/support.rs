@@ -1,0 +1,135 @@
+//! One console per test: its own folder, store, port and clock.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use console::access::csrf;
+use console::{Clock, ConsoleConfig, Starting};
+use schema_store::rows::account::Origin;
+use schema_store::rows::console::{NewConsoleSession, Stage};
+use schema_store::rows::role::AccountRole;
+use schema_store::sqlite::{Options, SqliteStore};
+use schema_store::{Accounts, ConsoleAccess, NewToken};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+/// When every test begins: a moment in 2027, in unix milliseconds.
+const BEGIN_MS: u64 = 1_800_000_000_000;
+
+/// A running console.
+pub struct Desk {
+    pub origin: String,
+    pub store: SqliteStore,
+    data: PathBuf,
+    runtime: Option<Runtime>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+/// What came back.
+pub struct Answer {
+    pub status: u16,
+    pub location: Option<String>,
+    pub text: String,
+}
+
+impl Desk {
+    pub fn start() -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let data = std::env::temp_dir().join(format!("console-pages-{}-{serial}", std::process::id()));
+        std::fs::create_dir_all(&data).unwrap();
+        let set = [
+            ("API_ADDRESS", "127.0.0.1:0".to_owned()),
+            ("CONSOLE_ADDRESS", "127.0.0.1:0".to_owned()),
+            ("DATA_DIR", data.display().to_string()),
+            ("RATE_LIMIT_MAX", "100000".to_owned()),
+            ("RATE_LIMIT_AUTH_MAX", "100000".to_owned()),
+            // RSA keys take long to make, and nothing here signs anything.
+            ("JWT_ALGORITHM", "HS256".to_owned()),
+            ("JWT_LEGACY_HS256_SECRET", "0d6f7c1be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f".to_owned()),
+        ];
+        let lookup = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
+        let config = ConsoleConfig::from_env(false, lookup).unwrap();
+        let (clock, _) = Clock::manual(BEGIN_MS);
+        let store_clock = clock.clone();
+        let options = Options { clock: Arc::new(move || store_clock.now_ms()), ..Options::default() };
+        let store = SqliteStore::open_with(&data.join("messenger.db"), options).unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let starting = console::start_with_pages(config, store.clone(), Starting { clock }, async {
+            drop(stopped.await);
+        });
+        let served = runtime.block_on(starting).unwrap();
+        let origin = format!("http://{}", served.pages.unwrap());
+        Self { origin, store, data, runtime: Some(runtime), stop: Some(stop) }
+    }
+
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().unwrap().block_on(future)
+    }
+
+    /// The cookie of somebody new with this role.
+    pub fn fresh_session(&self, role: AccountRole) -> String {
+        self.session(role, Stage::Full)
+    }
+
+    /// The same, at this stage.
+    pub fn session(&self, role: AccountRole, stage: Stage) -> String {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let email = format!("somebody{}@staff.example", SERIAL.fetch_add(1, Ordering::Relaxed));
+        let user = self.run(self.store.create_admin(email, "somebody".into(), "none".into(), role)).unwrap();
+        let (secret, token) = NewToken::generate(BEGIN_MS + 3_600_000);
+        let new = NewConsoleSession { token, user, stage, replaces: None, lock_subject: None };
+        self.run(self.store.open_console_session(new, Origin::system())).unwrap();
+        secret
+    }
+
+    pub fn get(&self, path: &str, cookie: Option<&str>) -> Answer {
+        self.send("GET", path, cookie, String::new())
+    }
+
+    /// A form as a browser sends it from a page of this console.
+    pub fn post(&self, path: &str, cookie: Option<&str>, fields: &str) -> Answer {
+        let token = csrf::token(cookie.unwrap_or(""));
+        self.send("POST", path, cookie, format!("csrf={token}&{fields}"))
+    }
+
+    fn send(&self, method: &str, path: &str, cookie: Option<&str>, body: String) -> Answer {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build()
+            .into();
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.origin));
+        if let Some(cookie) = cookie {
+            request = request.header("cookie", format!("session={cookie}"));
+        }
+        let answer = if method == "GET" {
+            agent.run(request.body(()).unwrap())
+        } else {
+            let request = request
+                .header("content-type", "application/x-www-form-urlencoded")
+                .header("origin", self.origin.clone())
+                .header("sec-fetch-site", "same-origin");
+            agent.run(request.body(body).unwrap())
+        };
+        let mut answer = answer.unwrap();
+        let location = answer.headers().get("location").map(|to| to.to_str().unwrap().to_owned());
+        let status = answer.status().as_u16();
+        Answer { status, location, text: answer.body_mut().read_to_string().unwrap() }
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(5));
+        }
+        let _ = std::fs::remove_dir_all(&self.data);
+    }
+}

@@ -1,0 +1,100 @@
+//! The console's view of the store: who is signed in to it, second factors, lock-outs after failed attempts.
+
+use std::future::Future;
+
+use schema_wire::UserId;
+
+use crate::accounts::Answer;
+use crate::rows::account::Origin;
+use crate::rows::console::{ConsoleSession, NewConsoleSession, SecondFactor};
+use crate::token::TokenHash;
+
+/// Failures that cost nothing yet.
+pub const FREE_FAILURES: u32 = 4;
+/// First wait after one failure too many, in milliseconds; each further failure doubles it.
+pub const FIRST_WAIT_MS: u64 = 30_000;
+/// Longest wait, in milliseconds.
+pub const LONGEST_WAIT_MS: u64 = 3_600_000;
+/// Failures older than this are forgotten, in milliseconds.
+pub const FAILURES_KEPT_MS: u64 = 24 * 3_600_000;
+/// A session nobody used for so long is over, in milliseconds.
+pub const SESSION_IDLE_MS: u64 = 30 * 60_000;
+/// Uses closer together than this are not written down one by one, in milliseconds.
+pub const SEEN_EVERY_MS: u64 = 60_000;
+
+/// How long to wait after so many failures.
+pub const fn wait_after(failures: u32) -> u64 {
+    if failures <= FREE_FAILURES {
+        return 0;
+    }
+    let doublings = failures - FREE_FAILURES - 1;
+    let wait = if doublings >= 16 { LONGEST_WAIT_MS } else { FIRST_WAIT_MS << doublings };
+    if wait > LONGEST_WAIT_MS { LONGEST_WAIT_MS } else { wait }
+}
+
+/// What the console needs to know who is using it. Each call is one transaction, audit entries included.
+pub trait ConsoleAccess: Clone + Send + Sync + 'static {
+    /// Until when this subject may not even try (unix ms; 0: it may).
+    fn locked_until(&self, subject: [u8; 32]) -> impl Future<Output = Answer<u64>> + Send;
+    /// Counts a failed attempt and writes LOGIN_FAILED; until when the subject is locked now.
+    fn count_failure(
+        &self,
+        subject: [u8; 32],
+        user: Option<UserId>,
+        reason: &'static str,
+        by: Origin,
+    ) -> impl Future<Output = Answer<u64>> + Send;
+
+    /// Opens a session, ends the one it replaces, and writes LOGIN once it is a full one; then failures are forgotten.
+    /// Refused with `NotActive` unless the account is active, with `NotAllowed` unless it has a role in the console.
+    fn open_console_session(
+        &self,
+        new: NewConsoleSession,
+        by: Origin,
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// The session behind a cookie: not expired, not idle, of an active account whose role is still the same.
+    fn console_session(&self, id: TokenHash) -> impl Future<Output = Answer<Option<ConsoleSession>>> + Send;
+    /// Full sessions of one account, newest first.
+    fn console_sessions(&self, user: UserId) -> impl Future<Output = Answer<Vec<ConsoleSession>>> + Send;
+    /// Ends one session of this account. `NotFound`: it has no such session.
+    fn close_console_session(
+        &self,
+        user: UserId,
+        id: TokenHash,
+        by: Origin,
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// Ends all sessions of this account but one; how many.
+    fn close_other_console_sessions(
+        &self,
+        user: UserId,
+        keep: TokenHash,
+        by: Origin,
+    ) -> impl Future<Output = Answer<u64>> + Send;
+
+    /// The account's second factor, confirmed or not.
+    fn second_factor(&self, user: UserId) -> impl Future<Output = Answer<Option<SecondFactor>>> + Send;
+    /// Keeps the secret of a second factor to be confirmed. `NotAllowed` when there is a confirmed one.
+    fn begin_second_factor(
+        &self,
+        user: UserId,
+        secret: Vec<u8>,
+    ) -> impl Future<Output = Answer<SecondFactor>> + Send;
+    /// Uses the code of a time step up; the first use confirms the factor. False: used before, or older than one used.
+    fn use_second_factor(
+        &self,
+        user: UserId,
+        step: u64,
+        by: Origin,
+    ) -> impl Future<Output = Answer<bool>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_an_hour() {
+        assert_eq!([0, 4, 5, 6, 7].map(wait_after), [0, 0, 30_000, 60_000, 120_000]);
+        assert_eq!([11, 12, 40, u32::MAX].map(wait_after), [1_920_000, 3_600_000, 3_600_000, 3_600_000]);
+    }
+}

@@ -1,0 +1,79 @@
+//! Sessions of the console and second factors.
+
+use core::fmt;
+use std::net::IpAddr;
+
+use schema_wire::UserId;
+
+use super::role::AccountRole;
+use crate::token::{NewToken, TokenHash};
+
+/// How far somebody got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The password was right; the code is still to come.
+    SecondFactor,
+    /// The password was right; a second factor is required and not there yet.
+    Enrol,
+    /// Signed in.
+    Full,
+}
+
+impl Stage {
+    /// As stored.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SecondFactor => "SECOND_FACTOR",
+            Self::Enrol => "ENROL",
+            Self::Full => "FULL",
+        }
+    }
+
+    /// The stage of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::SecondFactor, Self::Enrol, Self::Full].into_iter().find(|stage| stage.name() == name)
+    }
+}
+
+/// A session to be opened.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewConsoleSession {
+    /// Its expiry is the session's end, used or not.
+    pub token: NewToken,
+    pub user: UserId,
+    pub stage: Stage,
+    /// The session that ends with this one's beginning.
+    pub replaces: Option<TokenHash>,
+    /// Whose failures are forgotten once the session is a full one.
+    pub lock_subject: Option<[u8; 32]>,
+}
+
+/// A session.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ConsoleSession {
+    pub id: TokenHash,
+    pub user: UserId,
+    pub name: String,
+    pub role: AccountRole,
+    pub stage: Stage,
+    pub created_at: u64,
+    pub seen_at: u64,
+    pub expires_at: u64,
+    pub address: Option<IpAddr>,
+    pub user_agent: Option<String>,
+}
+
+/// A second factor by time-based codes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecondFactor {
+    pub secret: Vec<u8>,
+    pub confirmed: bool,
+    /// Newest time step whose code was used.
+    pub last_step: u64,
+}
+
+impl fmt::Debug for SecondFactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecondFactor {{ confirmed: {} }}", self.confirmed)
+    }
+}

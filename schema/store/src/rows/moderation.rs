@@ -1,0 +1,258 @@
+//! Reports, flags, cases, decisions: what moderation hands to the store and gets back.
+
+use std::net::IpAddr;
+
+use schema_wire::record::UserStatus;
+use schema_wire::{ConversationId, Offset, UserId};
+
+use super::role::AccountRole;
+
+/// Names a report.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ReportId(pub [u8; 16]);
+
+/// Names a decision.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct DecisionId(pub [u8; 16]);
+
+impl From<[u8; 16]> for ReportId {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<[u8; 16]> for DecisionId {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $name { $($(#[$each])* $variant,)* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// As stored.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The one of that name.
+            pub fn parse(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|one| one.name() == name)
+            }
+        }
+    };
+}
+
+named! {
+    /// What disclosed evidence is worth.
+    Proof {
+        /// Nothing was disclosed.
+        None = "NONE",
+        /// The reporter says so.
+        Claimed = "CLAIMED",
+        /// It fits the commitment its sender made.
+        Committed = "COMMITTED",
+        /// It is what the relay keeps.
+        Stored = "STORED",
+    }
+}
+
+named! {
+    /// Where a case stands.
+    CaseState {
+        Open = "OPEN",
+        /// A decision waits for its time or for a second pair of eyes.
+        Decided = "DECIDED",
+        Resolved = "RESOLVED",
+    }
+}
+
+named! {
+    /// What a decision does.
+    Measure {
+        Warn = "WARN",
+        Suspend = "SUSPEND",
+        Ban = "BAN",
+        /// Closes every open report and flag.
+        Dismiss = "DISMISS",
+        /// The same, and new ones raise no case for seven days.
+        Mute = "MUTE",
+    }
+}
+
+named! {
+    /// Where a decision stands.
+    DecisionState {
+        /// For a second pair of eyes.
+        Waiting = "WAITING",
+        /// For its time: it can be undone.
+        Pending = "PENDING",
+        Done = "DONE",
+        Undone = "UNDONE",
+        Refused = "REFUSED",
+        Reversed = "REVERSED",
+        /// The account was gone when its time came.
+        Failed = "FAILED",
+    }
+}
+
+/// A report about to be filed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewReport {
+    pub reporter: UserId,
+    pub subject: UserId,
+    /// The message it is about, if it is about one.
+    pub message: Option<(ConversationId, Offset)>,
+    /// A word such as `SPAM`.
+    pub reason: String,
+    pub comment: String,
+    /// What the reporter discloses of the message.
+    pub evidence: Option<Vec<u8>>,
+    /// Opens the sender's commitment.
+    pub opening: Option<[u8; 32]>,
+}
+
+/// Something noticed without anybody reporting it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewFlag {
+    pub subject: UserId,
+    /// Which rule, such as `RATE`.
+    pub rule: String,
+    pub detail: String,
+}
+
+/// A report as a moderator sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ReportRow {
+    pub id: ReportId,
+    pub reporter: Option<UserId>,
+    pub reporter_name: String,
+    pub message: Option<(ConversationId, Offset)>,
+    pub reason: String,
+    pub comment: String,
+    pub evidence: Option<Vec<u8>>,
+    pub proof: Proof,
+    /// `PENDING`, `RESOLVED` or `DISMISSED`.
+    pub status: String,
+    pub created_at: u64,
+}
+
+/// A flag as a moderator sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FlagRow {
+    pub rule: String,
+    pub detail: String,
+    pub open: bool,
+    pub created_at: u64,
+}
+
+/// Which cases to list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CaseFilter {
+    /// Open, claimed or not.
+    Open,
+    /// Open and claimed by this moderator.
+    ClaimedBy(UserId),
+    Decided,
+    Resolved,
+}
+
+/// A case in the queue.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CaseRow {
+    pub user: UserId,
+    pub name: String,
+    pub status: UserStatus,
+    pub state: CaseState,
+    pub opened_at: u64,
+    pub resolved_at: Option<u64>,
+    /// While the claim lasts.
+    pub claimed_by: Option<(UserId, String)>,
+    pub claim_expires_at: u64,
+    pub reports: u32,
+    pub reporters: u32,
+    pub flags: u32,
+    /// Reason of the oldest open report, or rule of the oldest open flag.
+    pub about: String,
+}
+
+/// How much there is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CaseCounts {
+    pub open: u64,
+    pub claimed: u64,
+    /// Decisions that wait for a second pair of eyes.
+    pub waiting: u64,
+    pub resolved_7d: u64,
+    pub oldest_open_at: Option<u64>,
+    /// Mean time from opening to resolving over seven days, in milliseconds.
+    pub mean_resolve_ms: Option<u64>,
+}
+
+/// A case with everything a decision needs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CaseDetail {
+    pub row: CaseRow,
+    pub role: AccountRole,
+    pub created_at: u64,
+    pub last_active_at: Option<u64>,
+    pub devices: u32,
+    /// Warnings, suspensions and bans that stood.
+    pub strikes: u32,
+    pub muted_until: Option<u64>,
+    /// Open ones first, then the newest.
+    pub reports: Vec<ReportRow>,
+    pub flags: Vec<FlagRow>,
+    /// Newest first.
+    pub decisions: Vec<Decision>,
+}
+
+/// A decision to be made.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewDecision {
+    pub subject: UserId,
+    pub moderator: UserId,
+    pub measures: Vec<Measure>,
+    /// Of a suspension: 7 to 30.
+    pub days: u32,
+    /// Of a ban: also the address last used.
+    pub with_address: bool,
+    pub reason: String,
+    /// What the account is told; `None`: nothing.
+    pub notice: Option<String>,
+}
+
+/// A decision.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Decision {
+    pub id: DecisionId,
+    pub subject: UserId,
+    pub moderator: UserId,
+    pub moderator_name: String,
+    pub measures: Vec<Measure>,
+    pub days: u32,
+    pub with_address: bool,
+    pub address: Option<IpAddr>,
+    pub reason: String,
+    pub notice: Option<String>,
+    pub state: DecisionState,
+    pub created_at: u64,
+    pub due_at: Option<u64>,
+    pub second: Option<UserId>,
+    pub ended_at: Option<u64>,
+}
+
+/// A letter that a decision still owes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DueLetter {
+    pub decision: DecisionId,
+    pub email: String,
+    pub text: String,
+}

@@ -1,0 +1,245 @@
+//! Decisions take effect, all of one in one transaction, and are reversed afterwards.
+
+use std::net::IpAddr;
+
+use rusqlite::{OptionalExtension, Transaction, params};
+use schema_wire::record::UserStatus;
+use schema_wire::{UserId, v1};
+
+use super::decision::{due, end, find, reopen};
+use crate::accept::page;
+use crate::accounts::{AccountError, Answer};
+use crate::moderation::MUTE_MS;
+use crate::rows::account::{Origin, StatusChange, audit_event};
+use crate::rows::moderation::{Decision, DecisionId, DecisionState, DueLetter, Measure};
+use crate::sqlite::account::admin::{set_address_ban, set_status};
+use crate::sqlite::account::audit::record;
+use crate::sqlite::account::standing_of;
+use crate::sqlite::stream::push;
+use crate::sqlite::value::{id, uint_opt};
+use crate::stored::int;
+
+const DAY_MS: u64 = 86_400_000;
+
+pub fn apply_due(tx: &Transaction<'_>, now: u64) -> Answer<Option<Decision>> {
+    let Some(decision) = due(tx, now)? else { return Ok(None) };
+    let by = Origin { actor: Some(decision.moderator), ..Origin::system() };
+    // An account that went away in these seconds leaves nothing to act on.
+    let state = match standing_of(tx, decision.subject, now) {
+        Ok(standing) => {
+            take_effect(tx, &decision, standing, &by, now)?;
+            DecisionState::Done
+        }
+        Err(AccountError::NotFound) => DecisionState::Failed,
+        Err(other) => return Err(other),
+    };
+    close(tx, &decision, now)?;
+    end(tx, &decision, state, &by, now)?;
+    record(tx, audit_event::DECISION_APPLIED, Some(decision.subject), state.name(), &by, now)?;
+    find(tx, decision.id).map(Some)
+}
+
+fn take_effect(
+    tx: &Transaction<'_>,
+    decision: &Decision,
+    standing: UserStatus,
+    by: &Origin,
+    now: u64,
+) -> Answer<()> {
+    let subject = decision.subject;
+    for measure in &decision.measures {
+        match measure {
+            Measure::Warn => {
+                note(tx, decision, "WARN", now)?;
+                record(tx, audit_event::USER_WARNED, Some(subject), &decision.reason, by, now)?;
+            }
+            // A ban that came in between is not softened to a suspension.
+            Measure::Suspend if standing == UserStatus::Banned => {}
+            Measure::Suspend => {
+                let until = Some(now + u64::from(decision.days) * DAY_MS);
+                set_status(tx, subject, StatusChange::Suspend { until }, &decision.reason, by, now)?;
+            }
+            Measure::Ban => {
+                set_status(tx, subject, StatusChange::Ban, &decision.reason, by, now)?;
+                if decision.with_address {
+                    ban_address(tx, decision, by, now)?;
+                }
+            }
+            Measure::Dismiss => {}
+            Measure::Mute => {
+                tx.execute(
+                    "INSERT INTO moderation_mutes (user_id, until, moderator_id) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (user_id) DO UPDATE SET until = excluded.until, moderator_id = excluded.moderator_id",
+                    params![subject.0, int(now + MUTE_MS), decision.moderator.0],
+                )?;
+            }
+        }
+    }
+    tx.execute(
+        "UPDATE moderation_actions SET decision_id = ?2 WHERE user_id = ?1 AND created_at = ?3 AND decision_id IS NULL",
+        params![subject.0, decision.id.0, int(now)],
+    )?;
+    if let Some(notice) = &decision.notice {
+        tell(tx, decision, notice, now)?;
+        tx.execute("UPDATE moderation_decisions SET mailed_at = 0 WHERE id = ?1", [decision.id.0])?;
+    }
+    Ok(())
+}
+
+fn note(tx: &Transaction<'_>, decision: &Decision, action: &str, now: u64) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT INTO moderation_actions (id, user_id, moderator_id, action, reason, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![
+            crate::fresh_id(now),
+            decision.subject.0,
+            decision.moderator.0,
+            action,
+            decision.reason,
+            int(now)
+        ],
+    )?;
+    Ok(())
+}
+
+/// The account's own stream carries the notice to every device, at once or when it comes back.
+fn tell(tx: &Transaction<'_>, decision: &Decision, text: &str, now: u64) -> rusqlite::Result<()> {
+    let id = decision.id.0.to_vec().into();
+    let warning = v1::Warning { id, at: now, text: text.to_owned(), ..Default::default() };
+    push(tx, decision.subject, warning, now)
+}
+
+fn ban_address(tx: &Transaction<'_>, decision: &Decision, by: &Origin, now: u64) -> Answer<()> {
+    let Some(address) = last_address(tx, decision.subject)? else { return Ok(()) };
+    set_address_ban(tx, address, true, &decision.reason, by, now)?;
+    tx.execute(
+        "UPDATE moderation_decisions SET address = ?2 WHERE id = ?1",
+        params![decision.id.0, address.to_string()],
+    )?;
+    Ok(())
+}
+
+/// Where the account was last used from.
+fn last_address(tx: &Transaction<'_>, user: UserId) -> rusqlite::Result<Option<IpAddr>> {
+    let found: Option<String> = tx
+        .query_row(
+            "SELECT ip_address FROM audit_logs WHERE user_id = ?1 AND actor_id = ?1 AND ip_address IS NOT NULL
+             ORDER BY id DESC LIMIT 1",
+            [user.0],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(found.and_then(|text| text.parse().ok()))
+}
+
+/// Closes what was open when the decision was made; what came later opens the case again.
+fn close(tx: &Transaction<'_>, decision: &Decision, now: u64) -> rusqlite::Result<()> {
+    let names: Vec<&str> = decision.measures.iter().map(|measure| measure.name()).collect();
+    let dismisses = matches!(decision.measures[..], [Measure::Dismiss | Measure::Mute]);
+    let status = if dismisses { "DISMISSED" } else { "RESOLVED" };
+    let subject = decision.subject.0;
+    tx.execute(
+        "UPDATE reports SET status = ?2, resolution = ?3, resolved_at = ?4, resolved_by = ?5, decision_id = ?6
+         WHERE reported_user_id = ?1 AND status = 'PENDING' AND created_at <= ?7",
+        params![
+            subject,
+            status,
+            names.join(","),
+            int(now),
+            decision.moderator.0,
+            decision.id.0,
+            int(decision.created_at)
+        ],
+    )?;
+    tx.execute(
+        "UPDATE flags SET status = 'CLOSED', closed_at = ?2, closed_by = ?3, decision_id = ?4
+         WHERE user_id = ?1 AND status = 'OPEN' AND created_at <= ?5",
+        params![subject, int(now), decision.moderator.0, decision.id.0, int(decision.created_at)],
+    )?;
+    let left = tx.query_row(
+        "SELECT min(at) FROM (
+           SELECT min(created_at) AS at FROM reports WHERE reported_user_id = ?1 AND status = 'PENDING'
+           UNION ALL SELECT min(created_at) FROM flags WHERE user_id = ?1 AND status = 'OPEN')",
+        [subject],
+        |row| uint_opt(row, 0),
+    )?;
+    match left {
+        Some(at) => {
+            reopen(tx, decision.subject)?;
+            tx.execute(
+                "UPDATE moderation_cases SET opened_at = ?2 WHERE user_id = ?1",
+                params![subject, int(at)],
+            )?;
+        }
+        None => {
+            tx.execute(
+                "UPDATE moderation_cases SET state = 'RESOLVED', resolved_at = ?2, claimed_by = NULL
+                 WHERE user_id = ?1 AND state = 'DECIDED'",
+                params![subject, int(now)],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+pub fn reverse(
+    tx: &Transaction<'_>,
+    wanted: DecisionId,
+    reason: &str,
+    by: &Origin,
+    now: u64,
+) -> Answer<Decision> {
+    let decision = find(tx, wanted)?;
+    if decision.state != DecisionState::Done {
+        return Err(AccountError::Overtaken);
+    }
+    if by.actor.is_none() || by.actor == Some(decision.subject) {
+        return Err(AccountError::NotAllowed);
+    }
+    let standing = standing_of(tx, decision.subject, now)?;
+    let measures = &decision.measures;
+    let stands = match standing {
+        UserStatus::Suspended { .. } => measures.contains(&Measure::Suspend),
+        UserStatus::Banned => measures.contains(&Measure::Ban),
+        _ => false,
+    };
+    if stands {
+        set_status(tx, decision.subject, StatusChange::Reactivate, reason, by, now)?;
+    }
+    if let Some(address) = decision.address {
+        match set_address_ban(tx, address, false, reason, by, now) {
+            // Somebody lifted it before.
+            Ok(()) | Err(AccountError::NotFound) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    if measures.contains(&Measure::Mute) {
+        tx.execute("DELETE FROM moderation_mutes WHERE user_id = ?1", [decision.subject.0])?;
+    }
+    tx.execute(
+        "UPDATE moderation_actions SET undone_at = ?2, undone_by = ?3 WHERE decision_id = ?1 AND user_id = ?4",
+        params![wanted.0, int(now), by.actor.map(|user| user.0), decision.subject.0],
+    )?;
+    if decision.notice.is_some() {
+        tell(tx, &decision, &format!("Withdrawn: {reason}"), now)?;
+    }
+    end(tx, &decision, DecisionState::Reversed, by, now)?;
+    record(tx, audit_event::DECISION_REVERSED, Some(decision.subject), reason, by, now)?;
+    find(tx, wanted)
+}
+
+pub fn due_letters(tx: &Transaction<'_>, limit: u32) -> Answer<Vec<DueLetter>> {
+    let mut find = tx.prepare_cached(
+        "SELECT d.id, u.email, d.notice FROM moderation_decisions d JOIN users u ON u.id = d.user_id
+         WHERE d.mailed_at = 0 AND u.email IS NOT NULL AND d.notice IS NOT NULL ORDER BY d.ended_at LIMIT ?1",
+    )?;
+    let rows = find.query_map([page(limit)], |row| {
+        Ok(DueLetter { decision: id(row, 0)?, email: row.get(1)?, text: row.get(2)? })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub fn letter_sent(tx: &Transaction<'_>, wanted: DecisionId, now: u64) -> Answer<()> {
+    tx.execute("UPDATE moderation_decisions SET mailed_at = ?2 WHERE id = ?1", params![wanted.0, int(now)])?;
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! Decisions are made, agreed to by a second moderator, or taken back before they take effect.
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use schema_wire::UserId;
+use schema_wire::record::UserStatus;
+
+use super::case::must_be_free;
+use crate::accept::page;
+use crate::accounts::{AccountError, Answer};
+use crate::moderation::{SUSPENSION_DAYS, TEXT_BYTES_MAX, UNDO_MS};
+use crate::rows::account::{Origin, audit_event};
+use crate::rows::moderation::{CaseState, Decision, DecisionId, DecisionState, Measure, NewDecision};
+use crate::rows::role::AccountRole;
+use crate::sqlite::account::audit::record;
+use crate::sqlite::account::standing_of;
+use crate::sqlite::value::{account_role, id, id_opt, small, uint, uint_opt, unknown};
+use crate::stored::int;
+
+/// Most decisions on one card.
+const CARD_ROWS: u32 = 50;
+
+const ROW: &str =
+    "SELECT d.id, d.user_id, d.moderator_id, coalesce(m.name, ''), d.actions, d.days, d.with_address,
+       d.address, d.reason, d.notice, d.state, d.created_at, d.due_at, d.second_id, d.ended_at
+     FROM moderation_decisions d LEFT JOIN users m ON m.id = d.moderator_id";
+
+pub fn decide(tx: &Transaction<'_>, new: &NewDecision, by: &Origin, now: u64) -> Answer<Decision> {
+    check(tx, new, now)?;
+    let needs_second = new.measures.contains(&Measure::Ban);
+    let (state, due_at) = match needs_second {
+        true => (DecisionState::Waiting, None),
+        false => (DecisionState::Pending, Some(now + UNDO_MS)),
+    };
+    match must_be_free(tx, new.subject, new.moderator, now) {
+        Ok(CaseState::Decided) => return Err(AccountError::Overtaken),
+        Ok(CaseState::Open) => {
+            tx.execute(
+                "UPDATE moderation_cases SET state = 'DECIDED', claimed_by = NULL, claim_expires_at = 0
+                 WHERE user_id = ?1",
+                [new.subject.0],
+            )?;
+        }
+        // Nothing is open about this account: the decision stands for itself.
+        Ok(CaseState::Resolved) | Err(AccountError::NotFound) => {}
+        Err(other) => return Err(other),
+    }
+    let decision = DecisionId(crate::fresh_id(now));
+    let names: Vec<&str> = new.measures.iter().map(|measure| measure.name()).collect();
+    tx.execute(
+        "INSERT INTO moderation_decisions (id, user_id, moderator_id, actions, days, with_address, reason, notice, state,
+           created_at, due_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            decision.0,
+            new.subject.0,
+            new.moderator.0,
+            names.join(","),
+            new.days,
+            new.with_address,
+            new.reason,
+            new.notice,
+            state.name(),
+            int(now),
+            due_at.map(int)
+        ],
+    )?;
+    let detail = format!("{}: {}", names.join(","), new.reason);
+    record(tx, audit_event::DECISION_MADE, Some(new.subject), &detail, by, now)?;
+    find(tx, decision)
+}
+
+/// What may be decided about whom.
+fn check(tx: &Transaction<'_>, new: &NewDecision, now: u64) -> Answer<()> {
+    let invalid = |field, problem| Err(AccountError::Invalid { field, problem });
+    let has = |measure| new.measures.contains(&measure);
+    let closes = has(Measure::Dismiss) || has(Measure::Mute);
+    if new.measures.is_empty()
+        || (closes && new.measures.len() > 1)
+        || (has(Measure::Suspend) && has(Measure::Ban))
+    {
+        return invalid("measures", "do not go together");
+    }
+    if has(Measure::Suspend) && !SUSPENSION_DAYS.contains(&new.days) {
+        return invalid("days", "between 7 and 30");
+    }
+    if new.reason.trim().is_empty() || new.reason.len() > TEXT_BYTES_MAX {
+        return invalid("reason", "between 1 and 2048 bytes");
+    }
+    if new.notice.as_ref().is_some_and(|notice| notice.len() > TEXT_BYTES_MAX) {
+        return invalid("notice", "at most 2048 bytes");
+    }
+    let standing = standing_of(tx, new.subject, now)?;
+    if standing == UserStatus::Banned && (has(Measure::Suspend) || has(Measure::Ban)) {
+        return Err(AccountError::NotActive(standing));
+    }
+    let role_of = |user: UserId| {
+        tx.query_row("SELECT role FROM users WHERE id = ?1", [user.0], |row| account_role(row, 0)).optional()
+    };
+    let subject = role_of(new.subject)?.unwrap_or_default();
+    let moderator = role_of(new.moderator)?.unwrap_or_default();
+    let is_above = subject == AccountRole::User || moderator == AccountRole::Admin;
+    if new.subject == new.moderator || !is_above {
+        return Err(AccountError::NotAllowed);
+    }
+    Ok(())
+}
+
+pub fn second(
+    tx: &Transaction<'_>,
+    wanted: DecisionId,
+    agrees: bool,
+    by: &Origin,
+    now: u64,
+) -> Answer<Decision> {
+    let decision = find(tx, wanted)?;
+    let moderator = by.actor.ok_or(AccountError::NotAllowed)?;
+    if decision.state != DecisionState::Waiting {
+        return Err(AccountError::Overtaken);
+    }
+    if moderator == decision.moderator || moderator == decision.subject {
+        return Err(AccountError::NotAllowed);
+    }
+    if agrees {
+        tx.execute(
+            "UPDATE moderation_decisions SET state = 'PENDING', second_id = ?2, due_at = ?3 WHERE id = ?1",
+            params![wanted.0, moderator.0, int(now + UNDO_MS)],
+        )?;
+        record(tx, audit_event::DECISION_AGREED, Some(decision.subject), &decision.reason, by, now)?;
+    } else {
+        end(tx, &decision, DecisionState::Refused, by, now)?;
+        reopen(tx, decision.subject)?;
+        record(tx, audit_event::DECISION_REFUSED, Some(decision.subject), &decision.reason, by, now)?;
+    }
+    find(tx, wanted)
+}
+
+pub fn undo(tx: &Transaction<'_>, wanted: DecisionId, by: &Origin, now: u64) -> Answer<Decision> {
+    let decision = find(tx, wanted)?;
+    let is_own = by.actor.is_some_and(|user| user == decision.moderator || Some(user) == decision.second);
+    if !is_own {
+        return Err(AccountError::NotAllowed);
+    }
+    let in_time = match decision.state {
+        DecisionState::Waiting => true,
+        DecisionState::Pending => decision.due_at.is_some_and(|due| due > now),
+        _ => false,
+    };
+    if !in_time {
+        return Err(AccountError::Overtaken);
+    }
+    end(tx, &decision, DecisionState::Undone, by, now)?;
+    reopen(tx, decision.subject)?;
+    record(tx, audit_event::DECISION_UNDONE, Some(decision.subject), &decision.reason, by, now)?;
+    find(tx, wanted)
+}
+
+/// Writes how a decision ended.
+pub fn end(
+    tx: &Transaction<'_>,
+    decision: &Decision,
+    state: DecisionState,
+    by: &Origin,
+    now: u64,
+) -> rusqlite::Result<()> {
+    tx.execute(
+        "UPDATE moderation_decisions SET state = ?2, ended_at = ?3, ended_by = ?4 WHERE id = ?1",
+        params![decision.id.0, state.name(), int(now), by.actor.map(|user| user.0)],
+    )?;
+    Ok(())
+}
+
+/// The case of a decision that did not take effect is open again.
+pub fn reopen(tx: &Transaction<'_>, subject: UserId) -> rusqlite::Result<()> {
+    tx.execute(
+        "UPDATE moderation_cases SET state = 'OPEN' WHERE user_id = ?1 AND state = 'DECIDED'",
+        [subject.0],
+    )?;
+    Ok(())
+}
+
+pub fn find(tx: &Transaction<'_>, wanted: DecisionId) -> Answer<Decision> {
+    let found =
+        tx.prepare_cached(&format!("{ROW} WHERE d.id = ?1"))?.query_row([wanted.0], decision).optional()?;
+    found.ok_or(AccountError::NotFound)
+}
+
+/// The decision whose time came first.
+pub fn due(tx: &Transaction<'_>, now: u64) -> Answer<Option<Decision>> {
+    let found = tx
+        .prepare_cached(&format!(
+            "{ROW} WHERE d.state = 'PENDING' AND d.due_at <= ?1 ORDER BY d.due_at LIMIT 1"
+        ))?
+        .query_row([int(now)], decision)
+        .optional()?;
+    Ok(found)
+}
+
+pub fn of(tx: &Transaction<'_>, subject: UserId) -> Answer<Vec<Decision>> {
+    let mut find =
+        tx.prepare_cached(&format!("{ROW} WHERE d.user_id = ?1 ORDER BY d.created_at DESC LIMIT ?2"))?;
+    let rows = find.query_map(params![subject.0, CARD_ROWS], decision)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub fn waiting(tx: &Transaction<'_>, limit: u32) -> Answer<Vec<Decision>> {
+    let mut find =
+        tx.prepare_cached(&format!("{ROW} WHERE d.state = 'WAITING' ORDER BY d.created_at LIMIT ?1"))?;
+    let rows = find.query_map([page(limit)], decision)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn decision(row: &Row<'_>) -> rusqlite::Result<Decision> {
+    let actions: String = row.get(4)?;
+    let measures: Option<Vec<Measure>> = actions.split(',').map(Measure::parse).collect();
+    let address: Option<String> = row.get(7)?;
+    let state: String = row.get(10)?;
+    Ok(Decision {
+        id: id(row, 0)?,
+        subject: id(row, 1)?,
+        moderator: id(row, 2)?,
+        moderator_name: row.get(3)?,
+        measures: measures.ok_or_else(|| unknown(4))?,
+        days: small(row, 5)?,
+        with_address: row.get(6)?,
+        address: address.map(|text| text.parse().map_err(|_| unknown(7))).transpose()?,
+        reason: row.get(8)?,
+        notice: row.get(9)?,
+        state: DecisionState::parse(&state).ok_or_else(|| unknown(10))?,
+        created_at: uint(row, 11)?,
+        due_at: uint_opt(row, 12)?,
+        second: id_opt(row, 13)?,
+        ended_at: uint_opt(row, 14)?,
+    })
+}

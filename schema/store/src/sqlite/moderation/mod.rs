@@ -1,0 +1,88 @@
+//! Moderation in SQL: one function per call, run inside the call's transaction.
+
+mod apply;
+mod case;
+mod decision;
+mod report;
+
+use schema_wire::UserId;
+
+use super::SqliteStore;
+use crate::accounts::Answer;
+use crate::moderation::Moderation;
+use crate::rows::account::Origin;
+use crate::rows::moderation::{
+    CaseCounts, CaseDetail, CaseFilter, CaseRow, Decision, DecisionId, DueLetter, NewDecision, NewFlag,
+    NewReport, ReportId,
+};
+
+impl Moderation for SqliteStore {
+    async fn file_report(&self, new: NewReport, by: Origin) -> Answer<ReportId> {
+        self.write(move |tx, now| report::file(tx, &new, &by, now)).await
+    }
+
+    async fn raise_flag(&self, new: NewFlag) -> Answer<()> {
+        self.write(move |tx, now| report::flag(tx, &new, now)).await
+    }
+
+    async fn cases(
+        &self,
+        filter: CaseFilter,
+        after: Option<(u64, UserId)>,
+        limit: u32,
+    ) -> Answer<Vec<CaseRow>> {
+        self.read(move |tx, now| case::list(tx, filter, after, limit, now)).await
+    }
+
+    async fn case_counts(&self) -> Answer<CaseCounts> {
+        self.read(case::counts).await
+    }
+
+    async fn case(&self, subject: UserId) -> Answer<CaseDetail> {
+        self.read(move |tx, now| case::detail(tx, subject, now)).await
+    }
+
+    async fn claim_case(&self, subject: UserId, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| case::claim(tx, subject, &by, now)).await
+    }
+
+    async fn release_case(&self, subject: UserId, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| case::release(tx, subject, &by, now)).await
+    }
+
+    async fn decide(&self, new: NewDecision, by: Origin) -> Answer<Decision> {
+        self.write(move |tx, now| decision::decide(tx, &new, &by, now)).await
+    }
+
+    async fn second(&self, wanted: DecisionId, agrees: bool, by: Origin) -> Answer<Decision> {
+        self.write(move |tx, now| decision::second(tx, wanted, agrees, &by, now)).await
+    }
+
+    async fn undo(&self, wanted: DecisionId, by: Origin) -> Answer<Decision> {
+        self.write(move |tx, now| decision::undo(tx, wanted, &by, now)).await
+    }
+
+    async fn reverse(&self, wanted: DecisionId, reason: String, by: Origin) -> Answer<Decision> {
+        self.write(move |tx, now| apply::reverse(tx, wanted, &reason, &by, now)).await
+    }
+
+    async fn apply_due(&self) -> Answer<Option<Decision>> {
+        self.write(apply::apply_due).await
+    }
+
+    async fn decision(&self, wanted: DecisionId) -> Answer<Decision> {
+        self.read(move |tx, _| decision::find(tx, wanted)).await
+    }
+
+    async fn waiting_decisions(&self, limit: u32) -> Answer<Vec<Decision>> {
+        self.read(move |tx, _| decision::waiting(tx, limit)).await
+    }
+
+    async fn due_letters(&self, limit: u32) -> Answer<Vec<DueLetter>> {
+        self.read(move |tx, _| apply::due_letters(tx, limit)).await
+    }
+
+    async fn letter_sent(&self, wanted: DecisionId) -> Answer<()> {
+        self.write(move |tx, now| apply::letter_sent(tx, wanted, now)).await
+    }
+}

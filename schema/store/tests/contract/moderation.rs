@@ -1,0 +1,260 @@
+//! Moderation: reports come in, cases are claimed, decisions wait, take effect, are taken back.
+
+use bytes::Bytes;
+use schema_store::franking::commitment;
+use schema_store::moderation::{CLAIM_MS, MUTE_MS, UNDO_MS};
+use schema_store::rows::account::Origin;
+use schema_store::rows::moderation::{
+    CaseFilter, CaseState, Decision, DecisionState, Measure, NewDecision, NewFlag, NewReport, Proof,
+};
+use schema_store::rows::role::AccountRole;
+use schema_store::{AccountError, Accounts, ConsoleAccess, Moderation, Store};
+use schema_wire::record::UserStatus;
+use schema_wire::v1::user_event::Event;
+use schema_wire::{Generation, Offset, Position, UserId};
+
+use crate::contract::{Bed, START, events, message, offset};
+
+pub trait Desk: Store + Accounts + ConsoleAccess + Moderation {}
+impl<S: Store + Accounts + ConsoleAccess + Moderation> Desk for S {}
+
+fn by(user: UserId) -> Origin {
+    Origin { actor: Some(user), ..Origin::system() }
+}
+
+fn about(reporter: UserId, subject: UserId) -> NewReport {
+    NewReport {
+        reporter,
+        subject,
+        message: None,
+        reason: "SPAM".into(),
+        comment: String::new(),
+        evidence: None,
+        opening: None,
+    }
+}
+
+fn decision(subject: UserId, moderator: UserId, measures: &[Measure]) -> NewDecision {
+    NewDecision {
+        subject,
+        moderator,
+        measures: measures.to_vec(),
+        days: 7,
+        with_address: false,
+        reason: "spam".into(),
+        notice: Some("Please stop.".into()),
+    }
+}
+
+impl<S: Desk> Bed<S> {
+    async fn status(&self, user: UserId) -> UserStatus {
+        self.store.profile(user).await.unwrap().status
+    }
+
+    async fn decide(&self, subject: UserId, moderator: UserId, measures: &[Measure]) -> Decision {
+        self.store.decide(decision(subject, moderator, measures), by(moderator)).await.unwrap()
+    }
+
+    async fn apply_all(&self) -> usize {
+        let mut applied = 0;
+        while self.store.apply_due().await.unwrap().is_some() {
+            applied += 1;
+        }
+        applied
+    }
+
+    async fn state(&self, subject: UserId) -> CaseState {
+        self.store.case(subject).await.unwrap().row.state
+    }
+}
+
+pub async fn ten_reports_are_one_case<S: Desk>(bed: Bed<S>) {
+    let mia = bed.staff("mia", AccountRole::Moderator).await;
+    let spammer = bed.person("spam").await.user;
+    for n in 0..10 {
+        let reporter = bed.person(&format!("reporter{n}")).await.user;
+        let first = bed.store.file_report(about(reporter, spammer), by(reporter)).await.unwrap();
+        let again = bed.store.file_report(about(reporter, spammer), by(reporter)).await.unwrap();
+        assert_eq!(first, again, "a double submit is one report");
+        bed.clock.forward(1000);
+    }
+    bed.store
+        .raise_flag(NewFlag { subject: spammer, rule: "RATE".into(), detail: "60 a minute".into() })
+        .await
+        .unwrap();
+    let queue = bed.store.cases(CaseFilter::Open, None, 50).await.unwrap();
+    assert_eq!(queue.len(), 1);
+    let case = &queue[0];
+    assert_eq!((case.user, case.reports, case.reporters, case.flags), (spammer, 10, 10, 1));
+    assert_eq!((case.about.as_str(), case.opened_at), ("SPAM", START));
+    bed.decide(spammer, mia, &[Measure::Dismiss]).await;
+    bed.clock.forward(UNDO_MS);
+    assert_eq!(bed.apply_all().await, 1);
+    assert_eq!(bed.store.cases(CaseFilter::Open, None, 50).await.unwrap().len(), 0);
+    let detail = bed.store.case(spammer).await.unwrap();
+    assert!(detail.reports.iter().all(|report| report.status == "DISMISSED"), "one closing closed all");
+    assert!(detail.flags.iter().all(|flag| !flag.open));
+    let counts = bed.store.case_counts().await.unwrap();
+    assert_eq!((counts.open, counts.resolved_7d, counts.mean_resolve_ms), (0, 1, Some(10_000 + UNDO_MS)));
+    let late = bed.person("late").await.user;
+    bed.store.file_report(about(late, spammer), by(late)).await.unwrap();
+    assert_eq!(bed.state(spammer).await, CaseState::Open, "a new report opens it again");
+}
+
+pub async fn evidence_is_weighed<S: Desk>(bed: Bed<S>) {
+    let (alice, bob, conversation) = bed.pair().await;
+    let carol = bed.person("carol").await.user;
+    let mut append = message(bob, conversation, 1);
+    let (opening, text) = ([7u8; 32], b"what bob wrote".to_vec());
+    append.commitment = Some(Bytes::from(commitment(&opening, &text).to_vec()));
+    let at = Offset(offset(bed.publish(append).await));
+    let told = |evidence: Option<&[u8]>, opening, reason: &str| NewReport {
+        message: Some((conversation, at)),
+        evidence: evidence.map(<[u8]>::to_vec),
+        opening,
+        reason: reason.into(),
+        ..about(alice.user, bob.user)
+    };
+    let reports = [
+        (told(None, None, "A"), Proof::None),
+        (told(Some(b"message 1"), None, "B"), Proof::Stored),
+        (told(Some(&text), Some(opening), "C"), Proof::Committed),
+        (told(Some(b"something else"), Some(opening), "D"), Proof::Claimed),
+        (told(Some(&text), None, "E"), Proof::Claimed),
+    ];
+    for (report, proof) in reports {
+        let filed = bed.store.file_report(report, by(alice.user)).await.unwrap();
+        let rows = bed.store.case(bob.user).await.unwrap().reports;
+        let row = rows.into_iter().find(|row| row.id == filed).unwrap();
+        assert_eq!((row.proof, &*row.reason), (proof, &*row.reason));
+    }
+    let foreign = NewReport { reporter: carol, ..told(None, None, "F") };
+    assert_eq!(bed.store.file_report(foreign, by(carol)).await, Err(AccountError::NotFound), "not a reader");
+    let wrong = NewReport { subject: carol, ..told(None, None, "G") };
+    let refused = bed.store.file_report(wrong, by(alice.user)).await;
+    assert!(matches!(refused, Err(AccountError::Invalid { field: "message", .. })), "{refused:?}");
+    let oneself = bed.store.file_report(about(alice.user, alice.user), by(alice.user)).await;
+    assert!(matches!(oneself, Err(AccountError::Invalid { field: "user", .. })), "{oneself:?}");
+}
+
+pub async fn a_claim_keeps_others_away_for_a_while<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) =
+        (bed.staff("mia", AccountRole::Moderator).await, bed.staff("tom", AccountRole::Moderator).await);
+    let (alice, bob) = (bed.person("alice").await.user, bed.person("bob").await.user);
+    bed.store.file_report(about(alice, bob), by(alice)).await.unwrap();
+    bed.store.claim_case(bob, by(mia)).await.unwrap();
+    bed.store.claim_case(bob, by(mia)).await.unwrap();
+    assert_eq!(bed.store.claim_case(bob, by(tom)).await, Err(AccountError::Overtaken));
+    let refused = bed.store.decide(decision(bob, tom, &[Measure::Warn]), by(tom)).await;
+    assert_eq!(refused, Err(AccountError::Overtaken));
+    assert_eq!(bed.store.cases(CaseFilter::ClaimedBy(mia), None, 9).await.unwrap().len(), 1);
+    bed.clock.forward(CLAIM_MS);
+    assert_eq!(bed.store.cases(CaseFilter::ClaimedBy(mia), None, 9).await.unwrap().len(), 0, "claims end");
+    bed.store.claim_case(bob, by(tom)).await.unwrap();
+    bed.store.release_case(bob, by(tom)).await.unwrap();
+    bed.store.claim_case(bob, by(mia)).await.unwrap();
+    bed.decide(bob, mia, &[Measure::Warn]).await;
+    let twice = bed.store.decide(decision(bob, mia, &[Measure::Warn]), by(mia)).await;
+    assert_eq!(twice, Err(AccountError::Overtaken), "a double submit decides once");
+}
+
+pub async fn nothing_happens_before_its_time<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) =
+        (bed.staff("mia", AccountRole::Moderator).await, bed.staff("tom", AccountRole::Moderator).await);
+    let (alice, bob) = (bed.person("alice").await.user, bed.person("bob").await.user);
+    bed.store.file_report(about(alice, bob), by(alice)).await.unwrap();
+    let first = bed.decide(bob, mia, &[Measure::Warn, Measure::Suspend]).await;
+    assert_eq!((first.state, bed.status(bob).await), (DecisionState::Pending, UserStatus::Active));
+    bed.clock.forward(UNDO_MS - 1);
+    assert_eq!(bed.apply_all().await, 0);
+    assert_eq!(
+        bed.store.undo(first.id, by(tom)).await,
+        Err(AccountError::NotAllowed),
+        "only whoever decided"
+    );
+    assert_eq!(bed.store.undo(first.id, by(mia)).await.unwrap().state, DecisionState::Undone);
+    bed.clock.forward(UNDO_MS);
+    assert_eq!((bed.apply_all().await, bed.state(bob).await), (0, CaseState::Open));
+    let second = bed.decide(bob, mia, &[Measure::Warn, Measure::Suspend]).await;
+    bed.clock.forward(UNDO_MS);
+    assert_eq!(bed.store.undo(second.id, by(mia)).await, Err(AccountError::Overtaken));
+    assert_eq!(bed.apply_all().await, 1);
+    let until = bed.clock.now() + 7 * 86_400_000;
+    assert_eq!(bed.status(bob).await, UserStatus::Suspended { until: Some(until) });
+    let start = Position { generation: Generation(1), offset: Offset(0) };
+    let told = events(&bed, bob, start).await.events;
+    let heard = |event: &schema_wire::v1::UserEvent| matches!(&event.event, Some(Event::Warning(w)) if w.text == "Please stop.");
+    assert_eq!(told.iter().filter(|event| heard(event)).count(), 1, "{told:?}");
+    let letters = bed.store.due_letters(10).await.unwrap();
+    assert_eq!((letters.len(), letters[0].email.as_str()), (1, "bob@example.org"));
+    bed.store.letter_sent(second.id).await.unwrap();
+    assert_eq!(bed.store.due_letters(10).await.unwrap().len(), 0);
+    assert_eq!(bed.store.case(bob).await.unwrap().strikes, 2);
+    let reversed = bed.store.reverse(second.id, "a mistake".into(), by(tom)).await.unwrap();
+    assert_eq!((reversed.state, bed.status(bob).await), (DecisionState::Reversed, UserStatus::Active));
+    assert_eq!(bed.store.case(bob).await.unwrap().strikes, 0);
+    assert_eq!(bed.store.reverse(second.id, "again".into(), by(tom)).await, Err(AccountError::Overtaken));
+}
+
+pub async fn a_ban_needs_four_eyes<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) =
+        (bed.staff("mia", AccountRole::Moderator).await, bed.staff("tom", AccountRole::Moderator).await);
+    let (alice, bob) = (bed.person("alice").await.user, bed.person("bob").await.user);
+    bed.store.file_report(about(alice, bob), by(alice)).await.unwrap();
+    let ban = bed.decide(bob, mia, &[Measure::Ban]).await;
+    bed.clock.forward(UNDO_MS);
+    assert_eq!((ban.state, bed.apply_all().await), (DecisionState::Waiting, 0));
+    assert_eq!(
+        bed.store.second(ban.id, true, by(mia)).await,
+        Err(AccountError::NotAllowed),
+        "not the same eyes"
+    );
+    assert_eq!(bed.store.second(ban.id, false, by(tom)).await.unwrap().state, DecisionState::Refused);
+    assert_eq!(bed.state(bob).await, CaseState::Open);
+    let ban = bed.decide(bob, mia, &[Measure::Ban]).await;
+    assert_eq!(bed.store.waiting_decisions(10).await.unwrap().len(), 1);
+    assert_eq!(bed.store.second(ban.id, true, by(tom)).await.unwrap().state, DecisionState::Pending);
+    assert_eq!(bed.status(bob).await, UserStatus::Active, "and still ten seconds");
+    bed.clock.forward(UNDO_MS);
+    assert_eq!((bed.apply_all().await, bed.status(bob).await), (1, UserStatus::Banned));
+    bed.store.reverse(ban.id, "it was not him".into(), by(mia)).await.unwrap();
+    assert_eq!(bed.status(bob).await, UserStatus::Active);
+}
+
+pub async fn a_mute_keeps_reports_and_raises_no_case<S: Desk>(bed: Bed<S>) {
+    let mia = bed.staff("mia", AccountRole::Moderator).await;
+    let (alice, bob) = (bed.person("alice").await.user, bed.person("bob").await.user);
+    bed.store.file_report(about(alice, bob), by(alice)).await.unwrap();
+    bed.decide(bob, mia, &[Measure::Mute]).await;
+    bed.clock.forward(UNDO_MS);
+    bed.apply_all().await;
+    bed.clock.forward(1000);
+    bed.store.file_report(about(alice, bob), by(alice)).await.unwrap();
+    assert_eq!(bed.state(bob).await, CaseState::Resolved);
+    assert_eq!(bed.store.case(bob).await.unwrap().reports.len(), 2, "it is kept");
+    bed.clock.forward(MUTE_MS);
+    bed.store.file_report(about(alice, bob), by(alice)).await.unwrap();
+    assert_eq!(bed.state(bob).await, CaseState::Open);
+}
+
+pub async fn what_does_not_go_is_refused<S: Desk>(bed: Bed<S>) {
+    let (mia, ada) =
+        (bed.staff("mia", AccountRole::Moderator).await, bed.staff("ada", AccountRole::Admin).await);
+    let bob = bed.person("bob").await.user;
+    let refused =
+        async |new: NewDecision| bed.store.decide(new.clone(), by(new.moderator)).await.unwrap_err();
+    for measures in [&[][..], &[Measure::Dismiss, Measure::Warn], &[Measure::Suspend, Measure::Ban]] {
+        let error = refused(decision(bob, mia, measures)).await;
+        assert!(matches!(error, AccountError::Invalid { field: "measures", .. }), "{error:?}");
+    }
+    for days in [0, 6, 31] {
+        let error = refused(NewDecision { days, ..decision(bob, mia, &[Measure::Suspend]) }).await;
+        assert!(matches!(error, AccountError::Invalid { field: "days", .. }), "{error:?}");
+    }
+    let error = refused(NewDecision { reason: " ".into(), ..decision(bob, mia, &[Measure::Warn]) }).await;
+    assert!(matches!(error, AccountError::Invalid { field: "reason", .. }), "{error:?}");
+    assert_eq!(refused(decision(mia, mia, &[Measure::Warn])).await, AccountError::NotAllowed, "not oneself");
+    assert_eq!(refused(decision(ada, mia, &[Measure::Warn])).await, AccountError::NotAllowed, "not staff");
+    bed.decide(mia, ada, &[Measure::Warn]).await;
+    assert_eq!(bed.store.case(bob).await.unwrap_err(), AccountError::NotFound, "nobody reported bob");
+}

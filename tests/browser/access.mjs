@@ -1,0 +1,136 @@
+// Signing in and out, second factors, sessions, language and colours, forged forms.
+import { holds, inspect, visitor } from './browser.mjs';
+import { code, password } from './server.mjs';
+
+/** Fills the form of the sign-in page. */
+export async function signIn(page, name, word = password) {
+  await page.goto('/sign-in');
+  await page.fill('#email', `${name}@staff.example`);
+  await page.fill('#password', word);
+  await page.click('main button');
+}
+
+export async function aModeratorComesAndGoes(browser, origin, options) {
+  const visit = await visitor(browser, origin, options);
+  const { page } = visit;
+  await page.goto('/');
+  holds(page.url().endsWith('/sign-in'), 'nobody gets in without signing in');
+  await inspect(visit, 'sign-in');
+  await signIn(page, 'mia', 'wrong wrong wrong');
+  holds(await page.locator('#email[aria-invalid]').count() === 1, 'the error is beside the field');
+  holds((await page.inputValue('#email')) === 'mia@staff.example', 'what was typed is kept');
+  await inspect(visit, 'sign-in-wrong');
+  await signIn(page, 'mia');
+  await page.goto('/account');
+  await inspect(visit, 'account');
+  const other = await visitor(browser, origin, options);
+  await signIn(other.page, 'mia');
+  await page.reload();
+  holds(await page.locator('tbody tr').count() >= 2, 'both sessions are listed');
+  await page.click('main section:last-of-type > form button');
+  holds(await page.locator('tbody tr').count() === 1, 'the other one is ended');
+  await other.page.goto('/account');
+  holds(other.page.url().endsWith('/sign-in'), 'and it is out');
+  await page.click('.viewer button');
+  holds(page.url().endsWith('/sign-in'), 'signed out');
+  await page.goto('/account');
+  holds(page.url().endsWith('/sign-in'), 'and the old cookie is worth nothing');
+  await other.context.close();
+  await visit.context.close();
+}
+
+let secret;
+
+export async function anAdministratorNeedsASecondFactor(browser, origin) {
+  const visit = await visitor(browser, origin, { script: true });
+  const { page } = visit;
+  await signIn(page, 'ada');
+  holds(page.url().endsWith('/sign-in/enrol'), 'the password alone is not enough');
+  await page.goto('/account');
+  holds(page.url().endsWith('/sign-in'), 'nor does it open anything else');
+  await page.goto('/sign-in/enrol');
+  await inspect(visit, 'enrol');
+  secret = await page.textContent('.secret');
+  await page.fill('#code', '000000');
+  await page.click('main button');
+  holds(await page.locator('#code[aria-invalid]').count() === 1, 'a wrong code is refused');
+  holds((await page.textContent('.secret')) === secret, 'and the secret stays');
+  await page.fill('#code', code(secret, -1));
+  await page.click('main button');
+  await page.goto('/account');
+  holds(page.url().endsWith('/account'), 'a right code opens it');
+  await page.click('.viewer button');
+  await visit.context.close();
+}
+
+export async function aCodeIsAskedForAndWorksOnce(browser, origin, options) {
+  const visit = await visitor(browser, origin, { ...options, script: false });
+  const { page } = visit;
+  await signIn(page, 'ada');
+  holds(page.url().endsWith('/sign-in/code'), 'the code is asked for');
+  await inspect(visit, 'code');
+  await page.fill('#code', code(secret, -1));
+  await page.click('main button');
+  holds(await page.locator('#code[aria-invalid]').count() === 1, 'a code that was used is refused');
+  await page.fill('#code', code(secret, 0));
+  await page.click('main button');
+  await page.goto('/account');
+  holds(page.url().endsWith('/account'), 'the next one is right');
+  await visit.context.close();
+}
+
+export async function languageAndColoursAreChosen(browser, origin, script) {
+  const visit = await visitor(browser, origin, { script, language: 'fr-FR', theme: 'light' });
+  const { page } = visit;
+  await page.goto('/sign-in');
+  holds((await page.getAttribute('html', 'lang')) === 'fr', 'the browser is asked first');
+  await page.selectOption('select[name=language]', 'en');
+  await page.selectOption('select[name=theme]', 'dark');
+  await page.click('footer button');
+  holds((await page.getAttribute('html', 'lang')) === 'en', 'the choice goes first');
+  const paper = await page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  holds(paper === 'rgb(20, 23, 28)', `dark was chosen, not ${paper}`);
+  await inspect(visit, 'preferences');
+  await visit.context.close();
+}
+
+export async function foreignFormsAreRefused(browser, origin) {
+  const visit = await visitor(browser, origin, { script: true });
+  const { page } = visit;
+  await signIn(page, 'mia');
+  await page.goto('/account');
+  const token = await page.inputValue('.viewer input[name=csrf]');
+  const send = (headers, body) => page.context().request.post(`${origin}/sign-out`, {
+    headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+    data: body,
+    maxRedirects: 0,
+  });
+  const own = { origin, 'sec-fetch-site': 'same-origin' };
+  const refused = [
+    await send(own, ''),
+    await send(own, `csrf=${token.replace(/./g, '0')}`),
+    await send({ origin, 'sec-fetch-site': 'same-site' }, `csrf=${token}`),
+    await send({ origin: 'http://elsewhere.example' }, `csrf=${token}`),
+    await send({}, `csrf=${token}`),
+  ];
+  const kinds = refused.map((answer) => answer.status()).join(' ');
+  holds(kinds === '403 403 403 403 403', `foreign forms got ${kinds}`);
+  await page.reload();
+  holds(page.url().endsWith('/account'), 'and nothing happened');
+  holds((await send(own, `csrf=${token}`)).status() === 303, 'the own one is taken');
+  const headers = (await page.goto('/nothing-here')).headers();
+  await inspect(visit, 'not-found');
+  const policy = headers['content-security-policy'];
+  holds(/script-src 'nonce-[^']+'; style-src 'self'/.test(policy) && !policy.includes('unsafe'), policy);
+  await visit.context.close();
+}
+
+export async function failuresLockOut(browser, origin) {
+  const visit = await visitor(browser, origin, { script: true });
+  const { page } = visit;
+  for (let n = 0; n < 5; n += 1) await signIn(page, 'nobody', 'wrong wrong wrong');
+  const answer = await page.textContent('#email-error');
+  holds(/30 s/.test(answer), `locked, not: ${answer}`);
+  await inspect(visit, 'locked');
+  await visit.context.close();
+}

@@ -1,0 +1,79 @@
+// One real Chromium for all flows: pages with and without JavaScript, pictures of them, accessibility checks.
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+
+const modules = process.env.BROWSER_MODULES;
+const require = createRequire(path.join(modules, 'package.json'));
+const { chromium } = require('playwright-core');
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+
+const pictures = process.env.BROWSER_PICTURES;
+mkdirSync(pictures, { recursive: true });
+
+let checked = 0;
+
+/** The browser, with the arguments that a container needs. */
+export async function launch() {
+  return chromium.launch({
+    executablePath: process.env.BROWSER_PROGRAM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+  });
+}
+
+/** Somebody at a browser of their own. Requests to any other host fail the test. */
+export async function visitor(browser, origin, options = {}) {
+  const { script = true, language = 'en', theme = 'light', phone = false } = options;
+  const context = await browser.newContext({
+    javaScriptEnabled: script,
+    locale: language,
+    colorScheme: theme,
+    baseURL: origin,
+    viewport: phone ? { width: 375, height: 740 } : { width: 1280, height: 900 },
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(15000);
+  const strange = [];
+  page.on('request', (request) => {
+    const url = request.url();
+    if (!url.startsWith(origin)) strange.push(url);
+  });
+  const refused = [];
+  page.on('console', (line) => {
+    if (line.type() === 'error' && /Content Security Policy|Refused/.test(line.text())) refused.push(line.text());
+  });
+  return { page, context, strange, refused, options: { script, language, theme, phone } };
+}
+
+/** No accessibility violation, nothing wider than the screen, no foreign request, no policy breach; and a picture. */
+export async function inspect(visit, name) {
+  const { page, strange, refused, options } = visit;
+  const file = [name, options.language, options.theme, options.phone ? 'phone' : 'wide', options.script ? 'js' : 'nojs'];
+  await page.screenshot({ path: path.join(pictures, `${file.join('-')}.png`), fullPage: true });
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  if (wide > 0) throw new Error(`${file.join(' ')}: ${wide} pixels wider than the screen`);
+  // The checks need the page's own scripts to run; without them the same markup is sent.
+  if (options.script) await check(page, file);
+  if (strange.length) throw new Error(`asked elsewhere: ${strange.join(' ')}`);
+  if (refused.length) throw new Error(`against the policy: ${refused.join(' ')}`);
+  checked += 1;
+}
+
+async function check(page, file) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(async () => {
+    const result = await window.axe.run(document, {
+      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+    });
+    return result.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(' | ')}`);
+  });
+  if (found.length) throw new Error(`${file.join(' ')}: ${found.join('\n')}`);
+}
+
+/** How many pages were inspected. */
+export const inspected = () => checked;
+
+/** Fails with a sentence unless it holds. */
+export function holds(condition, sentence) {
+  if (!condition) throw new Error(sentence);
+}

@@ -1,0 +1,66 @@
+// Runs every flow, each in the ways that matter to it, and says what was seen.
+import * as access from './access.mjs';
+import { inspected, launch } from './browser.mjs';
+import * as moderation from './moderation.mjs';
+import { start } from './server.mjs';
+
+const ways = [
+  { script: true, language: 'en', theme: 'light' },
+  { script: false, language: 'fr-FR', theme: 'dark' },
+  { script: true, language: 'fr-FR', theme: 'light', phone: true },
+  { script: false, language: 'en', theme: 'dark', phone: true },
+];
+
+const product = await start([['mia', 'MODERATOR'], ['tom', 'MODERATOR'], ['ada', 'ADMIN'], ['otto', 'AUDITOR'], ['sue', 'SRE']]);
+const browser = await launch();
+const { origin } = product;
+let failed = 0;
+
+async function flow(name, run) {
+  const began = Date.now();
+  try {
+    await run();
+    console.log(`ok    ${name} (${Date.now() - began} ms)`);
+  } catch (error) {
+    failed += 1;
+    console.error(`FAIL  ${name}\n${error.stack}`);
+  }
+}
+
+const named = (way) => [way.language, way.theme, way.phone ? 'phone' : 'wide', way.script ? 'js' : 'no js'].join(' ');
+const wanted = process.argv[2] ?? '';
+
+for (const way of ways) {
+  if ('access'.includes(wanted)) {
+    await flow(`a moderator comes and goes: ${named(way)}`, () => access.aModeratorComesAndGoes(browser, origin, way));
+  }
+}
+if ('access'.includes(wanted)) {
+  await flow('an administrator needs a second factor', () => access.anAdministratorNeedsASecondFactor(browser, origin));
+  await flow('a code is asked for and works once', () => access.aCodeIsAskedForAndWorksOnce(browser, origin, ways[0]));
+  for (const script of [true, false]) {
+    await flow(`language and colours are chosen: script ${script}`, () => access.languageAndColoursAreChosen(browser, origin, script));
+  }
+  await flow('foreign forms are refused', () => access.foreignFormsAreRefused(browser, origin));
+  await flow('failures lock out', () => access.failuresLockOut(browser, origin));
+}
+
+if ('moderation'.includes(wanted)) {
+  for (const way of ways) {
+    await flow(`the queue is read: ${named(way)}`, () => moderation.theQueueIsReadInEveryWay(browser, origin, way));
+  }
+  await flow('others only see what is theirs', () => moderation.othersOnlySeeWhatIsTheirs(browser, origin));
+  for (const script of [true, false]) {
+    await flow(`a decision is undone: script ${script}`, () => moderation.aDecisionIsUndone(browser, origin, script));
+  }
+  await flow('bad input is said beside the form', () => moderation.badInputIsSaidBesideTheForm(browser, origin));
+  await flow('two moderators are on one card', () => moderation.twoModeratorsAreOnOneCard(browser, origin));
+  await flow('a ban needs four eyes and is reversed', () => moderation.aBanNeedsFourEyesAndIsReversed(browser, origin));
+  await flow('a suspension reaches the account by mail', () => moderation.aSuspensionReachesTheAccountByMail(browser, origin, product.data));
+  await flow('the queue is cleared by keyboard', () => moderation.theQueueIsClearedByKeyboard(browser, origin));
+}
+
+await browser.close();
+await product.stop();
+console.log(`${inspected()} pages inspected, ${failed} flows failed`);
+process.exit(failed ? 1 : 0);
