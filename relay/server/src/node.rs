@@ -110,10 +110,11 @@ impl Node {
 
     /// A handle that may nudge from another thread.
     pub fn nudger(&self) -> impl Fn() + Send + Sync + Clone + 'static {
-        let (store, others) = (self.store.clone(), self.bus.as_ref().map(Bus::nudger));
+        let look = self.store.as_ref().map(StoreThread::look);
+        let others = self.bus.as_ref().map(Bus::nudger);
         move || {
-            if let Some(store) = &store {
-                store.nudge();
+            if let Some(look) = &look {
+                look.notify_one();
             }
             if let Some(others) = &others {
                 others();
@@ -182,8 +183,9 @@ impl Node {
 /// The bus to the other nodes, when the configuration names one.
 fn start_bus(config: &NodeConfig, inboxes: &[Inbox], store: &StoreThread) -> Result<Option<Bus>, StartError> {
     let Some(url) = &config.relay.redis_url else { return Ok(None) };
-    let store = store.clone();
-    Ok(Some(nodes::start(url.expose(), inboxes.to_vec(), &config.limits, move || store.nudge())?))
+    // No handle on the store: what shows the bus's figures outlives the store's thread, which waits for the last one.
+    let look = store.look();
+    Ok(Some(nodes::start(url.expose(), inboxes.to_vec(), &config.limits, move || look.notify_one())?))
 }
 
 /// What else is shown on the page of figures.

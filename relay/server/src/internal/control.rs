@@ -36,7 +36,7 @@ pub enum Order {
 pub fn judge(request: &http::Request<'_, '_>, secret: Option<&Secret>) -> Result<Order, Status> {
     let secret = secret.ok_or(Status::NOT_FOUND)?;
     let shown = http::single(request, "Authorization")?.and_then(|value| value.strip_prefix(b"Bearer "));
-    if !shown.is_some_and(|shown| verify_slices_are_equal(shown, secret.expose()).is_ok()) {
+    if shown.is_none_or(|shown| verify_slices_are_equal(shown, secret.expose()).is_err()) {
         return Err(Status::UNAUTHORIZED);
     }
     let order = match http::path(request).strip_prefix(PREFIX) {

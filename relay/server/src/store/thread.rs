@@ -77,11 +77,6 @@ impl StoreThread {
     pub fn look(&self) -> Arc<Notify> {
         self.nudge.clone()
     }
-
-    /// Something changed: poll the change log now.
-    pub fn nudge(&self) {
-        self.nudge.notify_one();
-    }
 }
 
 /// Two changes of thread instead of four for each read.
