@@ -7,13 +7,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use relay_proto::event::Ticket;
-use schema_store::{ChangePosition, Store};
+use schema_store::{ChangePosition, Store, Tried};
 use schema_wire::ShardId;
-use schema_wire::record::{Appended, StoreFault, StoreReply, StoreRequest};
+use schema_wire::record::{Append, StoreFault, StoreReply, StoreRequest};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
-use super::batch::{ReturnAddress, Waiting};
+use super::batch::{Batch, Lane, ReturnAddress, Waiting};
 use crate::mesh::cores::{Inbox, Mail};
 
 /// Requests that may wait for the store thread to look at them.
@@ -97,21 +99,21 @@ fn aside<S: Store>(store: S, inboxes: Vec<Inbox>) -> Aside {
     })
 }
 
-type Commit = Pin<Box<dyn Future<Output = (Vec<ReturnAddress>, Result<Vec<Appended>, StoreFault>)>>>;
+type Commit = Pin<Box<dyn Future<Output = (Lane, Vec<ReturnAddress>, Result<Vec<Tried>, StoreFault>)>>>;
 
 async fn serve<S: Store>(store: S, mut jobs: mpsc::Receiver<StoreJob>, inboxes: Vec<Inbox>) {
     let inboxes = Rc::new(inboxes);
     let reads = Arc::new(Semaphore::new(READS_MAX));
-    let mut waiting = Waiting::default();
-    let mut commit: Option<Commit> = None;
+    let mut waiting = Waiting::new(store.lanes());
+    let mut commits: FuturesUnordered<Commit> = FuturesUnordered::new();
     let mut arrived = Vec::with_capacity(1024);
     let mut open = true;
-    while open || commit.is_some() {
+    while open || !commits.is_empty() {
         tokio::select! {
             biased;
-            (to, outcome) = async { commit.as_mut().expect("guarded").await }, if commit.is_some() => {
-                commit = None;
-                answer_batch(&inboxes, to, outcome).await;
+            Some((lane, to, outcomes)) = commits.next(), if !commits.is_empty() => {
+                let held = answer_batch(&inboxes, to, outcomes).await;
+                waiting.done(lane, held);
             }
             n = jobs.recv_many(&mut arrived, 1024), if open => {
                 open = n > 0;
@@ -120,12 +122,21 @@ async fn serve<S: Store>(store: S, mut jobs: mpsc::Receiver<StoreJob>, inboxes: 
                 }
             }
         }
-        if commit.is_none() && !waiting.is_empty() {
-            let (to, appends) = waiting.take();
-            let store = store.clone();
-            commit = Some(Box::pin(async move { (to, store.append(appends).await) }));
+        while let Some(batch) = waiting.next() {
+            commits.push(commit(store.clone(), batch));
         }
     }
+}
+
+/// In a shared lane nothing waits for another node; what has a lane of its own may.
+fn commit<S: Store>(store: S, Batch { to, appends, lane }: Batch) -> Commit {
+    Box::pin(async move {
+        let outcomes = match lane {
+            Lane::Shared(_) => store.try_append(appends).await,
+            Lane::Own(_) => store.append(appends).await.map(|all| all.into_iter().map(Ok).collect()),
+        };
+        (lane, to, outcomes)
+    })
 }
 
 async fn take<S: Store>(
@@ -154,16 +165,21 @@ async fn take<S: Store>(
     }
 }
 
+/// Answers all; returns those that are to be tried in a lane of their own.
 async fn answer_batch(
     inboxes: &Rc<Vec<Inbox>>,
     to: Vec<ReturnAddress>,
-    outcome: Result<Vec<Appended>, StoreFault>,
-) {
-    match outcome {
+    outcomes: Result<Vec<Tried>, StoreFault>,
+) -> Vec<(ReturnAddress, Append)> {
+    let mut held = Vec::new();
+    match outcomes {
         Ok(outcomes) => {
             assert_eq!(outcomes.len(), to.len(), "one outcome per append");
             for (to, outcome) in to.into_iter().zip(outcomes) {
-                answer(inboxes, to, StoreReply::Append(outcome)).await;
+                match outcome {
+                    Ok(outcome) => answer(inboxes, to, StoreReply::Append(outcome)).await,
+                    Err(append) => held.push((to, append)),
+                }
             }
         }
         Err(fault) => {
@@ -172,6 +188,7 @@ async fn answer_batch(
             }
         }
     }
+    held
 }
 
 async fn answer(inboxes: &Rc<Vec<Inbox>>, to: ReturnAddress, reply: StoreReply) {

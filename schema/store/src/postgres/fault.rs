@@ -13,6 +13,8 @@ pub enum Failed {
     Sql(#[from] tokio_postgres::Error),
     #[error("no answer in time")]
     Late,
+    #[error("all connections are in use")]
+    Busy,
     #[error("no connection: {0}")]
     NoConnection(String),
     #[error("{0} in the database is not readable")]
@@ -35,7 +37,7 @@ impl Failed {
         let error = match self {
             Self::Sql(error) => error,
             Self::Unreadable(_) => return Trouble::Plain,
-            Self::Late | Self::NoConnection(_) => return Trouble::Broken,
+            Self::Late | Self::Busy | Self::NoConnection(_) => return Trouble::Broken,
         };
         let Some(code) = error.code() else {
             // Nothing from the server: the socket failed, or a value did not fit its column.
@@ -76,6 +78,12 @@ impl Failed {
             }
             Self::Late => {
                 tracing::warn!("the database did not answer in time");
+                StoreFault::Unavailable
+            }
+            Self::Busy => {
+                tracing::warn!(
+                    "reads wait longer than they may: DATABASE_POOL_SIZE is too small, or the database slow"
+                );
                 StoreFault::Unavailable
             }
             Self::Unreadable(what) => {

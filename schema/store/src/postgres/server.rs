@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use schema_wire::record::StoreFault;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::timeout;
 
 use super::connect::{Connections, OpenError, explain};
 use super::fault::{Failed, Trouble};
@@ -18,11 +19,16 @@ const TRIES_MAX: u32 = 6;
 /// Pause before the second try; each next one is twice as long.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Connections that reads leave alone, or half of the pool if that is less.
+const WRITES_KEPT: usize = 8;
+
 /// The primary, and what was chosen about it.
 pub struct Server {
     primary: Connections,
     replicas: Replicas,
     options: Options,
+    /// One for each transaction that only reads: some connections are left to what writes.
+    reads: Semaphore,
     /// Held by the request that begins a generation; the others wait instead of asking the server.
     beginning: Mutex<()>,
 }
@@ -39,7 +45,8 @@ pub enum Tried<T> {
 impl Server {
     pub fn new(url: &str, options: Options) -> Result<Self, OpenError> {
         let (primary, replicas) = (Connections::to_primary(url, &options)?, Replicas::new(&options)?);
-        Ok(Self { primary, replicas, options, beginning: Mutex::new(()) })
+        let reads = Semaphore::new(options.pool_size - WRITES_KEPT.min(options.pool_size / 2));
+        Ok(Self { primary, replicas, options, reads, beginning: Mutex::new(()) })
     }
 
     /// Whether there is a primary with a schema that this program works on.
@@ -94,6 +101,13 @@ impl Server {
     }
 
     async fn attempt<T>(&self, access: Access, work: &impl AsyncFn(&Tx, u64) -> Answer<T>) -> Tried<T> {
+        let _place = match access {
+            Access::Snapshot => match timeout(self.options.connect_timeout, self.reads.acquire()).await {
+                Ok(place) => Some(place),
+                Err(_) => return Tried::Done(Err(Failed::Busy.into())),
+            },
+            _ => None,
+        };
         let tx = match self.open(access).await {
             Ok(tx) => tx,
             Err(failed) => return Tried::Done(Err(failed.into())),

@@ -244,7 +244,7 @@ impl Access {
     pub fn begin(self, options: &Options) -> String {
         let mode = match self {
             Self::Snapshot | Self::Replica => "ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            Self::Write | Self::Long => "ISOLATION LEVEL READ COMMITTED READ WRITE",
+            Self::Write | Self::Long => "ISOLATION LEVEL READ COMMITTED",
         };
         let limit = self.limit(options).as_millis();
         let now = match &options.clock {

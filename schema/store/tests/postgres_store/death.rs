@@ -98,6 +98,32 @@ async fn a_server_that_hangs_is_given_up_in_time() {
     ));
 }
 
+#[tokio::test]
+async fn a_server_that_is_full_or_read_only_refuses_for_a_while() {
+    let options = ServerOptions::default().set("max_connections", 8).set("superuser_reserved_connections", 2);
+    let (server, _) = world_on(Postgres::start_with(options)).await;
+    people(&server, 1, 1);
+    server.sql("CREATE ROLE plain LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO plain");
+    let url = server.url("postgres").replace("test@", "plain@");
+    let store = PostgresStore::open(&url, Options::default()).await.unwrap();
+    offset(&publish(&store, message(1, 1, 1)).await);
+    server.sql("ALTER ROLE plain SET default_transaction_read_only = on");
+    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'plain'");
+    assert_eq!(store.append(vec![message(1, 1, 2)]).await, Err(StoreFault::Unavailable));
+    server.sql("ALTER ROLE plain RESET ALL");
+    let mut others = Vec::new();
+    // Those that are on their way out make room once more.
+    for _ in 0..5 {
+        while let Ok(connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
+            others.push((connection.0, tokio::spawn(connection.1)));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(store.append(vec![message(1, 1, 2)]).await, Err(StoreFault::Unavailable), "none is left");
+    drop(others);
+    assert_eq!(offset(&until_stored(&store, message(1, 1, 2)).await), 2);
+}
+
 /// What an asynchronous standby did not get is gone, and said to be gone.
 #[tokio::test]
 async fn a_standby_that_takes_over_begins_a_generation() {

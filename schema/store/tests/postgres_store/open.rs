@@ -2,7 +2,7 @@
 
 use schema_store::PostgresStore;
 use schema_store::postgres::{OpenError, Options, Statements, migrate};
-use servers::Postgres;
+use servers::{Options as ServerOptions, Postgres, Tls};
 
 #[tokio::test]
 async fn it_opens_on_its_schema_and_says_what_is_wrong_otherwise() {
@@ -49,4 +49,22 @@ async fn a_server_not_seen_before_begins_a_generation() {
     let store = PostgresStore::open(&server.url("postgres"), trusting).await.unwrap();
     assert_eq!(store.generation().await.unwrap(), begun, "nothing was lost, says the operator");
     assert!(store.begin_generation("restored".to_owned()).await.unwrap() > begun);
+}
+
+#[tokio::test]
+async fn it_comes_in_by_tls_and_password_or_says_why_not() {
+    let secret = "correct horse".replace(' ', "-");
+    let options = ServerOptions { tls: Tls::Required, password: Some(secret.clone()), ..Default::default() };
+    let server = Postgres::start_with(options);
+    migrate(&mut server.connect().await).await.unwrap();
+    let open = async |url: String| PostgresStore::open(&url, Options::default()).await;
+    let trusting =
+        format!("{}?sslmode=verify-full&sslrootcert={}", server.url("postgres"), server.ca().display());
+    assert_eq!(open(trusting.clone()).await.unwrap().ready().await, Ok(()));
+    let stranger = open(server.url("postgres") + "?sslmode=require").await.unwrap_err();
+    assert!(matches!(stranger, OpenError::Tls { .. }), "an authority nobody named: {stranger}");
+    let plain = open(server.url("postgres") + "?sslmode=disable").await.unwrap_err();
+    assert!(matches!(plain, OpenError::Refused { .. }), "{plain}");
+    let wrong = open(trusting.replace(&secret, "wrong")).await.unwrap_err();
+    assert!(matches!(wrong, OpenError::Refused { .. }) && !wrong.to_string().contains("wrong-"), "{wrong}");
 }
