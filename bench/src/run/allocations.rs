@@ -113,8 +113,8 @@ fn count(shape: &Shape, stage: &Stage, settings: &Settings, subscribers: usize, 
         .map(|room| Room { subscribers: room.subscribers[..subscribers].to_vec(), ..room.clone() })
         .collect();
     let mut server = stage.counted()?;
-    let brevity = settings.brevity * times;
-    let bench = Bench { shape, rooms: &rooms, pace: shape.pace, stopped: 0.0, brevity };
+    let settings = &Settings { brevity: settings.brevity * times, ..settings.clone() };
+    let bench = Bench { shape, rooms: &rooms, pace: shape.pace, stopped: 0.0, settings };
     let outcome = cell::measure(&bench, Dialect::Relay, &mut server).context("the counted relay")?;
     Ok(Count { allocations: server.ask()?.parse::<f64>()?, publications: outcome.published as f64 })
 }

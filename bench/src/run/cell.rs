@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use super::pairs::Settings;
 use super::server::Server;
 use super::shape::Shape;
 use super::shares;
@@ -20,8 +21,7 @@ pub struct Bench<'a> {
     pub rooms: &'a [Room],
     pub pace: Pace,
     pub stopped: f64,
-    /// Part of the usual time that is measured.
-    pub brevity: f64,
+    pub settings: &'a Settings,
 }
 
 /// Puts the load of a shape on a running server.
@@ -37,13 +37,13 @@ pub fn measure(bench: &Bench<'_>, dialect: Dialect, server: &mut Server) -> Resu
         server_pid: server.pid(),
         rooms: bench.rooms.to_vec(),
         payload: shape.payload,
-        warm_up_s: WARM_UP_S * bench.brevity,
-        measure_s: shape.measure_s * bench.brevity,
+        warm_up_s: WARM_UP_S * bench.settings.brevity,
+        measure_s: shape.measure_s * bench.settings.brevity,
         stopped: bench.stopped,
         process: 0,
         allow_remote: false,
     };
-    let outcome = shares::load(&plan);
+    let outcome = shares::load(&plan, bench.settings.connections_max);
     // A server that died explains whatever the load says.
     server.must_run()?;
     accept(&plan, outcome?)

@@ -65,6 +65,10 @@ pub struct Arguments {
     /// Fails when a figure is clearly worse than in this file, and is so again in a second, longer measurement.
     #[arg(long)]
     check: Option<PathBuf>,
+    /// Connections of one load generator, beyond which several share the load of an idle shape; what the limit of
+    /// descriptors allows when left out.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    connections_max: Option<u32>,
     /// Measures this program instead of the `messenger` beside this one.
     #[arg(long)]
     program: Option<PathBuf>,
@@ -138,7 +142,9 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
     };
     ensure!(program.is_file(), "there is no program {}", program.display());
     let brevity = if arguments.smoke { SMOKE_BREVITY } else { 1.0 };
-    Ok(Settings { runs, brevity, program: Some(program), floor: arguments.floor })
+    let connections_max =
+        arguments.connections_max.map_or_else(shares::connections_max, |most| most as usize);
+    Ok(Settings { runs, brevity, connections_max, program: Some(program), floor: arguments.floor })
 }
 
 fn announce(shapes: &[&Shape], settings: &Settings) {

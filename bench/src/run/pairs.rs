@@ -25,6 +25,8 @@ pub struct Settings {
     pub runs: usize,
     /// Part of the usual time that is measured.
     pub brevity: f64,
+    /// Connections of one load generator.
+    pub connections_max: usize,
     pub program: Option<PathBuf>,
     /// Another floor than the shape's own.
     pub floor: Option<floor::Kind>,
@@ -98,18 +100,18 @@ fn turn(shape: &Shape, stage: &Stage, settings: &Settings, other_first: bool) ->
 
 fn relay(shape: &Shape, stage: &Stage, settings: &Settings, stopped: f64) -> Result<Outcome> {
     let mut server = stage.relay(shape.shards)?;
-    let bench = Bench { shape, rooms: &stage.rooms, pace: shape.pace, stopped, brevity: settings.brevity };
+    let bench = Bench { shape, rooms: &stage.rooms, pace: shape.pace, stopped, settings };
     cell::measure(&bench, Dialect::Relay, &mut server).context("the relay")
 }
 
 fn other(shape: &Shape, stage: &Stage, settings: &Settings) -> Result<Other> {
     match shape.against {
         Against::Floor(kind) => {
-            let mut server = Server::floor(kind, stage.path(), &stage.pin(1))?;
+            let mut server = Server::floor(kind, stage.path(), &Pin::server(1))?;
             let rooms = &stage.floor_rooms;
             let carrier = if kind == floor::Kind::Plain { Carrier::Plain } else { shape.carrier };
             let shape = &Shape { carrier, ..*shape };
-            let bench = Bench { shape, rooms, pace: shape.pace, stopped: 0.0, brevity: settings.brevity };
+            let bench = Bench { shape, rooms, pace: shape.pace, stopped: 0.0, settings };
             cell::measure(&bench, Dialect::Floor, &mut server).context("the floor").map(Other::Served)
         }
         Against::OneShard => relay(&Shape { shards: 1, ..*shape }, stage, settings, 0.0).map(Other::Served),

@@ -4,17 +4,12 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Descriptors of a process that are no connections.
-pub const DESCRIPTORS_SPARE: u64 = 256;
-
 /// Where a process runs.
 #[derive(Clone, Debug)]
 pub struct Pin {
     /// As `taskset -c` takes them; empty: anywhere.
     cores: String,
     real_time: bool,
-    /// Connections it has to hold, when that is more than this process may open.
-    connections: Option<u64>,
 }
 
 impl Pin {
@@ -24,19 +19,12 @@ impl Pin {
         Self {
             cores: if last == 0 { "0".into() } else { format!("0-{last}") },
             real_time: may_be_real_time(),
-            connections: None,
         }
-    }
-
-    /// The same with room for so many connections.
-    pub fn holding(self, connections: usize) -> Self {
-        let needed = connections as u64 + DESCRIPTORS_SPARE;
-        Self { connections: (needed > descriptors_max()).then_some(needed), ..self }
     }
 
     /// The load generator's place: the last core.
     pub fn client() -> Self {
-        Self { cores: (allowed() - 1).to_string(), real_time: may_be_real_time(), connections: None }
+        Self { cores: (allowed() - 1).to_string(), real_time: may_be_real_time() }
     }
 
     /// A command that starts `program` there; the process keeps the id of the one that is spawned.
@@ -45,9 +33,6 @@ impl Pin {
         command.args(["taskset", "-c", &self.cores]);
         if self.real_time {
             command.args(["chrt", "-r", "1"]);
-        }
-        if let Some(descriptors) = self.connections {
-            command.args(["prlimit", &format!("--nofile={descriptors}:{descriptors}")]);
         }
         command.arg(program);
         command
@@ -58,14 +43,6 @@ impl Pin {
         let how = if self.real_time { "SCHED_RR 1" } else { "SCHED_OTHER (chrt is not allowed here)" };
         format!("core {} {how}", self.cores)
     }
-}
-
-/// Descriptors that this process, and what it starts, may have at most.
-pub fn descriptors_max() -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel fills the struct it is given.
-    let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    if got == 0 { limit.rlim_max } else { u64::MAX }
 }
 
 fn allowed() -> usize {

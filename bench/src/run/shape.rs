@@ -144,15 +144,6 @@ pub const SHAPES: &[Shape] = &[
         ..BASE
     },
     Shape {
-        name: "idle-30000",
-        says: "30,000 idle connections of several load generators: resident memory of the server",
-        seats: Seats { rooms: 1, subscribers: 30_000, publishers: 0 },
-        pace: Pace::Idle,
-        goal: Some(Goal::Memory(6.0)),
-        measure_s: 2.0,
-        ..BASE
-    },
-    Shape {
         name: "connects",
         says: "full TLS 1.3 + WebSocket + Hello, 64 at once, per second of server CPU",
         seats: Seats { rooms: 1, subscribers: 4_000, publishers: 0 },

@@ -5,16 +5,28 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::pin::{self, Pin};
+use super::pin::Pin;
 use crate::plan::{Carrier, Outcome, Pace, Plan, Room};
 
 /// Load generators on one server at most: each has source addresses of its own.
 const PROCESSES_MAX: usize = 16;
 
-/// Carries a plan out. With several processes all connections stand until the last of them has measured.
-pub fn load(plan: &Plan) -> Result<Outcome> {
-    let most = pin::descriptors_max().saturating_sub(pin::DESCRIPTORS_SPARE);
-    let shares = split(plan, usize::try_from(most).unwrap_or(usize::MAX))?;
+/// Descriptors of a load generator that are no connections.
+const SPARE: u64 = 256;
+
+/// Connections that one load generator may open here.
+pub fn connections_max() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel fills the struct it is given.
+    let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    let most = if got == 0 { limit.rlim_max.saturating_sub(SPARE) } else { u64::MAX };
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
+
+/// Carries a plan out, with at most so many connections from each process. With several of them all connections stand
+/// until the last has measured.
+pub fn load(plan: &Plan, connections_max: usize) -> Result<Outcome> {
+    let shares = split(plan, connections_max)?;
     let mut running = shares.iter().map(Generator::start).collect::<Result<Vec<_>>>()?;
     let outcomes = running.iter_mut().map(Generator::outcome).collect::<Result<Vec<_>>>()?;
     for generator in running {
@@ -35,7 +47,7 @@ fn split(plan: &Plan, most: usize) -> Result<Vec<Plan>> {
         plan.pace == Pace::Idle,
         "{connections} connections that publish or receive belong to one load generator, which may open {most} here; \
          raise the limit: ulimit -n {}",
-        connections as u64 + pin::DESCRIPTORS_SPARE
+        connections as u64 + SPARE
     );
     let processes = connections.div_ceil(most);
     ensure!(processes <= PROCESSES_MAX, "{connections} connections need {processes} load generators");

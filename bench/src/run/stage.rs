@@ -22,7 +22,6 @@ pub struct Stage {
     ca: PathBuf,
     program: Option<PathBuf>,
     env: &'static [(&'static str, &'static str)],
-    connections: usize,
 }
 
 impl Stage {
@@ -32,8 +31,7 @@ impl Stage {
         let data = folder.path().join("data");
         let crowd = runtime.block_on(Crowd::prepare(&data, shape.seats)).context("seat the crowd")?;
         let (rooms, floor_rooms, ca) = (Vec::new(), Vec::new(), PathBuf::new());
-        let connections = shape.seats.rooms * (shape.seats.subscribers + shape.seats.publishers);
-        let mut stage = Self { folder, rooms, floor_rooms, ca, program, env: shape.env, connections };
+        let mut stage = Self { folder, rooms, floor_rooms, ca, program, env: shape.env };
         let server = stage.relay(1)?;
         stage.ca = server.ca.clone();
         let mint = Mint::of(server.signing_key.as_deref().context("the relay names its key")?)?;
@@ -60,7 +58,7 @@ impl Stage {
         Server::relay(&Relay {
             data: &data,
             shards,
-            pin: self.pin(usize::from(shards)),
+            pin: Pin::server(usize::from(shards)),
             env: self.env,
             program: self.program.as_deref(),
         })
@@ -68,12 +66,7 @@ impl Stage {
 
     /// A relay on this stage's store whose allocations are counted.
     pub fn counted(&self) -> Result<Server> {
-        Server::counted(&self.data(), self.ca.clone(), &self.pin(1))
-    }
-
-    /// Where a server of this shape runs.
-    pub fn pin(&self, cores: usize) -> Pin {
-        Pin::server(cores).holding(self.connections)
+        Server::counted(&self.data(), self.ca.clone(), &Pin::server(1))
     }
 
     /// The relay's data folder.
