@@ -91,7 +91,7 @@ impl Desk {
 /// One life after the other until `stop`.
 pub async fn live(
     desk: Arc<Desk>,
-    ready: Ready,
+    nodes: Arc<Vec<Ready>>,
     mut whims: mpsc::Receiver<Whim>,
     mut stop: watch::Receiver<bool>,
     mut random: Random,
@@ -99,6 +99,8 @@ pub async fn live(
     let mut life = 0;
     while !*stop.borrow() {
         life += 1;
+        // Each life may be on another node, and goes on where the last one was.
+        let ready = random.pick(&nodes).expect("there is a node");
         let relay = if desk.transport == Transport::Quic { ready.relay.clone() } else { ready.wss.clone() };
         let started = Client::builder()
             .relay(relay)

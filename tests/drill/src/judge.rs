@@ -24,7 +24,7 @@ pub fn judge(history: &Path, least: Least) -> Result<String> {
     let output = Command::new("python3")
         .arg(checker())
         .arg(history)
-        .args(["--dense", "--sync-self"])
+        .args(["--dense", "--sync-self", "--realtime"])
         .args(["--min-kills", &least.kills.to_string()])
         .args(["--min-acked", &least.acked.to_string()])
         .args(["--min-recv", &least.received.to_string()])

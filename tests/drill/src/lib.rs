@@ -4,10 +4,12 @@
 pub mod cast;
 pub mod crowd;
 pub mod device;
+pub mod fleet;
 pub mod history;
 pub mod http;
 pub mod judge;
 pub mod nemesis;
+pub mod outside;
 pub mod publisher;
 pub mod random;
 pub mod raw;

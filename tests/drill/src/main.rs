@@ -18,6 +18,12 @@ struct Cli {
     /// Devices in all, six users at least.
     #[arg(long, default_value_t = 10)]
     clients: usize,
+    /// `sqlite`: one node; `postgres`: several on one PostgreSQL and one Redis.
+    #[arg(long, default_value = "sqlite")]
+    store: String,
+    /// How many.
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
     /// `both`, `quic` or `ws`.
     #[arg(long, default_value = "both")]
     transport: String,
@@ -40,8 +46,14 @@ async fn drill(cli: &Cli) -> Result<()> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         u64::from(now.subsec_nanos())
     });
-    let plan = Plan { kills: cli.kills, seed, clients: cli.clients, transports, program: Launch::program()? };
-    println!("drill: {} kills, seed {seed}", plan.kills);
+    let nodes = match cli.store.as_str() {
+        "sqlite" => None,
+        "postgres" => Some(cli.nodes.max(1)),
+        other => bail!("--store {other}: sqlite or postgres"),
+    };
+    let program = Launch::program()?;
+    let plan = Plan { kills: cli.kills, seed, clients: cli.clients, transports, program, nodes };
+    println!("drill: {} kills, {} nodes on {}, seed {seed}", plan.kills, nodes.unwrap_or(1), cli.store);
     let outcome = run(&plan).await?;
     report(&outcome);
     std::fs::remove_dir_all(&outcome.folder)?;
@@ -65,4 +77,7 @@ fn report(outcome: &Outcome) {
         outcome.delivered,
         outcome.took,
     );
+    if !outcome.toll.outside.is_empty() {
+        println!("around the nodes: {:?}", outcome.toll.outside);
+    }
 }

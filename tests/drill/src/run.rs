@@ -13,13 +13,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cast::{Cast, Talk};
 use crate::device::{self, Desk, Whim};
+use crate::fleet::Fleet;
 use crate::history::{History, Who};
 use crate::http::{Http, Verb};
 use crate::judge::{self, Least};
 use crate::nemesis::{Nemesis, Toll};
 use crate::random::Random;
 use crate::registrar::{self, Guests};
-use crate::server::{Launch, Server, tail, work_folder};
+use crate::server::{Ready, tails, work_folder};
 
 /// How long devices may take to settle and to catch up once all is calm.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -35,6 +36,8 @@ pub struct Plan {
     /// One transport per device, in turn.
     pub transports: Vec<Transport>,
     pub program: PathBuf,
+    /// Nodes on one PostgreSQL and one Redis; `None`: one on SQLite.
+    pub nodes: Option<usize>,
 }
 
 /// What came of it.
@@ -53,17 +56,17 @@ pub struct Outcome {
 pub async fn run(plan: &Plan) -> Result<Outcome> {
     let began = Instant::now();
     let folder = work_folder("drill")?;
-    let launch = Launch::new(plan.program.clone(), folder.join("data"), folder.join("server.log"))?;
     let history = History::create(&folder.join("history.jsonl"))?;
     history.write(&json!({"e": "meta", "seed": plan.seed, "kills": plan.kills, "t": history.now()}));
-    let server = tokio::task::block_in_place(|| launch.start())?;
-    let cast = Arc::new(Cast::assemble(&server.ready.api, plan.clients, &history).await?);
-    let stage = Stage::open(plan, &cast, &server, &history);
+    let fleet = tokio::task::block_in_place(|| Fleet::start(plan.program.clone(), &folder, plan.nodes))?;
+    let api = fleet.servers[0].ready.api.clone();
+    let cast = Arc::new(Cast::assemble(&api, plan.clients, &history).await?);
+    let stage = Stage::open(plan, &cast, &fleet, &history);
     let guests = Guests::new(Mutex::new(HashSet::new()));
     let (stop_changes, changes_stopped) = watch::channel(false);
     let keeping = registrar::keep(
         cast.clone(),
-        server.ready.api.clone(),
+        api.clone(),
         history.clone(),
         guests.clone(),
         changes_stopped,
@@ -71,24 +74,24 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
     );
     let keeping = tokio::spawn(keeping);
     let nemesis = Nemesis {
-        launch: launch.clone(),
-        server,
+        fleet,
         history: history.clone(),
         clients: stage.whims.clone(),
         random: Random::new(plan.seed, 2),
         toll: Toll::default(),
     };
     let raged = nemesis.rage(plan.kills).await;
-    let (server, toll) = raged.with_context(|| format!("{}\n{}", folder.display(), tail(&launch.log)))?;
+    let logs = || tails(&folder);
+    let (mut fleet, toll) = raged.with_context(|| format!("{}\n{}", folder.display(), logs()))?;
     stop_changes.send_replace(true);
     let changes = keeping.await?.context("memberships")?;
-    let finals = finish(&stage, &cast, &server, &history, &guests)
+    let finals = finish(&stage, &cast, &api, &history, &guests)
         .await
-        .with_context(|| format!("in {}\n{}", folder.display(), tail(&launch.log)))?;
+        .with_context(|| format!("in {}\n{}", folder.display(), logs()))?;
     stage.close().await;
-    let status = tokio::task::block_in_place(|| server.drain())?;
+    let drained = tokio::task::block_in_place(|| fleet.drain())?;
     history.flush()?;
-    sober(&history, &launch, status.success(), &folder)?;
+    sober(&history, &fleet, drained, &folder)?;
     let least = Least { kills: plan.kills, acked: plan.kills * 20, received: plan.kills * 60, finals };
     let verdict = judge::judge(&folder.join("history.jsonl"), least)?;
     // The history's own counter has the acks of repetitions too.
@@ -99,17 +102,19 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
 }
 
 /// What the checker can't see: surprises of the clients, panics of the server, a drain that failed.
-fn sober(history: &History, launch: &Launch, drained: bool, folder: &std::path::Path) -> Result<()> {
+fn sober(history: &History, fleet: &Fleet, drained: bool, folder: &std::path::Path) -> Result<()> {
     let surprises = history.surprises();
     if let Some(first) = surprises.first() {
         bail!("{} surprises, the first: {first}; {}", surprises.len(), folder.display());
     }
-    let log = std::fs::read_to_string(&launch.log)?;
-    if let Some(line) = log.lines().find(|line| line.contains("panicked")) {
-        bail!("the server panicked: {line}; {}", launch.log.display());
+    for launch in &fleet.launches {
+        let log = std::fs::read_to_string(&launch.log)?;
+        if let Some(line) = log.lines().find(|line| line.contains("panicked")) {
+            bail!("the server panicked: {line}; {}", launch.log.display());
+        }
     }
     if !drained {
-        bail!("the last drain failed; {}", launch.log.display());
+        bail!("the last drain failed; {}", folder.display());
     }
     Ok(())
 }
@@ -123,7 +128,8 @@ struct Stage {
 }
 
 impl Stage {
-    fn open(plan: &Plan, cast: &Cast, server: &Server, history: &History) -> Self {
+    fn open(plan: &Plan, cast: &Cast, fleet: &Fleet, history: &History) -> Self {
+        let nodes: Arc<Vec<Ready>> = Arc::new(fleet.servers.iter().map(|s| s.ready.clone()).collect());
         let (stop, stopped) = watch::channel(false);
         let mut stage = Self { desks: Vec::new(), whims: Vec::new(), lives: Vec::new(), stop };
         for (index, seat) in cast.seats.iter().enumerate() {
@@ -131,7 +137,7 @@ impl Stage {
             let desk = Arc::new(Desk::new(seat, cast, history, transport));
             let (whim, whims) = mpsc::channel(1);
             let random = Random::new(plan.seed, 100 + index as u64);
-            let life = device::live(desk.clone(), server.ready.clone(), whims, stopped.clone(), random);
+            let life = device::live(desk.clone(), nodes.clone(), whims, stopped.clone(), random);
             stage.lives.push(tokio::spawn(life));
             stage.whims.push(whim);
             stage.desks.push(desk);
@@ -148,20 +154,14 @@ impl Stage {
 }
 
 /// Silence, then every device catches up with every conversation it is in; returns how many final events there are.
-async fn finish(
-    stage: &Stage,
-    cast: &Cast,
-    server: &Server,
-    history: &History,
-    guests: &Guests,
-) -> Result<u64> {
+async fn finish(stage: &Stage, cast: &Cast, api: &str, history: &History, guests: &Guests) -> Result<u64> {
     stage.desks.iter().for_each(|desk| desk.drafts.silent.store(true, Ordering::Relaxed));
     until("messages are not settled", || {
         let open: Vec<_> = stage.desks.iter().filter(|desk| desk.drafts.open() > 0).collect();
         open.iter().map(|desk| format!("{:?} has {}", desk.who, desk.drafts.open())).collect()
     })
     .await?;
-    let http = Http::new(&server.ready.api);
+    let http = Http::new(api);
     let mut finals = 0;
     for (index, talk) in cast.talks.iter().enumerate() {
         let path = format!("/api/v1/conversations/{}", talk.id);

@@ -94,6 +94,16 @@ impl Launch {
         }
     }
 
+    /// Brings the schema of its database up to date.
+    pub fn migrate(&self) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        let output = command.arg("migrate").envs(self.env.iter().cloned()).output()?;
+        if !output.status.success() {
+            bail!("messenger migrate: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
     /// In a mount namespace of its own; without root, in a user namespace of its own as well. `exec` keeps the id.
     fn on_tiny_filesystem(&self, mib: u32) -> Command {
         let mut command = Command::new("unshare");
@@ -223,6 +233,13 @@ pub fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// The ends of all logs in a folder.
+pub fn tails(folder: &Path) -> String {
+    let files = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let logs = files.filter(|path| path.extension().is_some_and(|kind| kind == "log"));
+    logs.map(|log| format!("{}\n{}\n", log.display(), tail(&log))).collect()
 }
 
 /// A port that is free for TCP and UDP at this moment.

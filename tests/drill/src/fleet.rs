@@ -1,0 +1,68 @@
+//! The nodes of a run: one on SQLite, or several that share PostgreSQL, Redis, certificate and keys, each through
+//! proxies of its own.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::outside::Outside;
+use crate::server::{Launch, Server};
+
+/// What all nodes derive their QUIC secrets from.
+const QUIC_SECRET: &str = "7d1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628";
+
+/// All nodes, and what they stand on.
+pub struct Fleet {
+    pub launches: Vec<Launch>,
+    // They end before what they stand on.
+    pub servers: Vec<Server>,
+    pub outside: Option<Outside>,
+}
+
+impl Fleet {
+    /// Starts `nodes` on servers of their own, or one on a file.
+    pub fn start(program: PathBuf, folder: &Path, nodes: Option<usize>) -> Result<Self> {
+        let outside = nodes.map(Outside::start);
+        let mut fleet = Self { launches: Vec::new(), servers: Vec::new(), outside };
+        for node in 0..nodes.unwrap_or(1) {
+            let data = folder.join(format!("data-{node}"));
+            let mut launch = Launch::new(program.clone(), data, folder.join(format!("server-{node}.log")))?;
+            if let Some(outside) = &fleet.outside {
+                launch.env.extend(outside.variables(node));
+                launch.env.push(("RELAY_QUIC_SECRET".into(), QUIC_SECRET.into()));
+                launch.shards = Some(1);
+            }
+            // The first node of a new database brings the schema.
+            if fleet.outside.is_some() && node == 0 {
+                launch.migrate()?;
+            }
+            if let Some(first) = fleet.launches.first() {
+                share(&first.data, &launch.data)?;
+            }
+            fleet.servers.push(launch.start()?);
+            fleet.launches.push(launch);
+        }
+        Ok(fleet)
+    }
+
+    /// Drains all; whether each ended in order.
+    pub fn drain(&mut self) -> Result<bool> {
+        let mut in_order = true;
+        for server in self.servers.drain(..) {
+            in_order &= server.drain()?.success();
+        }
+        Ok(in_order)
+    }
+}
+
+/// Certificate and keys of the first node are everybody's.
+fn share(from: &Path, to: &Path) -> Result<()> {
+    for folder in ["keys", "certificates"] {
+        std::fs::create_dir_all(to.join(folder))?;
+        for entry in std::fs::read_dir(from.join(folder)).with_context(|| folder.to_owned())? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), to.join(folder).join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
