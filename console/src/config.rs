@@ -40,7 +40,7 @@ variables! {
     "CONSOLE_URL", "", "https://HOST or http://HOST", "How moderators and SREs reach the console; with https its cookies are bound to TLS. Default: http:// and CONSOLE_ADDRESS.";
     "INTERNAL_ADDRESS", "", "an address with a port", "Where /metrics and /health are served for the operator; empty: nowhere.";
     "DATA_DIR", ".data", "the path of a folder", "Folder of all that is written: database, keys, certificates, mail. `up --data` goes first.";
-    "DATABASE_URL", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME", "The store. Default: sqlite:messenger.db in DATA_DIR. `up` serves sqlite only; PostgreSQL comes later.";
+    "DATABASE_URL", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME", "The store. Default: sqlite:messenger.db in DATA_DIR. PostgreSQL may be shared by many nodes; run `messenger migrate` on it first.";
     "DATABASE_URL_FILE", "", "the path of a file", "The same, read from a file.";
     "DATABASE_POOL_SIZE", "20", "a whole number", "Connections of one node to PostgreSQL, and to each read replica.";
     "DATABASE_POOLER", "none", "none or transaction", "`transaction` when PgBouncer in transaction mode stands before PostgreSQL: no statement keeps a name then.";

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use relay_server::lease::LeaseError;
+use relay_server::mesh::nodes::BusError;
 use relay_server::ring::socket::SocketError;
 use relay_server::start::StartError;
 use schema_store::OpenError;
@@ -117,7 +118,9 @@ impl Failure {
             StartError::Ring(_) => Code::Host,
             StartError::Socket(SocketError::Other { .. }) => Code::Other,
             StartError::Socket(_) => Code::Port,
-            StartError::Keys(_) | StartError::Certificate(_) => Code::Settings,
+            StartError::Keys(_) | StartError::Certificate(_) | StartError::Bus(BusError::Redis(_)) => {
+                Code::Settings
+            }
             StartError::File { .. } | StartError::LocalCa(_) => Code::Folder,
             StartError::Io { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Code::Port,
             _ => Code::Other,

@@ -19,6 +19,8 @@ const USAGE: &str = "cargo x TASK
   trace SEED --conversation C
                     one conversation's messages, step by step
   drill --kills N   real processes, real clients, kill -9
+  drill --store postgres --nodes M --kills N
+                    the same on M nodes, with faults of PostgreSQL, Redis and the network
   fuzz              replay the committed corpora
   fuzz [TARGET] --runs N [--seed S] [--keep]
                     change their inputs N times per target

@@ -9,8 +9,9 @@ use crate::run::{root, run, run_with};
 
 /// Seeds that CI simulates.
 const SEEDS: &str = "1000";
-/// Kills that CI survives.
+/// Kills that CI survives, of one node and of several.
 const KILLS: &str = "20";
+const KILLS_OF_SEVERAL: &str = "10";
 
 /// Everything CI runs. Nothing may be skipped silently.
 pub fn test(rest: &[String]) -> Result<()> {
@@ -28,7 +29,9 @@ pub fn test(rest: &[String]) -> Result<()> {
     )?;
     browser(&[])?;
     sim(&["--seeds".into(), SEEDS.into()])?;
-    drill(&["--kills".into(), KILLS.into()])
+    drill(&["--kills".into(), KILLS.into()])?;
+    let several = ["--store", "postgres", "--nodes", "3", "--kills", KILLS_OF_SEVERAL];
+    drill(&several.map(String::from))
 }
 
 /// The console's pages in a real Chromium; pictures of them land in `target/browser/pictures`.

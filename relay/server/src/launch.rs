@@ -159,7 +159,7 @@ async fn run(
         shards: launch.shards,
         node: launch.config.node,
         life: bus.as_ref().map(BusPost::life).unwrap_or_default(),
-        peers: bus.is_some(),
+        peers: bus.is_some() || launch.config.relay.database.is_shared(),
         limits: launch.config.limits.clone(),
     };
     let shard = Shard::new(Parts {

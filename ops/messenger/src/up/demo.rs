@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use console::access::password;
 use schema_store::rows::account::{Activation, Origin, Registration};
-use schema_store::{AccountError, Accounts, SqliteStore};
+use schema_store::{AccountError, Accounts};
 use schema_wire::{ConversationId, UserId};
 
-use super::practice;
+use super::housekeeping::Kept;
 use crate::failure::{Code, Failure};
 
 /// Letters of a password made here.
@@ -32,7 +32,7 @@ pub struct Demo {
 }
 
 /// Makes what is missing.
-pub async fn people(store: &SqliteStore, data: &Path) -> Result<Demo, Failure> {
+pub async fn people<S: Accounts + Kept>(store: &S, data: &Path) -> Result<Demo, Failure> {
     let folder = data.join("demo");
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     made.map_err(|error| Failure::new(Code::Folder, format!("{}: {error}", folder.display())))?;
@@ -43,10 +43,9 @@ pub async fn people(store: &SqliteStore, data: &Path) -> Result<Demo, Failure> {
         users.push(account(store, &person).await?);
         people.push(person);
     }
-    practice::cases(store, &users).await?;
     let moderator = person("moderator", &folder)?;
     let hash = password::hash_password(&moderator.password).map_err(Failure::other)?;
-    practice::staff(store, &moderator.email, moderator.name, hash).await?;
+    store.practise(&users, &moderator, hash).await?;
     let (conversation, _) = store.create_direct(users[0], users[1]).await.map_err(Failure::other)?;
     Ok(Demo { conversation, people, moderator })
 }
@@ -68,7 +67,7 @@ fn person(name: &'static str, folder: &Path) -> Result<Person, Failure> {
     Ok(Person { name, email: format!("{name}@demo.example"), password, password_file })
 }
 
-async fn account(store: &SqliteStore, person: &Person) -> Result<UserId, Failure> {
+async fn account<S: Accounts>(store: &S, person: &Person) -> Result<UserId, Failure> {
     match store.find_user(person.email.clone()).await {
         Ok(profile) => return Ok(profile.user),
         Err(AccountError::NotFound) => {}

@@ -1,8 +1,9 @@
-//! `messenger up`: relay and account API in one process on SQLite in a data folder. Decides the order in which
+//! `messenger up`: relay and account API in one process, on SQLite in a data folder or on PostgreSQL. Decides the order in which
 //! things start and stop; each part keeps its own rules.
 
 mod demo;
 pub mod folder;
+mod housekeeping;
 mod practice;
 mod ready;
 mod settings;
@@ -12,20 +13,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use console::app::Backing;
+use console::database::Database;
 use relay_server::lease::{self, LeaseError};
 use relay_server::node::Node;
 use relay_server::prepare::prepare;
-use schema_store::SqliteStore;
 use schema_store::rows::node::NodeState;
+use schema_store::{Nodes, PostgresStore, SqliteStore};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Failure;
 use folder::DataFolder;
+use housekeeping::Kept;
 use ready::Ready;
 use settings::Settings;
-
-/// How often expired messages and ended suspensions are swept.
-const SWEEP: Duration = Duration::from_secs(5);
 
 /// What the command line may say; everything else comes from the environment.
 #[derive(Args, Debug, Clone)]
@@ -63,8 +64,7 @@ pub fn run(options: &UpOptions) -> Result<ExitCode, Failure> {
         .build()
         .context("start the runtime")
         .map_err(Failure::other)?;
-    let store = SqliteStore::open(&settings.database()).map_err(Failure::store)?;
-    let ended = runtime.block_on(serve(options, settings, store));
+    let ended = runtime.block_on(open(options, settings));
     match ended {
         // What was acknowledged is durable, so nothing needs to be waited for.
         Ok(Ended::AtOnce) => runtime.shutdown_background(),
@@ -74,7 +74,25 @@ pub fn run(options: &UpOptions) -> Result<ExitCode, Failure> {
     ended.map(|_| ExitCode::SUCCESS)
 }
 
-async fn serve(options: &UpOptions, settings: Settings, store: SqliteStore) -> Result<Ended, Failure> {
+async fn open(options: &UpOptions, settings: Settings) -> Result<Ended, Failure> {
+    match settings.api.database.clone() {
+        Database::Sqlite(file) => {
+            let store = SqliteStore::open(&file).map_err(Failure::store)?;
+            serve(options, settings, store).await
+        }
+        Database::Postgres(_) => {
+            let database = &settings.relay.database;
+            let store = PostgresStore::open(database.url.expose(), database.options()).await;
+            serve(options, settings, store.map_err(Failure::database)?).await
+        }
+    }
+}
+
+async fn serve<S: Backing + Nodes + Kept>(
+    options: &UpOptions,
+    settings: Settings,
+    store: S,
+) -> Result<Ended, Failure> {
     let mut stop = Stop::listen().map_err(Failure::other)?;
     let (api_stop, api_stopped) = tokio::sync::watch::channel(false);
     let api = start_api(&settings, store.clone(), api_stopped).await?;
@@ -93,7 +111,7 @@ async fn serve(options: &UpOptions, settings: Settings, store: SqliteStore) -> R
     let (state, states) = tokio::sync::watch::channel(NodeState::Ready);
     let address = settings.relay.internal_address.clone().unwrap_or_else(|| node.internal.to_string());
     let mut keeping = tokio::spawn(lease::keep(store.clone(), number, address, states));
-    let sweeper = tokio::spawn(sweep(store));
+    let sweeper = tokio::spawn(housekeeping::keep(store));
     let ready = Ready::new(&settings, &node, &api, ca, people);
     ready.print(options.json);
     let asked = node.asked_to_leave();
@@ -134,26 +152,16 @@ enum Ended {
     AtOnce,
 }
 
-async fn start_api(
+async fn start_api<S: Kept>(
     settings: &Settings,
-    store: SqliteStore,
+    store: S,
     mut stopped: tokio::sync::watch::Receiver<bool>,
 ) -> Result<console::Served, Failure> {
     let shutdown = async move {
         // An error says that the sender is gone, which also means to stop.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    console::serve_with_pages(settings.api.clone(), store, shutdown).await.map_err(Failure::api)
-}
-
-async fn sweep(store: SqliteStore) {
-    loop {
-        tokio::time::sleep(SWEEP).await;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        if let Err(error) = store.sweep(now.as_millis() as u64).await {
-            tracing::warn!(%error, "expired messages could not be swept; trying again");
-        }
-    }
+    store.serve(settings.api.clone(), shutdown).await.map_err(Failure::api)
 }
 
 /// The signals that end the process: the first drains, the second is quick.

@@ -54,7 +54,7 @@ impl Ready {
     fn json(&self) -> serde_json::Value {
         let demo = self.demo.as_ref().map(|demo| {
             let user = |p: &super::demo::Person| json!({"email": p.email, "password": p.password, "password_file": absolute(p.password_file.clone())});
-            json!({"conversation": demo.conversation.to_string(), "users": demo.people.iter().map(user).collect::<Vec<_>>(), "moderator": user(&demo.moderator)})
+            json!({"conversation": demo.conversation.to_string(), "users": demo.people.iter().map(user).collect::<Vec<_>>(), "moderator": self.console.map(|_| user(&demo.moderator))})
         });
         json!({
             "ready": true,
@@ -85,11 +85,13 @@ impl Ready {
         if let Some(demo) = &self.demo {
             lines.push("\nTwo people may talk; paste each line into a terminal of its own:".to_owned());
             lines.extend(demo.people.iter().map(|person| self.chat(demo, person)));
-            lines.push(format!(
-                "\nA moderator signs in to the console as {} with the password in {}",
-                demo.moderator.email,
-                absolute(demo.moderator.password_file.clone()).display()
-            ));
+            lines.extend(self.console.map(|_| {
+                format!(
+                    "\nA moderator signs in to the console as {} with the password in {}",
+                    demo.moderator.email,
+                    absolute(demo.moderator.password_file.clone()).display()
+                )
+            }));
         }
         lines.join("\n")
     }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use console::ConsoleConfig;
 use console::access::signing::{GENERATED_KEY, SigningSource};
-use console::database::Database;
 use relay_server::config::RelayConfig;
 
 use super::UpOptions;
@@ -14,17 +13,12 @@ use crate::variables;
 /// Where the embedded product keeps its data when nobody says otherwise.
 const DATA: &str = ".data";
 
-/// `up` is one process with a file of its own.
-const POSTGRES_LATER: &str =
-    "DATABASE_URL: PostgreSQL cannot be served yet; fix: remove it, or DATABASE_URL=sqlite:FILE";
-
 /// Everything the two programs need.
 #[derive(Clone)]
 pub struct Settings {
     pub data: PathBuf,
     pub relay: RelayConfig,
     pub api: ConsoleConfig,
-    database: PathBuf,
 }
 
 impl Settings {
@@ -40,15 +34,11 @@ impl Settings {
         let layered = |name: &str| layer(name, options, &data).or_else(|| set(name));
         let mut warnings = variables::check(set, options.demo)?;
         let mut relay = RelayConfig::from_env(layered).map_err(|error| bad(&error))?;
-        refuse_later(&relay)?;
         let mut api = ConsoleConfig::from_env(options.demo, layered).map_err(|error| bad(&error))?;
         agree(&relay, &mut api)?;
         if options.api_port.is_none() && set("API_ADDRESS").is_none() {
             part(&relay, &mut api);
         }
-        let Database::Sqlite(database) = api.database.clone() else {
-            return Err(Failure::new(Code::Settings, POSTGRES_LATER));
-        };
         for issuer in &mut relay.access.issuers {
             if issuer.public_key_file.is_none() && issuer.jwks_file.is_none() {
                 issuer.jwks_file = api.signing.published.clone();
@@ -61,7 +51,7 @@ impl Settings {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        Ok(Self { data, relay, api, database })
+        Ok(Self { data, relay, api })
     }
 
     /// The private key that signs access tokens; `None` when a shared secret does.
@@ -71,11 +61,6 @@ impl Settings {
             SigningSource::Folder(folder) => Some(folder.join(GENERATED_KEY)),
             SigningSource::Secret => None,
         }
-    }
-
-    /// The embedded database's file.
-    pub fn database(&self) -> PathBuf {
-        self.database.clone()
     }
 }
 
@@ -90,18 +75,6 @@ fn layer(name: &str, options: &UpOptions, data: &Path) -> Option<String> {
         "PROMETHEUS_PORT" if std::env::var_os(name).is_none() => Some("0".into()),
         _ => None,
     }
-}
-
-/// What the environment may ask for and this version cannot do yet: said, not ignored.
-fn refuse_later(relay: &RelayConfig) -> Result<(), Failure> {
-    let refuse = |line: &str| Err(Failure::new(Code::Settings, line));
-    if !relay.database.url.expose().starts_with("sqlite:") {
-        return refuse(POSTGRES_LATER);
-    }
-    if relay.redis_url.is_some() {
-        return refuse("REDIS_URL: nodes cannot be joined through Redis yet; fix: remove it");
-    }
-    Ok(())
 }
 
 /// The guide's environment gives WebSocket and API one port; here they are two listeners.

@@ -20,6 +20,11 @@ pub struct DatabaseConfig {
 }
 
 impl DatabaseConfig {
+    /// Whether other nodes may use it too.
+    pub fn is_shared(&self) -> bool {
+        is_server(self.url.expose())
+    }
+
     /// What the store on PostgreSQL is opened with.
     pub fn options(&self) -> Options {
         Options {

@@ -269,7 +269,7 @@ pub const VARIABLES: &[Variable] = &[
         "DATABASE_URL",
         "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME",
         "sqlite:.data/messenger.db",
-        "The store. Default: sqlite:messenger.db in DATA_DIR. `up` serves sqlite only; PostgreSQL comes later.",
+        "The store. Default: sqlite:messenger.db in DATA_DIR. PostgreSQL may be shared by many nodes; run `messenger migrate` on it first.",
     ),
     number("DATABASE_POOL_SIZE", "20", "Connections of one node to PostgreSQL, and to each read replica."),
     secret(
@@ -296,7 +296,7 @@ pub const VARIABLES: &[Variable] = &[
         "REDIS_URL",
         "redis://HOST:PORT or rediss://HOST:PORT",
         "redis://127.0.0.1:6379",
-        "Redis that connects the nodes; `up` runs alone and refuses it until nodes can be joined. Default: none.",
+        "Redis 7 or newer that connects the nodes. Default: none, and nodes learn of each other's messages from the store.",
     ),
     seconds("REDIS_TTL", "3600", "Life of what is cached in Redis."),
 ];
