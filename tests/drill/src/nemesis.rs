@@ -17,6 +17,9 @@ use crate::server::Server;
 /// How long clients may take to get the next message acked.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Of a hundred faults, how many happen outside the nodes.
+const OUTSIDE_PERCENT: u64 = 45;
+
 /// What the faults came to.
 #[derive(Default, Debug)]
 pub struct Toll {
@@ -48,15 +51,16 @@ impl Nemesis {
             tokio::time::sleep(self.random.millis(100, 3_000)).await;
             self.fleet.servers.iter_mut().try_for_each(Server::must_run)?;
             let node = self.random.below(self.fleet.servers.len() as u64) as usize;
-            match self.random.below(if self.fleet.outside.is_some() { 140 } else { 100 }) {
+            if self.fleet.outside.is_some() && self.random.chance(OUTSIDE_PERCENT) {
+                let any = *self.random.pick(&Calamity::ALL).expect("there are some");
+                self.suffer(due.pop().unwrap_or(any)).await?;
+                continue;
+            }
+            match self.random.below(100) {
                 0..=69 => self.kill(node).await?,
                 70..=77 => self.drain(node).await?,
                 78..=85 => self.pause(node).await?,
-                86..=99 => self.upset(),
-                _ => {
-                    let any = *self.random.pick(&Calamity::ALL).expect("there are some");
-                    self.suffer(due.pop().unwrap_or(any)).await?;
-                }
+                _ => self.upset(),
             }
         }
         Ok((self.fleet, self.toll))
