@@ -7,6 +7,9 @@ use std::process::Command;
 use crate::account;
 use crate::process::Process;
 
+/// How often room is taken that a server takes meanwhile.
+const TRIES_MAX: u32 = 1_000;
+
 /// The filesystem.
 pub struct Disk {
     keeper: Process,
@@ -52,14 +55,18 @@ impl Disk {
         command
     }
 
-    /// Takes all but `left_kib` KiB of what is free.
+    /// Takes all but `left_kib` KiB of what is free, or less when somebody else takes some at the same time.
     pub fn fill(&self, left_kib: u64) {
-        let free = free_kib(&self.seen(""));
         let filler = std::fs::File::create(self.seen("filler")).expect("a small file fits");
-        let bytes = (free.saturating_sub(left_kib) * 1024) as libc::off_t;
-        // SAFETY: the descriptor is open, and the call takes numbers besides it.
-        let taken = unsafe { libc::posix_fallocate(std::os::fd::AsRawFd::as_raw_fd(&filler), 0, bytes) };
-        assert!(bytes == 0 || taken == 0, "what is free can be taken");
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&filler);
+        for _ in 0..TRIES_MAX {
+            let bytes = (free_kib(&self.seen("")).saturating_sub(left_kib) * 1024) as libc::off_t;
+            // SAFETY: the descriptor is open, and the call takes numbers besides it.
+            if bytes == 0 || unsafe { libc::posix_fallocate(descriptor, 0, bytes) } == 0 {
+                return;
+            }
+        }
+        panic!("what is free cannot be taken");
     }
 
     /// Gives back what `fill` took.

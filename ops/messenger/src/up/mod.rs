@@ -1,5 +1,5 @@
-//! `messenger up`: relay and account API in one process, on SQLite in a data folder or on PostgreSQL. Decides the order in which
-//! things start and stop; each part keeps its own rules.
+//! `messenger up`: relay and account API in one process, on SQLite in a data folder or on PostgreSQL. Decides the order
+//! in which things start and stop; each part keeps its own rules.
 
 mod demo;
 pub mod folder;

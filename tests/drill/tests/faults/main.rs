@@ -37,9 +37,25 @@ async fn a_database_that_stops_dies_or_hangs_comes_back() -> Result<()> {
     let mut postgres = Postgres::start_with(Options { fsync: true, ..Options::default() });
     let mut scene = on(&postgres, "away").await?;
     let again = |postgres: &mut Postgres| postgres.start_again();
-    away_and_back(&mut scene, &mut postgres, |p| drop(p.stop(Stop::Fast)), again).await?;
+    away_and_back(
+        &mut scene,
+        &mut postgres,
+        |p| {
+            p.stop(Stop::Fast);
+        },
+        again,
+    )
+    .await?;
     away_and_back(&mut scene, &mut postgres, Postgres::kill, again).await?;
-    away_and_back(&mut scene, &mut postgres, |p| drop(p.stop(Stop::Immediate)), again).await?;
+    away_and_back(
+        &mut scene,
+        &mut postgres,
+        |p| {
+            p.stop(Stop::Immediate);
+        },
+        again,
+    )
+    .await?;
     away_and_back(&mut scene, &mut postgres, |p| p.pause(), |p| p.resume()).await?;
     scene.close().await
 }
@@ -58,8 +74,9 @@ async fn a_node_that_hangs_for_30_seconds_goes_on() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_ran_out_are_waited_for() -> Result<()> {
-    let mut postgres = Postgres::start_with(Options::default().set("max_connections", 20));
+    let postgres = Postgres::start_with(Options::default().set("max_connections", 20));
     let mut scene = on(&postgres, "crowded").await?;
+    scene.publish_acked().await?;
     let place = postgres.connect().await;
     let mut crowd = Vec::new();
     let kick = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'messenger'";
@@ -71,7 +88,13 @@ async fn connections_that_ran_out_are_waited_for() -> Result<()> {
             None => {}
         }
     }
-    away_and_back(&mut scene, &mut postgres, |_| {}, move |_| drop(crowd)).await?;
+    let refused = scene.publish_refused().await?;
+    scene.is_alive().await?;
+    drop(crowd);
+    let took = scene.publish_acked().await?;
+    ensure!(took < RECOVERY, "the first ack once there was room took {took:?}");
+    ensure!(scene.publish(refused).await?, "what was refused finds its place");
+    scene.nothing_is_lost().await?;
     scene.close().await
 }
 

@@ -133,16 +133,11 @@ impl Scene {
         }
     }
 
-    /// What the node logged.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.launch.log).unwrap_or_default()
-    }
-
     /// Subscribes after a position.
     pub async fn subscribe(&mut self, generation: u32, offset: u64) -> Result<()> {
         let conversation = self.conversation.to_bytes();
         let after = v1::Position { generation, offset, ..Default::default() };
-        let subscribe = v1::Subscribe { conversation, after: Some(after.into()), ..Default::default() };
+        let subscribe = v1::Subscribe { conversation, after: Some(after).into(), ..Default::default() };
         let answer = self.alice.call(subscribe.into()).await?;
         ensure!(matches!(answer, Body::Subscribed(_)), "{answer:?}");
         Ok(())
