@@ -123,6 +123,8 @@ impl Latest {
         for _ in 0..TRIES_MAX {
             let expected = match place.get(LATEST, LATEST_BYTES_MAX).await? {
                 None => Version::Absent,
+                // When the answer was lost, a second request finds what the first one wrote.
+                Some((present, _)) if present == document => return Ok(()),
                 Some((present, version)) => {
                     // What is none of ours is replaced.
                     let present = serde_json::from_slice::<Self>(&present).ok();

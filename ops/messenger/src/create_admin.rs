@@ -94,6 +94,17 @@ fn database(data: &Path) -> Result<Database, Failure> {
     config.map(|config| config.database).map_err(|fault| Failure::new(Code::Settings, fault))
 }
 
+/// The embedded database's file, for commands that work on nothing else.
+pub fn embedded(data: &Path) -> Result<PathBuf, Failure> {
+    match database(data)? {
+        Database::Sqlite(file) => Ok(file),
+        Database::Postgres(_) => {
+            let line = "DATABASE_URL: only the embedded database is backed up and restored yet; use PostgreSQL's own tools";
+            Err(Failure::new(Code::Settings, line))
+        }
+    }
+}
+
 /// From a pipe: its first line. From a terminal: typed twice, unseen.
 fn read_password() -> Result<String, Failure> {
     let stdin = std::io::stdin();

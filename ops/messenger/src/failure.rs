@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use ::backup::BackupError;
+use ::backup::place::PlaceError;
 use relay_server::lease::LeaseError;
 use relay_server::mesh::nodes::BusError;
 use relay_server::ring::socket::SocketError;
@@ -23,12 +25,19 @@ pub enum Code {
     Host = 7,
     Database = 8,
     Older = 9,
+    Key = 10,
+    Place = 11,
+    Room = 12,
+    Busy = 13,
+    Refused = 14,
+    NoBackup = 15,
+    Old = 16,
 }
 
 #[cfg(test)]
 impl Code {
     /// All of them, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 16] = [
         Self::Other,
         Self::Settings,
         Self::Port,
@@ -38,6 +47,13 @@ impl Code {
         Self::Host,
         Self::Database,
         Self::Older,
+        Self::Key,
+        Self::Place,
+        Self::Room,
+        Self::Busy,
+        Self::Refused,
+        Self::NoBackup,
+        Self::Old,
     ];
 
     /// What it tells a script.
@@ -52,6 +68,13 @@ impl Code {
             Self::Database => "PostgreSQL cannot be reached, or refuses this program.",
             Self::Older => "The database has an older schema: run `messenger migrate`.",
             Self::Host => "The host lacks something: io_uring, locked memory.",
+            Self::Key => "There is no backup key, it is refused, or it is not the one that sealed.",
+            Self::Place => "The place of backups is not there, is not reached, or denies.",
+            Self::Room => "No room left on this machine or in the place of backups.",
+            Self::Busy => "Another backup or restore runs.",
+            Self::Refused => "A backup was altered or is damaged; nothing was restored.",
+            Self::NoBackup => "There is no such backup.",
+            Self::Old => "The newest backup is too old.",
         }
     }
 }
@@ -143,6 +166,41 @@ impl Failure {
             console::ServeFault::Bind { .. } => Code::Port,
             console::ServeFault::Key(_) | console::ServeFault::Mail(_) => Code::Settings,
             console::ServeFault::Store(_) => Code::Other,
+        };
+        Self::new(code, error)
+    }
+
+    /// A backup, a check or a restore did not come about.
+    pub fn backup(error: BackupError) -> Self {
+        use ::backup::manifest::ManifestError;
+        use ::backup::seal::OpenError as Unopened;
+        use schema_store::sqlite::CopyError;
+        let code = match &error {
+            BackupError::Key(_)
+            | BackupError::Manifest { why: ManifestError::UnknownKey(_), .. }
+            | BackupError::Object { why: Unopened::UnknownKey(_), .. } => Code::Key,
+            BackupError::Manifest { .. }
+            | BackupError::Object { .. }
+            | BackupError::Size { .. }
+            | BackupError::Hash { .. }
+            | BackupError::Contents { .. }
+            | BackupError::Audit { .. }
+            | BackupError::Unsound { .. }
+            | BackupError::Place(PlaceError::Missing { .. }) => Code::Refused,
+            BackupError::Place(PlaceError::Full { .. })
+            | BackupError::NoRoom { .. }
+            | BackupError::Copy(CopyError::Full { .. }) => Code::Room,
+            BackupError::Place(_) => Code::Place,
+            BackupError::Name(_) => Code::Settings,
+            BackupError::None { .. } | BackupError::NoSuch { .. } => Code::NoBackup,
+            BackupError::Newer { .. } => Code::Newer,
+            BackupError::Busy { .. } | BackupError::SameSecond => Code::Busy,
+            BackupError::NotEmpty { .. } | BackupError::File { .. } | BackupError::Copy(_) => Code::Folder,
+            BackupError::Database(_)
+            | BackupError::Prepare(_)
+            | BackupError::Seal(_)
+            | BackupError::Thread => Code::Other,
+            BackupError::Ring(_) => Code::Host,
         };
         Self::new(code, error)
     }

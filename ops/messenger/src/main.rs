@@ -1,12 +1,14 @@
 //! The `messenger` command: which subcommand runs, and how its failure becomes one line and an exit code.
 
 mod account;
+mod backup;
 mod chat;
 mod create_admin;
 mod failure;
 mod hidden;
 mod listen;
 mod migrate;
+mod restore;
 mod send;
 mod text;
 mod up;
@@ -38,6 +40,11 @@ enum Command {
     CreateAdmin(create_admin::CreateAdminOptions),
     /// Bring the database's schema up to date.
     Migrate(migrate::MigrateOptions),
+    /// Back up the database, and look after backups.
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
+    /// Bring a backup back.
+    Restore(restore::RestoreOptions),
     /// Talk in a conversation, at a terminal.
     Chat(chat::Options),
     /// Publish messages, and end when all are durable.
@@ -51,6 +58,8 @@ fn main() -> ExitCode {
         Command::Up(options) => log().and_then(|()| up::run(&options)),
         Command::CreateAdmin(options) => create_admin::run(&options),
         Command::Migrate(options) => log().and_then(|()| migrate::run(&options)),
+        Command::Backup(command) => log().and_then(|()| backup::run(&command)),
+        Command::Restore(options) => log().and_then(|()| restore::run(&options)),
         Command::Chat(options) => account::block_on(chat::run(options)).map_err(Failure::other),
         Command::Send(options) => account::block_on(send::run(options)).map_err(Failure::other),
         Command::Listen(options) => account::block_on(listen::run(options)).map_err(Failure::other),

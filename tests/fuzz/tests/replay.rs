@@ -29,7 +29,7 @@ macro_rules! corpora {
     };
 }
 
-corpora!(wire, upgrade, websocket, proxy, internal, jwt, tls, quic, shard);
+corpora!(wire, upgrade, websocket, proxy, internal, jwt, tls, quic, sealed, shard);
 
 #[test]
 fn the_corpora_stay_small() {

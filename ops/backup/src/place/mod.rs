@@ -1,5 +1,6 @@
-//! Where backups lie: a folder, best on another disk. Objects appear whole or not at all.
+//! Where backups lie: a bucket of any S3-compatible server, or a folder. Objects appear whole or not at all.
 
+mod bucket;
 mod folder;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
+pub use bucket::{Bucket, BucketAccess};
 pub use folder::Folder;
 
 /// Why a place did not do as asked. The text says what to do.
@@ -17,6 +19,8 @@ pub enum PlaceError {
     Full { place: String },
     #[error("{place}: permission denied; give this account the right to list, read, write and delete there")]
     Denied { place: String },
+    #[error("{place}: no such bucket; make it, or correct BACKUP_LOCATION")]
+    NoBucket { place: String },
     #[error("{place}: {object} is not there")]
     Missing { place: String, object: String },
     #[error("{place}: {why}")]
@@ -27,18 +31,28 @@ pub enum PlaceError {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Location {
     Folder(PathBuf),
+    Bucket { bucket: String, prefix: String },
 }
 
 impl FromStr for Location {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once("://") {
-            Some(("file", path)) => Ok(Self::Folder(path.into())),
-            Some((scheme, _)) => Err(format!("{scheme}:// cannot be used yet; use a folder")),
-            None if text.is_empty() => Err("empty; use a folder".to_owned()),
-            None => Ok(Self::Folder(text.into())),
+        let Some(rest) = text.strip_prefix("s3://") else {
+            return match text.split_once("://") {
+                Some(("file", path)) => Ok(Self::Folder(path.into())),
+                Some((scheme, _)) => {
+                    Err(format!("{scheme}:// is no place for backups; use s3://BUCKET or a folder"))
+                }
+                None if text.is_empty() => Err("empty; use s3://BUCKET or a folder".to_owned()),
+                None => Ok(Self::Folder(text.into())),
+            };
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err("s3:// without a bucket; use s3://BUCKET".to_owned());
         }
+        Ok(Self::Bucket { bucket: bucket.to_owned(), prefix: prefix.trim_matches('/').to_owned() })
     }
 }
 
@@ -46,6 +60,8 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Bucket { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::Bucket { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
         }
     }
 }
@@ -61,7 +77,7 @@ pub struct Listed {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Version {
     Absent,
-    /// As it was read: the content's hash.
+    /// As it was read; a bucket's entity tag, or the content's hash in a folder.
     Is(String),
 }
 
@@ -69,13 +85,15 @@ pub enum Version {
 #[derive(Debug)]
 pub enum Place {
     Folder(Folder),
+    Bucket(Bucket),
 }
 
 impl Place {
-    /// Opens a place; a folder is made when it is missing.
-    pub fn open(location: &Location) -> Result<Self, PlaceError> {
+    /// Opens a place; a folder is made when it is missing, a bucket is not.
+    pub fn open(location: &Location, access: &BucketAccess) -> Result<Self, PlaceError> {
         match location {
             Location::Folder(path) => Folder::open(path).map(Self::Folder),
+            Location::Bucket { bucket, prefix } => Bucket::open(bucket, prefix, access).map(Self::Bucket),
         }
     }
 
@@ -83,6 +101,7 @@ impl Place {
     pub async fn begin(&self, path: &str) -> Result<Writer, PlaceError> {
         match self {
             Self::Folder(folder) => folder.begin(path).await.map(Writer::Folder),
+            Self::Bucket(bucket) => Ok(Writer::Bucket(bucket.begin(path))),
         }
     }
 
@@ -95,6 +114,7 @@ impl Place {
     pub async fn replace(&self, path: &str, content: &[u8], expected: &Version) -> Result<bool, PlaceError> {
         match self {
             Self::Folder(folder) => folder.replace(path, content, expected).await,
+            Self::Bucket(bucket) => bucket.replace(path, content, expected).await,
         }
     }
 
@@ -102,6 +122,7 @@ impl Place {
     pub async fn get(&self, path: &str, bytes_max: usize) -> Result<Option<(Vec<u8>, Version)>, PlaceError> {
         match self {
             Self::Folder(folder) => folder.get(path, bytes_max).await,
+            Self::Bucket(bucket) => bucket.get(path, bytes_max).await,
         }
     }
 
@@ -109,6 +130,7 @@ impl Place {
     pub async fn read(&self, path: &str) -> Result<Reader, PlaceError> {
         match self {
             Self::Folder(folder) => folder.read(path).await.map(Reader::Folder),
+            Self::Bucket(bucket) => bucket.read(path).await.map(Reader::Bucket),
         }
     }
 
@@ -116,6 +138,7 @@ impl Place {
     pub async fn list(&self, below: &str) -> Result<Vec<Listed>, PlaceError> {
         let mut found = match self {
             Self::Folder(folder) => folder.list(below)?,
+            Self::Bucket(bucket) => bucket.list(below).await?,
         };
         found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
@@ -125,6 +148,7 @@ impl Place {
     pub async fn delete(&self, path: &str) -> Result<(), PlaceError> {
         match self {
             Self::Folder(folder) => folder.delete(path),
+            Self::Bucket(bucket) => bucket.delete(path).await,
         }
     }
 }
@@ -133,6 +157,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(folder) => folder.fmt(f),
+            Self::Bucket(bucket) => bucket.fmt(f),
         }
     }
 }
@@ -140,6 +165,7 @@ impl fmt::Display for Place {
 /// An object on its way in.
 pub enum Writer {
     Folder(folder::FileWriter),
+    Bucket(bucket::PartWriter),
 }
 
 impl Writer {
@@ -147,6 +173,7 @@ impl Writer {
     pub async fn push(&mut self, bytes: Vec<u8>) -> Result<(), PlaceError> {
         match self {
             Self::Folder(file) => file.push(bytes).await,
+            Self::Bucket(parts) => parts.push(bytes).await,
         }
     }
 
@@ -154,6 +181,7 @@ impl Writer {
     pub async fn finish(self) -> Result<(), PlaceError> {
         match self {
             Self::Folder(file) => file.finish().await,
+            Self::Bucket(parts) => parts.finish().await,
         }
     }
 
@@ -161,6 +189,7 @@ impl Writer {
     pub async fn abandon(self) {
         match self {
             Self::Folder(file) => file.abandon(),
+            Self::Bucket(parts) => parts.abandon().await,
         }
     }
 }
@@ -168,6 +197,7 @@ impl Writer {
 /// An object on its way out.
 pub enum Reader {
     Folder(folder::FileReader),
+    Bucket(bucket::PartReader),
 }
 
 impl Reader {
@@ -175,6 +205,7 @@ impl Reader {
     pub async fn next(&mut self) -> Result<Option<Bytes>, PlaceError> {
         match self {
             Self::Folder(file) => file.next().await,
+            Self::Bucket(parts) => parts.next().await,
         }
     }
 }
@@ -185,11 +216,11 @@ mod tests {
 
     #[test]
     fn places_are_read_as_they_are_shown() {
-        for text in ["/var/backups", "backups"] {
+        for text in ["s3://backups", "s3://backups/team/one", "/var/backups", "backups"] {
             assert_eq!(text.parse::<Location>().unwrap().to_string(), text);
         }
         assert_eq!("file:///var/x".parse(), Ok(Location::Folder("/var/x".into())));
-        for bad in ["", "s3://bucket", "ftp://x"] {
+        for bad in ["", "s3://", "s3:///x", "ftp://x"] {
             assert!(bad.parse::<Location>().is_err(), "{bad}");
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use backup::BackupError;
 use backup::catalogue::Which;
 use backup::key::{Keyring, MasterKey};
-use backup::place::{Location, Place};
+use backup::place::{BucketAccess, Location, Place};
 use backup::restore::{Back, Target, restore};
 use backup::run::{Made, run};
 use schema_store::rows::account::{Activation, Origin, Registration};
@@ -36,6 +36,7 @@ pub struct Bed {
     pub folder: tempfile::TempDir,
     pub keys: Keyring,
     pub location: Location,
+    pub access: BucketAccess,
 }
 
 impl Bed {
@@ -46,7 +47,7 @@ impl Bed {
         for data in ["data", "other"] {
             std::fs::create_dir(folder.path().join(data)).unwrap();
         }
-        Self { keys: Keyring::of(MasterKey::generate()), location, folder }
+        Self { keys: Keyring::of(MasterKey::generate()), location, access: BucketAccess::default(), folder }
     }
 
     pub fn database(&self) -> PathBuf {
@@ -58,7 +59,7 @@ impl Bed {
     }
 
     pub fn place(&self) -> Place {
-        Place::open(&self.location).unwrap()
+        Place::open(&self.location, &self.access).unwrap()
     }
 
     pub fn back_up(&self) -> Result<Made, BackupError> {

@@ -7,8 +7,10 @@ use schema_store::accounts::Answer;
 use schema_store::{PostgresStore, SqliteStore};
 use schema_wire::UserId;
 
+use super::backups::Backups;
 use super::demo::Person;
 use super::practice;
+use super::settings::Settings;
 use crate::failure::Failure;
 
 /// How often expired messages and ended suspensions are swept.
@@ -30,6 +32,9 @@ pub trait Kept: Clone + Send + Sync + 'static {
         config: ConsoleConfig,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> impl Future<Output = Result<Served, ServeFault>> + Send;
+
+    /// Starts the backups that `up` makes by itself; none where others make them.
+    fn back_up(&self, settings: &Settings) -> Result<Option<Backups>, Failure>;
 
     /// Makes what a moderator of the demo practises on, where there are pages for it.
     fn practise(
@@ -57,6 +62,10 @@ impl Kept for SqliteStore {
         console::serve_with_pages(config, self, shutdown).await
     }
 
+    fn back_up(&self, settings: &Settings) -> Result<Option<Backups>, Failure> {
+        Backups::start(settings, self.clone())
+    }
+
     async fn practise(&self, reporters: &[UserId], moderator: &Person, hash: String) -> Result<(), Failure> {
         practice::cases(self, reporters).await?;
         practice::staff(self, &moderator.email, moderator.name, hash).await
@@ -79,6 +88,11 @@ impl Kept for PostgresStore {
     ) -> Result<Served, ServeFault> {
         tracing::warn!("the console's pages are served on the embedded database only, in this version");
         console::serve(config, self, shutdown).await
+    }
+
+    fn back_up(&self, _: &Settings) -> Result<Option<Backups>, Failure> {
+        tracing::info!("PostgreSQL is backed up by `messenger backup run` and `messenger backup stream`");
+        Ok(None)
     }
 
     async fn practise(&self, _: &[UserId], _: &Person, _: String) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! `messenger up`: relay and account API in one process, on SQLite in a data folder or on PostgreSQL. Decides the order
 //! in which things start and stop; each part keeps its own rules.
 
+mod backups;
 mod demo;
 pub mod folder;
 mod housekeeping;
@@ -101,8 +102,12 @@ async fn serve<S: Backing + Nodes + Kept>(
     let (mut config, ca) = prepare(settings.relay.clone()).map_err(Failure::start)?;
     let number = lease::take(&store, settings.relay.node).await.map_err(Failure::lease)?;
     config.node = number.node;
-    let api_metrics = api.metrics.clone();
-    config.more_metrics = Some(std::sync::Arc::new(move || api_metrics.render()));
+    let backups = store.back_up(&settings)?;
+    let (api_metrics, figures) =
+        (api.metrics.clone(), backups.as_ref().map(|backups| backups.figures.clone()));
+    config.more_metrics = Some(std::sync::Arc::new(move || {
+        api_metrics.render() + &figures.as_ref().map(|figures| figures.render()).unwrap_or_default()
+    }));
     let node_store = store.clone();
     let node = tokio::task::spawn_blocking(move || Node::start(config, node_store))
         .await
@@ -111,8 +116,9 @@ async fn serve<S: Backing + Nodes + Kept>(
     let (state, states) = tokio::sync::watch::channel(NodeState::Ready);
     let address = settings.relay.internal_address.clone().unwrap_or_else(|| node.internal.to_string());
     let mut keeping = tokio::spawn(lease::keep(store.clone(), number, address, states));
+    let told = backups.as_ref().map(|backups| backups.told.clone());
     let sweeper = tokio::spawn(housekeeping::keep(store));
-    let ready = Ready::new(&settings, &node, &api, ca, people);
+    let ready = Ready::new(&settings, &node, &api, ca, people, told);
     ready.print(options.json);
     let asked = node.asked_to_leave();
     let is_ours = tokio::select! {
@@ -127,6 +133,9 @@ async fn serve<S: Backing + Nodes + Kept>(
         tokio::task::spawn_blocking(move || node.drain(drain_deadline)).await.map_err(Failure::other)?;
         // The API may have ended by itself already.
         let _ = api_stop.send(true);
+        if let Some(backups) = backups {
+            tokio::task::spawn_blocking(move || backups.stop()).await.map_err(Failure::other)?;
+        }
         state.send_replace(NodeState::Gone);
         if is_ours {
             keeping.await.map_err(Failure::other)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use relay_server::node::Node;
 use serde_json::json;
 
+use super::backups::Told;
 use super::demo::Demo;
 use super::settings::Settings;
 
@@ -19,6 +20,7 @@ pub struct Ready {
     ca: Option<PathBuf>,
     signing_key: Option<PathBuf>,
     demo: Option<Demo>,
+    backups: Option<Told>,
 }
 
 impl Ready {
@@ -29,6 +31,7 @@ impl Ready {
         api: &console::Served,
         ca: Option<PathBuf>,
         demo: Option<Demo>,
+        backups: Option<Told>,
     ) -> Self {
         Self {
             relay: loopback(node.address),
@@ -39,6 +42,7 @@ impl Ready {
             ca: ca.map(absolute),
             signing_key: settings.signing_key().map(absolute),
             demo,
+            backups,
         }
     }
 
@@ -65,6 +69,7 @@ impl Ready {
             "console": self.console.map(|at| format!("http://{at}")),
             "internal": format!("http://{}", self.internal),
             "signing_key": self.signing_key,
+            "backups": self.backups.as_ref().map(|told| told.location.to_string()),
             "demo": demo,
         })
     }
@@ -82,6 +87,11 @@ impl Ready {
         ];
         lines.extend(self.console.map(|at| format!("  console   http://{at}")));
         lines.extend(self.ca.as_ref().map(|ca| format!("  authority {}", ca.display())));
+        if let Some(told) = &self.backups {
+            lines.push(format!("  backups   {}", told.location));
+            let new_key = told.new_key.clone().map(absolute);
+            lines.extend(new_key.map(|key| format!("  new key   {}; keep a copy elsewhere", key.display())));
+        }
         if let Some(demo) = &self.demo {
             lines.push("\nTwo people may talk; paste each line into a terminal of its own:".to_owned());
             lines.extend(demo.people.iter().map(|person| self.chat(demo, person)));

@@ -38,12 +38,18 @@ variables! {
         "LOG_FORMAT", "text", "text or json", "`json` for one object per line.";
         "APP_ENV", "", "development, staging or production", "`production` refuses --demo.";
         "MEDIA_ENCRYPTION_ALGORITHM", "AES-256-GCM", "AES-256-GCM", "Media are encrypted with it; nothing else is taken.";
-        "ENCRYPTION_KEY", "", "32 random bytes or more", "Not used yet, `up` says so: backups and media come later. A guessable one is refused.";
-        "S3_ENDPOINT", "", "https://HOST", "Not used yet, `up` says so: media come later.";
-        "S3_BUCKET", "", "a name", "Not used yet, `up` says so: media come later.";
-        "S3_REGION", "", "a name", "Not used yet, `up` says so: media come later.";
-        "S3_ACCESS_KEY", "", "a key", "Not used yet, `up` says so: media come later. The sample is refused.";
-        "S3_SECRET_KEY", "", "a key", "Not used yet, `up` says so: media come later. The sample is refused.";
+        "ENCRYPTION_KEY", "", "32 random bytes or more", "Not used yet, `up` says so: media come later. A guessable one is refused.";
+        "S3_BUCKET", "", "a name", "Not used yet, `up` says so: media come later. Backups go to BACKUP_LOCATION.";
+    }
+    "up, backup, restore" {
+        "BACKUP_LOCATION", "", "s3://BUCKET[/PREFIX] or a folder", "Where backups lie, as --location. Default: `backups` in the data folder.";
+        "BACKUP_KEY_FILE", "", "the path of a file", "Keys of backups, one per line, the first seals, as --key-file. Default: `backup.key` in the data folder, which `up` makes.";
+        "BACKUP_KEY", "", "32 random bytes in hexadecimal or base64", "The same, when there is no file.";
+        "S3_ENDPOINT", "", "https://HOST", "Server of the bucket of backups. AWS when not given.";
+        "S3_REGION", "us-east-1", "a name", "Region of the bucket of backups.";
+        "S3_ACCESS_KEY", "", "a key", "Account of the bucket of backups; without it that of the machine or pod. The sample is refused.";
+        "S3_SECRET_KEY", "", "a key", "Its secret. The sample is refused.";
+        "BACKUP_INTERVAL", "300", "10 seconds or more, or off", "Time between two backups that `up` makes.";
     }
     "chat, send, listen" {
         "MESSENGER_RELAY", "127.0.0.1:8443", "wss://HOST:PORT/PATH or HOST:PORT", "The relay, as --relay.";
@@ -58,8 +64,7 @@ variables! {
 }
 
 /// Names that nothing uses yet.
-const LATER: [&str; 6] =
-    ["ENCRYPTION_KEY", "S3_ENDPOINT", "S3_BUCKET", "S3_REGION", "S3_ACCESS_KEY", "S3_SECRET_KEY"];
+const LATER: [&str; 2] = ["ENCRYPTION_KEY", "S3_BUCKET"];
 
 /// Checks the values of this table; gives back what the operator should know although `up` starts.
 pub fn check(set: impl Fn(&str) -> Option<String>, demo: bool) -> Result<Vec<String>, Failure> {
@@ -88,6 +93,6 @@ pub fn check(set: impl Fn(&str) -> Option<String>, demo: bool) -> Result<Vec<Str
         }
     }
     let unused: Vec<&str> = LATER.into_iter().filter(|name| set(name).is_some()).collect();
-    let warning = || format!("{}: not used by this version; media and backups come later", unused.join(", "));
+    let warning = || format!("{}: not used by this version; media come later", unused.join(", "));
     Ok(if unused.is_empty() { Vec::new() } else { vec![warning()] })
 }

@@ -98,7 +98,7 @@ fn the_own_variables_are_checked() {
         assert!(refused.message.starts_with(name), "{}", refused.message);
     }
     assert_eq!(with("APP_ENV", "production", false).unwrap(), Vec::<String>::new());
-    assert_eq!(with("S3_REGION", "eu-west-1", false).unwrap().len(), 1);
+    assert_eq!(with("S3_BUCKET", "media", false).unwrap().len(), 1);
 }
 
 #[test]

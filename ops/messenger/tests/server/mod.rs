@@ -63,6 +63,14 @@ impl Server {
         self.ready = self.launch(&["--demo"], env);
     }
 
+    /// kill -9, something done to the data folder, and a new process on it.
+    pub fn stop_and<T>(&mut self, work: impl FnOnce(&std::path::Path) -> T) -> T {
+        self.kill();
+        let done = work(&self.data());
+        self.launch(&[], &[]);
+        done
+    }
+
     /// What the present process logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap()

@@ -4,6 +4,7 @@ mod internal;
 mod jwt;
 mod proxy;
 mod quic;
+mod sealed;
 mod shard;
 mod tls;
 mod upgrade;
@@ -33,5 +34,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "jwt", run: jwt::run, words: jwt::WORDS, bytes_max: 1_500 },
     Target { name: "tls", run: tls::run, words: tls::WORDS, bytes_max: 1_000 },
     Target { name: "quic", run: quic::run, words: quic::WORDS, bytes_max: 600 },
+    Target { name: "sealed", run: sealed::run, words: sealed::WORDS, bytes_max: 1_500 },
     Target { name: "shard", run: shard::run, words: shard::WORDS, bytes_max: 1_000 },
 ];

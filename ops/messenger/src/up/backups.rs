@@ -1,0 +1,201 @@
+//! Backups that `up` makes by itself: one when it starts, then one per interval, on a thread of their own; old ones are
+//! pruned. What became of the last one is in the `backups` table and in /metrics.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ::backup::key::Keyring;
+use ::backup::place::Location;
+use ::backup::{prune, run};
+use console::database::Database;
+use schema_store::SqliteStore;
+use schema_store::rows::backup::{BackupEnd, BackupRow};
+
+use super::settings::Settings;
+use crate::backup::settings::PlaceOptions;
+use crate::backup::{on_ring, retention, row, unix_ms};
+use crate::failure::{Code, Failure};
+
+/// Seconds between two backups when nobody says otherwise: what may be lost at most.
+const INTERVAL_SECONDS: u64 = 300;
+const INTERVAL_SECONDS_MIN: u64 = 10;
+
+/// What /metrics says of backups.
+#[derive(Default)]
+pub struct Figures {
+    done: AtomicU64,
+    failed: AtomicU64,
+    last_success_ms: AtomicU64,
+    last_duration_ms: AtomicU64,
+    last_bytes: AtomicU64,
+}
+
+impl Figures {
+    fn take(&self, row: &BackupRow) {
+        match &row.end {
+            BackupEnd::Done { bytes, .. } => {
+                self.done.fetch_add(1, Relaxed);
+                self.last_success_ms.store(row.finished_at, Relaxed);
+                self.last_duration_ms.store(row.finished_at.saturating_sub(row.started_at), Relaxed);
+                self.last_bytes.store(*bytes, Relaxed);
+            }
+            BackupEnd::Failed { .. } => {
+                self.failed.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// As Prometheus reads it.
+    pub fn render(&self) -> String {
+        let seconds = |value: &AtomicU64| value.load(Relaxed) as f64 / 1000.0;
+        let count = |value: &AtomicU64| value.load(Relaxed) as f64;
+        let rows = [
+            ("backups_done_total", "counter", "Backups made.", count(&self.done)),
+            ("backups_failed_total", "counter", "Backups that failed.", count(&self.failed)),
+            (
+                "backup_last_success_timestamp_seconds",
+                "gauge",
+                "When the last backup was whole; 0 before the first.",
+                seconds(&self.last_success_ms),
+            ),
+            (
+                "backup_last_duration_seconds",
+                "gauge",
+                "How long the last one took.",
+                seconds(&self.last_duration_ms),
+            ),
+            ("backup_last_bytes", "gauge", "Sealed bytes of the last one.", count(&self.last_bytes)),
+        ];
+        let row = |(name, kind, help, value): (&str, &str, &str, f64)| {
+            format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
+        };
+        rows.map(row).concat()
+    }
+}
+
+/// What the operator is told.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub location: Location,
+    /// Made now, since none was given.
+    pub new_key: Option<PathBuf>,
+}
+
+/// The running thread.
+pub struct Backups {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+    pub figures: Arc<Figures>,
+    pub told: Told,
+}
+
+/// Everything one backup needs.
+struct Job {
+    options: PlaceOptions,
+    location: Location,
+    keys: Keyring,
+    database: PathBuf,
+    store: SqliteStore,
+    /// Waits for the store's answers.
+    runtime: tokio::runtime::Handle,
+}
+
+/// The interval, `None` when backups are off.
+fn interval() -> Result<Option<Duration>, Failure> {
+    let text = std::env::var("BACKUP_INTERVAL").unwrap_or_default();
+    let seconds = match text.as_str() {
+        "" => INTERVAL_SECONDS,
+        "off" => return Ok(None),
+        text => text.parse().ok().filter(|seconds| *seconds >= INTERVAL_SECONDS_MIN).ok_or_else(|| {
+            let fix = format!("BACKUP_INTERVAL={text}: not off and not {INTERVAL_SECONDS_MIN} seconds or more; fix: BACKUP_INTERVAL=300");
+            Failure::new(Code::Settings, fix)
+        })?,
+    };
+    Ok(Some(Duration::from_secs(seconds)))
+}
+
+impl Backups {
+    /// Starts them; `None` when they are off. Called on the runtime.
+    pub fn start(settings: &Settings, store: SqliteStore) -> Result<Option<Self>, Failure> {
+        let (Some(every), Database::Sqlite(database)) = (interval()?, &settings.api.database) else {
+            return Ok(None);
+        };
+        let options = PlaceOptions::from_env(&settings.data);
+        let location = options.location()?;
+        let (keys, new_key) = options.keys_or_new()?;
+        let runtime = tokio::runtime::Handle::current();
+        let job =
+            Job { options, location: location.clone(), keys, database: database.clone(), store, runtime };
+        let figures = Arc::new(Figures::default());
+        let (stop, stopped) = channel();
+        let shared = figures.clone();
+        let thread = std::thread::Builder::new()
+            .name("backup".into())
+            .spawn(move || work(&job, every, &stopped, &shared))
+            .map_err(Failure::other)?;
+        Ok(Some(Self { stop, thread, figures, told: Told { location, new_key } }))
+    }
+
+    /// Lets a backup that is going on finish.
+    pub fn stop(self) {
+        // The thread may be gone already.
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+fn work(job: &Job, every: Duration, stopped: &Receiver<()>, figures: &Figures) {
+    loop {
+        let row = attempt(job);
+        figures.take(&row);
+        match &row.end {
+            BackupEnd::Done { bytes, .. } => {
+                let took_ms = row.finished_at.saturating_sub(row.started_at);
+                tracing::info!(bytes, took_ms, place = %job.location, "backed up");
+            }
+            BackupEnd::Failed { why } => tracing::error!(why, "no backup was made; trying again"),
+        }
+        if let Err(error) = job.runtime.block_on(job.store.note_backup(row)) {
+            tracing::warn!(%error, "the backup could not be noted in the database");
+        }
+        match stopped.recv_timeout(every) {
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => return,
+        }
+    }
+}
+
+fn attempt(job: &Job) -> BackupRow {
+    let started_at = unix_ms();
+    let made = on_ring(async {
+        let place = job.options.open()?;
+        let made =
+            run::run(&place, &job.keys, &job.database, &mut |_, _| {}).await.map_err(Failure::backup)?;
+        let pruned = prune::prune(&place, &retention(&job.location), jiff::Timestamp::now(), false).await;
+        if let Err(why) = pruned {
+            tracing::warn!(%why, "old backups could not be removed");
+        }
+        Ok(made)
+    });
+    row("SCHEDULED", &job.location, started_at, &made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_is_declared_and_has_one_value() {
+        let text = Figures::default().render();
+        let values = text.lines().filter(|line| !line.starts_with('#'));
+        for value in values.clone() {
+            let name = value.split(' ').next().unwrap();
+            assert!(text.contains(&format!("# TYPE {name} ")) && text.contains(&format!("# HELP {name} ")));
+        }
+        assert_eq!(values.count(), 5);
+    }
+}

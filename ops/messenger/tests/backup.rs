@@ -1,0 +1,250 @@
+//! Backups of the whole running product: made by itself, killed at any moment, restored, and told to its clients.
+#![allow(clippy::unwrap_used)]
+
+mod server;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use server::{PATIENCE, Server, finish, lines, listening};
+
+fn messenger(arguments: &[&str], data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_messenger"));
+    command.args(arguments).arg("--data").arg(data);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str], data: &Path) -> Output {
+    finish(messenger(arguments, data).spawn().unwrap())
+}
+
+#[track_caller]
+fn fine(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Fails with that code and one line.
+#[track_caller]
+fn refused(output: &Output, code: i32) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+    text
+}
+
+fn send(server: &Server, text: &str) {
+    let sent = finish(server.command("send", 0).args(["--text", text]).spawn().unwrap());
+    fine(&sent);
+}
+
+fn status(data: &Path) -> serde_json::Value {
+    serde_json::from_str(&fine(&run(&["backup", "status", "--json"], data))).unwrap()
+}
+
+/// Makes a backup, waiting for whoever makes one at the moment.
+fn back_up(data: &Path) -> String {
+    let began = Instant::now();
+    loop {
+        let made = run(&["backup", "run"], data);
+        if made.status.code() != Some(13) {
+            return fine(&made).split(' ').next().unwrap().to_owned();
+        }
+        assert!(began.elapsed() < PATIENCE, "{}", String::from_utf8_lossy(&made.stderr));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn it_backs_up_by_itself_and_says_where_and_how_it_went() {
+    let server = Server::start();
+    assert_eq!(server.text("backups"), server.data().join("backups").display().to_string());
+    let began = Instant::now();
+    while !server.log().contains("backed up") {
+        assert!(began.elapsed() < PATIENCE, "{}", server.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let newest = status(&server.data());
+    assert!(newest["ok"] == true && newest["users"].as_u64().unwrap() >= 2, "{newest}");
+    let metrics = Command::new("curl")
+        .args(["--silent", "--fail", &format!("{}/metrics", server.text("internal"))])
+        .output()
+        .unwrap();
+    let metrics = fine(&metrics);
+    assert!(metrics.contains("\nbackups_done_total 1\n"), "{metrics}");
+    let key = server.data().join("backup.key");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&key).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!server.log().contains(std::fs::read_to_string(key).unwrap().trim()));
+}
+
+#[test]
+fn a_lost_database_comes_back_and_listeners_are_told_to_rewind() {
+    let mut server = Server::start();
+    send(&server, "first");
+    send(&server, "second");
+    let listener = listening({
+        let mut command = server.command("listen", 1);
+        command.args(["--json", "--count", "2"]);
+        command
+    });
+    let name = back_up(&server.data());
+    send(&server, "written after the backup");
+    let said = server.stop_and(|data| {
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(data.join(format!("messenger.db{end}")));
+        }
+        fine(&run(&["restore", &name, "--replace"], data))
+    });
+    assert!(said.contains(&format!("restored {name}")) && said.contains("messages 2"), "{said}");
+    send(&server, "after the restore");
+    let heard = lines(&finish(listener));
+    let texts: Vec<_> = heard.iter().map(|line| line["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["written after the backup", "after the restore"]);
+    // The same offset twice: the listener was told that the first one is gone.
+    assert_eq!((&heard[0]["offset"], &heard[1]["offset"]), (&3.into(), &3.into()));
+    assert!(heard[1]["generation"].as_u64() > heard[0]["generation"].as_u64());
+    let mut again = server.command("listen", 1);
+    let all = finish(again.args(["--json", "--from-start", "--count", "3"]).spawn().unwrap());
+    let texts: Vec<_> =
+        lines(&all).into_iter().map(|line| line["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(texts, ["first", "second", "after the restore"]);
+}
+
+#[test]
+fn bad_input_gets_one_line_and_a_code_of_its_own() {
+    let server = Server::start_with(&[("BACKUP_INTERVAL", "off")]);
+    let data = server.data();
+    assert_eq!(server.ready["backups"], serde_json::Value::Null);
+    refused(&run(&["backup", "run"], &data), 10);
+    let key = data.join("backup.key");
+    std::fs::write(&key, "00".repeat(32)).unwrap();
+    let mode =
+        |mode| std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o644);
+    assert!(refused(&run(&["backup", "run"], &data), 10).contains("chmod 600"));
+    mode(0o600);
+    assert!(refused(&run(&["backup", "run"], &data), 10).contains("sample or pattern"));
+    std::fs::write(&key, "7d1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628\n").unwrap();
+    refused(&run(&["backup", "status"], &data), 15);
+    let name = back_up(&data);
+    let other = data.join("other");
+    let elsewhere = |which: &str, key: &Path| {
+        let mut command = messenger(&["restore", which], &other);
+        command.arg("--location").arg(data.join("backups")).arg("--key-file").arg(key);
+        finish(command.spawn().unwrap())
+    };
+    assert!(refused(&run(&["restore", "latest"], &data), 4).contains("another messenger runs"));
+    assert!(refused(&elsewhere("yesterday", &key), 2).contains("messenger backup list"));
+    refused(&elsewhere("secure-messenger_20200101_000000", &key), 15);
+    let wrong = data.join("wrong.key");
+    std::fs::write(&wrong, "8e1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628\n").unwrap();
+    std::fs::set_permissions(&wrong, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    refused(&elsewhere(&name, &wrong), 10);
+    fine(&elsewhere(&name, &key));
+    assert!(refused(&elsewhere(&name, &key), 4).contains("--replace"));
+    let object = data.join(format!("backups/database/{name}/store.0000"));
+    let mut bytes = std::fs::read(&object).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&object, bytes).unwrap();
+    assert!(refused(&run(&["backup", "verify"], &data), 14).contains("use another backup"));
+    std::thread::sleep(Duration::from_millis(1_100));
+    refused(&run(&["backup", "status", "--max-age", "0"], &data), 16);
+    refused(&run(&["backup", "list", "--location", "ftp://x"], &data), 2);
+}
+
+/// Names have seconds, and who was killed keeps the name.
+fn next_second() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    std::thread::sleep(Duration::from_secs(1) - Duration::from_nanos(now.subsec_nanos().into()));
+}
+
+#[test]
+fn killed_at_any_moment_nothing_half_written_looks_whole() {
+    let server = Server::start_with(&[("BACKUP_INTERVAL", "off")]);
+    let data = server.data();
+    let key = data.join("backup.key");
+    std::fs::write(&key, "7d1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628\n").unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    send(&server, "kept");
+    let began = Instant::now();
+    back_up(&data);
+    let takes = began.elapsed();
+    let mut killed = 0;
+    for n in 0..16u32 {
+        next_second();
+        let mut child = messenger(&["backup", "run"], &data).spawn().unwrap();
+        std::thread::sleep(takes * n / 16);
+        let _ = child.kill();
+        killed += u32::from(!child.wait().unwrap().success());
+    }
+    assert!(killed > 3, "{killed} of 16 were killed before they were done");
+    let listed = fine(&run(&["backup", "list", "--json"], &data));
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let whole = listed.as_array().unwrap().iter().filter(|entry| entry["whole"] == true).count();
+    let checked = fine(&run(&["backup", "verify", "all"], &data));
+    assert_eq!(checked.lines().count(), whole, "what looks whole is whole");
+    back_up(&data);
+    assert!(!data.join("backup.copy").exists(), "the next one clears up");
+    // And in the middle of a restore: the folder has no database, or a prepared one.
+    for n in 0..8u32 {
+        let other = data.join(format!("other-{n}"));
+        let mut command = messenger(&["restore", "latest"], &other);
+        command.arg("--location").arg(data.join("backups")).arg("--key-file").arg(&key);
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(takes * n / 8);
+        let _ = child.kill();
+        let _ = child.wait();
+        if other.join("messenger.db").exists() {
+            let (contents, _) = schema_store::sqlite::contents(&other.join("messenger.db")).unwrap();
+            assert!(contents.generation.0 > 1, "nobody takes it for the old life");
+        }
+        command.arg("--replace");
+        fine(&finish(command.spawn().unwrap()));
+    }
+}
+
+#[test]
+fn the_commands_of_the_runbook_and_the_scripts_bring_a_lost_database_back() {
+    let mut server = Server::start();
+    send(&server, "kept");
+    back_up(&server.data());
+    let runbook =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../runbooks/lost-database.md"))
+            .unwrap();
+    let mut commands = Vec::new();
+    let mut lines = runbook.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        let Some(kind) = line.strip_prefix("```sh ") else { continue };
+        let body: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        commands.push((
+            kind,
+            body.join("\n").replace("target/release/messenger", env!("CARGO_BIN_EXE_messenger")),
+        ));
+    }
+    let kinds: Vec<&str> = commands.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, ["list", "verify", "restore", "serve", "check"]);
+    let shell = |command: &str, data: &Path| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).env("DATA_DIR", data).env("MESSENGER", env!("CARGO_BIN_EXE_messenger"));
+        finish(shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    };
+    let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/backup");
+    let proven = fine(&shell(&format!("{scripts}/test-backup.sh"), &server.data()));
+    assert!(proven.contains("whole and authentic") && proven.contains("messages 1, audit"), "{proven}");
+    assert!(!server.data().join("backup.drill").exists());
+    server.stop_and(|data| {
+        std::fs::remove_file(data.join("messenger.db")).unwrap();
+        for (_, command) in &commands[..3] {
+            fine(&shell(command, data));
+        }
+    });
+    // `serve` is what the harness has just done.
+    let checked = fine(&shell(&commands[4].1, &server.data()));
+    assert!(checked.contains("1 messages"), "{checked}");
+    fine(&shell(&format!("{scripts}/backup.sh || [ $? -eq 13 ]"), &server.data()));
+    let taken = shell(&format!("{scripts}/restore.sh latest"), &server.data());
+    assert!(refused(&taken, 4).contains("another messenger runs"));
+}
