@@ -124,7 +124,13 @@ fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&draft, path)
+    fs::rename(&draft, path)?;
+    let named = |folder: &&Path| !folder.as_os_str().is_empty();
+    let mut folders = path.ancestors().skip(1).filter(named);
+    // A name that is not synced goes with the power. The folder's own may be in one that we may not read.
+    folders.next().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())?;
+    let _ = folders.next().map(|around| fs::File::open(around)?.sync_all());
+    Ok(())
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

@@ -21,6 +21,8 @@ const USAGE: &str = "cargo x TASK
   drill --kills N   real processes, real clients, kill -9
   drill --store postgres --nodes M --kills N
                     the same on M nodes, with faults of PostgreSQL, Redis and the network
+  drill [--release] --help
+                    kills with loss of power, one kind of fault only, long runs in pieces
   fuzz              replay the committed corpora
   fuzz [TARGET] --runs N [--seed S] [--keep]
                     change their inputs N times per target

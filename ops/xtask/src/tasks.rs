@@ -78,10 +78,16 @@ pub fn trace(rest: &[String]) -> Result<()> {
     binary("sim", &args)
 }
 
-/// Real processes and `kill -9`.
+/// Real processes and `kill -9`; `--release` first for a long run.
 pub fn drill(rest: &[String]) -> Result<()> {
-    run("cargo", &["build", "--quiet", "--package", "messenger"])?;
-    binary("drill", rest)
+    let (profile, rest) = match rest.split_first() {
+        Some((first, rest)) if first == "--release" => (&["--release"][..], rest),
+        _ => (&[][..], rest),
+    };
+    run("cargo", &[&["build", "--quiet", "--package", "messenger", "--package", "drill"], profile].concat())?;
+    let mut args = [&["run", "--quiet", "--package", "drill"], profile, &["--"]].concat();
+    args.extend(rest.iter().map(String::as_str));
+    run("cargo", &args)
 }
 
 /// Replays the committed fuzz corpora, or with arguments runs the `fuzz` command, on instrumented code when it mutates.

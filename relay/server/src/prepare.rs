@@ -13,7 +13,7 @@ use crate::access::Secret;
 use crate::config::RelayConfig;
 use crate::start::{NodeConfig, StartError};
 use crate::transport::quic::QuicKeys;
-use crate::transport::tls::{CertificatePaths, ensure_local_certificate};
+use crate::transport::tls::{CertificatePaths, ensure_local_certificate, sync_name};
 
 /// Bytes of the two QUIC secrets.
 const QUIC_SECRET_BYTES: usize = 64;
@@ -62,6 +62,7 @@ fn quic_keys(path: &Path) -> Result<QuicKeys, StartError> {
             getrandom::fill(&mut secret).expect("the kernel has randomness");
             file.write_all(&secret)
                 .and_then(|()| file.sync_all())
+                .and_then(|()| sync_name(path))
                 .map_err(|source| unwritable(path, source))?;
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

@@ -43,17 +43,18 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// Registers, logs in and begins the conversations, with `devices` devices in all.
-    pub async fn assemble(api: &str, devices: usize, history: &History) -> Result<Self> {
+    /// Registers, logs in and begins the conversations, with `devices` devices in all. Each `troupe` is other people.
+    pub async fn assemble(api: &str, devices: usize, troupe: u64, history: &History) -> Result<Self> {
         let http = Http::new(api);
         for user in 0..USERS {
-            register(&http, user).await?;
+            register(&http, troupe, user).await?;
         }
         let mut seats = Vec::new();
         for index in 0..devices.max(USERS) {
             let (user, device) = (format!("u{}", index % USERS), format!("d{}", index / USERS));
             let account =
-                Account::login(Api::new(api, None)?, email(&user), password(&user), device.clone()).await?;
+                Account::login(Api::new(api, None)?, email(troupe, &user), password(&user), device.clone())
+                    .await?;
             seats.push(Seat { who: Who { user, device }, account });
         }
         let mut ids = HashMap::new();
@@ -84,17 +85,17 @@ impl Cast {
     }
 }
 
-fn email(user: &str) -> String {
-    format!("{user}@drill.example")
+fn email(troupe: u64, user: &str) -> String {
+    format!("{user}@drill-{troupe}.example")
 }
 
 fn password(user: &str) -> String {
     format!("correct horse of {user}")
 }
 
-async fn register(http: &Http, user: usize) -> Result<()> {
+async fn register(http: &Http, troupe: u64, user: usize) -> Result<()> {
     let user = format!("u{user}");
-    let body = json!({"email": email(&user), "name": user, "password": password(&user)});
+    let body = json!({"email": email(troupe, &user), "name": user, "password": password(&user)});
     match http.call(Verb::Post, "/api/v1/auth/register", None, body).await? {
         (202, _) => Ok(()),
         (status, answer) => bail!("registering {user}: {status} {answer}"),

@@ -44,6 +44,8 @@ pub struct Desk {
     pub history: History,
     pub drafts: Drafts,
     pub transport: Transport,
+    /// Between two bursts of messages, at least and at most.
+    pub wait_ms: (u64, u64),
     places: Mutex<HashMap<usize, Position>>,
     live: Mutex<HashSet<usize>>,
 }
@@ -55,6 +57,7 @@ impl Desk {
         cast: &crate::cast::Cast,
         history: &History,
         transport: Transport,
+        wait_ms: (u64, u64),
     ) -> Self {
         Self {
             who: seat.who.clone(),
@@ -64,6 +67,7 @@ impl Desk {
             history: history.clone(),
             drafts: Drafts::default(),
             transport,
+            wait_ms,
             places: Mutex::default(),
             live: Mutex::default(),
         }

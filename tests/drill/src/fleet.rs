@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use servers::machine::Sync;
 
-use crate::outside::Outside;
+use crate::outside::{Files, Outside};
 use crate::server::{Launch, Server};
 
 /// What all nodes derive their QUIC secrets from.
-const QUIC_SECRET: &str = "7d1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628";
+pub const QUIC_SECRET: &str = "7d1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628";
 
 /// All nodes, and what they stand on.
 pub struct Fleet {
@@ -20,17 +21,21 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts `nodes` on servers of their own, or one on a file.
-    pub fn start(program: PathBuf, folder: &Path, nodes: Option<usize>) -> Result<Self> {
-        let outside = nodes.map(Outside::start);
+    /// Starts `nodes` on servers of their own, or one on a file. With `Files::Machine` what is killed loses its power.
+    pub fn start(program: PathBuf, folder: &Path, nodes: Option<usize>, files: Files) -> Result<Self> {
+        let outside = nodes.map(|nodes| Outside::start(nodes, files));
         let mut fleet = Self { launches: Vec::new(), servers: Vec::new(), outside };
         for node in 0..nodes.unwrap_or(1) {
             let data = folder.join(format!("data-{node}"));
             let mut launch = Launch::new(program.clone(), data, folder.join(format!("server-{node}.log")))?;
-            if let Some(outside) = &fleet.outside {
-                launch.env.extend(outside.variables(node));
-                launch.env.push(("RELAY_QUIC_SECRET".into(), QUIC_SECRET.into()));
-                launch.shards = Some(1);
+            match &fleet.outside {
+                Some(outside) => {
+                    launch.env.extend(outside.variables(node));
+                    launch.env.push(("RELAY_QUIC_SECRET".into(), QUIC_SECRET.into()));
+                    launch.shards = Some(1);
+                }
+                None if files == Files::Machine => launch.give_machine(Sync::Honest)?,
+                None => {}
             }
             // The first node of a new database brings the schema.
             if fleet.outside.is_some() && node == 0 {
@@ -56,7 +61,7 @@ impl Fleet {
 }
 
 /// Certificate and keys of the first node are everybody's.
-fn share(from: &Path, to: &Path) -> Result<()> {
+pub fn share(from: &Path, to: &Path) -> Result<()> {
     for folder in ["keys", "certificates"] {
         std::fs::create_dir_all(to.join(folder))?;
         for entry in std::fs::read_dir(from.join(folder)).with_context(|| folder.to_owned())? {

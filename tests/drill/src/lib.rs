@@ -9,6 +9,7 @@ pub mod history;
 pub mod http;
 pub mod judge;
 pub mod nemesis;
+pub mod order;
 pub mod outside;
 pub mod publisher;
 pub mod random;

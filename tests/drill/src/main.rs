@@ -1,23 +1,59 @@
-//! The drill's command line: `drill --kills N` runs faults against the real server and judges what clients saw.
+//! The drill's command line: runs faults against the real server and judges what clients saw.
 
-use anyhow::{Result, bail};
+mod report;
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
 use clap::Parser;
-use drill::run::{Outcome, Plan, run};
+use drill::order::Counts;
+use drill::outside::Files;
+use drill::run::{Plan, run};
 use drill::server::Launch;
 use relay_client::Transport;
+
+/// Messages that a device sends in one burst, on average.
+const BURST: u64 = 4;
 
 #[derive(Parser)]
 #[command(about = "Kills the real server under load and judges what its clients saw")]
 struct Cli {
-    /// Kills with SIGKILL.
+    /// Kills of nodes with SIGKILL.
     #[arg(long, default_value_t = 20)]
     kills: u64,
+    /// Kills of PostgreSQL, all its processes.
+    #[arg(long, default_value_t = 0)]
+    postgres_kills: u64,
+    /// Kills of Redis.
+    #[arg(long, default_value_t = 0)]
+    redis_kills: u64,
+    /// Times that a node is cut off PostgreSQL or Redis.
+    #[arg(long, default_value_t = 0)]
+    partitions: u64,
+    /// Times that PostgreSQL's disk is full.
+    #[arg(long, default_value_t = 0)]
+    disk_full: u64,
+    /// Nothing but what is counted above: no drains, pauses, crashes of clients or other faults in between.
+    #[arg(long)]
+    only: bool,
+    /// What is killed (the node on SQLite, otherwise PostgreSQL) loses its power: what was not synced is gone.
+    #[arg(long)]
+    power: bool,
     /// Shape of the run; random when not given.
     #[arg(long)]
     seed: Option<u64>,
     /// Devices in all, six users at least.
     #[arg(long, default_value_t = 10)]
     clients: usize,
+    /// Messages per second that all devices try for together.
+    #[arg(long, default_value_t = 195)]
+    rate: u64,
+    /// Longest time between two faults, and of a fault that is undone, in milliseconds.
+    #[arg(long, default_value_t = 3_000)]
+    quiet_ms: u64,
+    /// Faults in one history; each is judged by itself, so that memory is bounded.
+    #[arg(long, default_value_t = 100)]
+    piece: u64,
     /// `sqlite`: one node; `postgres`: several on one PostgreSQL and one Redis.
     #[arg(long, default_value = "sqlite")]
     store: String,
@@ -36,6 +72,21 @@ fn main() -> Result<()> {
 }
 
 async fn drill(cli: &Cli) -> Result<()> {
+    let plan = plan(cli)?;
+    println!(
+        "drill: {:?}, {} nodes on {}, seed {}",
+        plan.counts,
+        plan.nodes.unwrap_or(1),
+        cli.store,
+        plan.seed
+    );
+    let outcome = run(&plan, report::piece).await?;
+    report::all(&outcome, plan.seed);
+    std::fs::remove_dir_all(&outcome.folder)?;
+    Ok(())
+}
+
+fn plan(cli: &Cli) -> Result<Plan> {
     let transports = match cli.transport.as_str() {
         "both" => vec![Transport::Quic, Transport::WebSocket],
         "quic" => vec![Transport::Quic],
@@ -51,33 +102,38 @@ async fn drill(cli: &Cli) -> Result<()> {
         "postgres" => Some(cli.nodes.max(1)),
         other => bail!("--store {other}: sqlite or postgres"),
     };
-    let program = Launch::program()?;
-    let plan = Plan { kills: cli.kills, seed, clients: cli.clients, transports, program, nodes };
-    println!("drill: {} kills, {} nodes on {}, seed {seed}", plan.kills, nodes.unwrap_or(1), cli.store);
-    let outcome = run(&plan).await?;
-    report(&outcome);
-    std::fs::remove_dir_all(&outcome.folder)?;
-    Ok(())
-}
-
-fn report(outcome: &Outcome) {
-    let mut recoveries = outcome.toll.recoveries.clone();
-    recoveries.sort();
-    let p50 = recoveries.get(recoveries.len() / 2).copied().unwrap_or_default();
-    let max = recoveries.last().copied().unwrap_or_default();
-    print!("{}", outcome.verdict);
-    println!(
-        "kills {}, drains {}, pauses {}, membership changes {}, acked {}, deliveries {}, violations 0, \
-         kill to first ack p50 {p50:.2?} max {max:.2?}, took {:.0?}",
-        outcome.toll.kills,
-        outcome.toll.drains,
-        outcome.toll.pauses,
-        outcome.changes,
-        outcome.acked,
-        outcome.delivered,
-        outcome.took,
+    let counts = Counts {
+        kills: cli.kills,
+        postgres_kills: cli.postgres_kills,
+        redis_kills: cli.redis_kills,
+        partitions: cli.partitions,
+        disk_full: cli.disk_full,
+    };
+    ensure!(
+        nodes.is_some() || !counts.any_outside(),
+        "on SQLite there is nothing but --kills; add --store postgres"
     );
-    if !outcome.toll.outside.is_empty() {
-        println!("around the nodes: {:?}", outcome.toll.outside);
-    }
+    ensure!(
+        !cli.power || counts.disk_full == 0,
+        "--power and --disk-full are not one machine; run them one by one"
+    );
+    let files = match (cli.power, cli.only && counts.disk_full == 0) {
+        (true, _) => Files::Machine,
+        (false, true) => Files::Here,
+        (false, false) => Files::Small,
+    };
+    let mean_ms = (cli.clients as u64 * BURST * 1_000) / cli.rate.max(1);
+    Ok(Plan {
+        counts,
+        only: cli.only,
+        seed,
+        clients: cli.clients,
+        transports,
+        program: Launch::program()?,
+        nodes,
+        files,
+        quiet: Duration::from_millis(cli.quiet_ms),
+        wait_ms: (mean_ms / 20, 2 * mean_ms + 1),
+        piece: cli.piece.max(1),
+    })
 }

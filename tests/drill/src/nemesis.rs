@@ -1,5 +1,5 @@
-//! What goes wrong: the server is killed, drained or paused at random moments, clients crash; each time the next ack
-//! has to come by itself.
+//! What goes wrong: servers are killed, drained or paused at random moments, clients crash, what is around them fails;
+//! each time the next ack has to come by itself.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use tokio::sync::mpsc;
 use crate::device::Whim;
 use crate::fleet::Fleet;
 use crate::history::History;
+use crate::order::{Fault, Order};
 use crate::outside::Calamity;
 use crate::random::Random;
 use crate::server::Server;
 
 /// How long clients may take to get the next message acked.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Of a hundred faults, how many happen outside the nodes.
-const OUTSIDE_PERCENT: u64 = 45;
+/// Of a hundred pages that were not durable when the power went, how many got through all the same, in every other case.
+const SURVIVE_PERCENT: u64 = 50;
 
 /// What the faults came to.
 #[derive(Default, Debug)]
@@ -26,10 +26,32 @@ pub struct Toll {
     pub kills: u64,
     pub drains: u64,
     pub pauses: u64,
-    /// From each kill to the first ack of any server that followed.
+    /// From each kill of a node to the first ack of any server that followed.
     pub recoveries: Vec<Duration>,
     /// By what happened outside the nodes.
     pub outside: BTreeMap<&'static str, u64>,
+    /// From the end of each of these to the first ack that followed.
+    pub healings: Vec<Duration>,
+}
+
+impl Toll {
+    /// One more part of the same drill.
+    pub fn add(&mut self, other: Self) {
+        self.kills += other.kills;
+        self.drains += other.drains;
+        self.pauses += other.pauses;
+        self.recoveries.extend(other.recoveries);
+        self.healings.extend(other.healings);
+        for (name, count) in other.outside {
+            *self.outside.entry(name).or_default() += count;
+        }
+    }
+
+    /// Faults whose names begin with "kill", as the checker counts them.
+    pub fn killed(&self) -> u64 {
+        let outside = self.outside.iter().filter(|(name, _)| name.starts_with("kill"));
+        self.kills + outside.map(|(_, count)| count).sum::<u64>()
+    }
 }
 
 /// The servers and what is done to them.
@@ -38,29 +60,29 @@ pub struct Nemesis {
     pub history: History,
     pub clients: Vec<mpsc::Sender<Whim>>,
     pub random: Random,
+    /// Longest time between two faults.
+    pub quiet: Duration,
     pub toll: Toll,
 }
 
 impl Nemesis {
-    /// Kills `kills` times, with other faults in between.
-    pub async fn rage(mut self, kills: u64) -> Result<(Fleet, Toll)> {
+    /// Lets the next `faults` of the order happen, or what is left of it.
+    pub async fn rage(mut self, order: &mut Order, faults: u64) -> Result<(Fleet, Toll)> {
         self.acked_after(self.history.now()).await?;
-        // What can go wrong outside goes wrong at least once, first of all.
-        let mut due: Vec<Calamity> = self.fleet.outside.iter().flat_map(|_| Calamity::ALL).collect();
-        while self.toll.kills < kills || !due.is_empty() {
-            tokio::time::sleep(self.random.millis(100, 3_000)).await;
+        for _ in 0..faults {
+            if order.is_done() {
+                break;
+            }
+            let longest = self.quiet.as_millis() as u64;
+            tokio::time::sleep(self.random.millis(longest.min(100), longest + 1)).await;
             self.fleet.servers.iter_mut().try_for_each(Server::must_run)?;
             let node = self.random.below(self.fleet.servers.len() as u64) as usize;
-            if self.fleet.outside.is_some() && self.random.chance(OUTSIDE_PERCENT) {
-                let any = *self.random.pick(&Calamity::ALL).expect("there are some");
-                self.suffer(due.pop().unwrap_or(any)).await?;
-                continue;
-            }
-            match self.random.below(100) {
-                0..=69 => self.kill(node).await?,
-                70..=77 => self.drain(node).await?,
-                78..=85 => self.pause(node).await?,
-                _ => self.upset(),
+            match order.next(&mut self.random) {
+                Fault::Outside(calamity) => self.suffer(calamity).await?,
+                Fault::Kill => self.kill(node).await?,
+                Fault::Drain => self.drain(node).await?,
+                Fault::Pause => self.pause(node).await?,
+                Fault::Client => self.upset(),
             }
         }
         Ok((self.fleet, self.toll))
@@ -69,8 +91,10 @@ impl Nemesis {
     async fn suffer(&mut self, calamity: Calamity) -> Result<()> {
         self.history.fault(calamity.name());
         let Some(outside) = &mut self.fleet.outside else { return Ok(()) };
-        tokio::task::block_in_place(|| outside.suffer(calamity, &mut self.random));
-        self.acked_after(self.history.now()).await.with_context(|| calamity.name())?;
+        tokio::task::block_in_place(|| outside.suffer(calamity, self.quiet, &mut self.random));
+        let at = self.history.now();
+        let back = self.acked_after(at).await.with_context(|| calamity.name())?;
+        self.toll.healings.push(Duration::from_nanos(back - at));
         *self.toll.outside.entry(calamity.name()).or_default() += 1;
         Ok(())
     }
@@ -80,8 +104,12 @@ impl Nemesis {
         let at = self.history.now();
         let old = self.fleet.servers[node].pid();
         let launch = self.fleet.launches[node].clone();
+        let mut survives = survivors(&mut self.random);
         let server = self.swap(node, move |server| {
             server.kill()?;
+            if let Some(machine) = &launch.machine {
+                machine.lose_power(&mut survives);
+            }
             launch.start()
         });
         server.with_context(|| format!("after killing process {old}"))?;
@@ -146,4 +174,11 @@ impl Nemesis {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
+}
+
+/// Which pages that were not durable got through: none every other time, some at random otherwise.
+pub fn survivors(random: &mut Random) -> impl FnMut() -> bool + use<> {
+    let some = random.chance(50);
+    let mut random = Random::new(random.bits(), 5);
+    move || some && random.chance(SURVIVE_PERCENT)
 }

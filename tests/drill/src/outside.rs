@@ -3,13 +3,26 @@
 
 use std::time::Duration;
 
+use servers::machine::Sync;
 use servers::proxy::Way;
 use servers::{Options, Postgres, Proxy, Redis, Stop};
 
+use crate::nemesis::survivors;
 use crate::random::Random;
 
 /// The database's whole disk, in MiB: room for a run, and little enough to fill.
 const DISK_MIB: u32 = 1_024;
+
+/// What PostgreSQL's files are on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Files {
+    /// The disk of this machine.
+    Here,
+    /// A small one, which can be full.
+    Small,
+    /// That of a machine of its own: a kill takes its power as well.
+    Machine,
+}
 
 /// PostgreSQL, Redis, and each node's way to them.
 pub struct Outside {
@@ -18,6 +31,7 @@ pub struct Outside {
     to_redis: Vec<Proxy>,
     postgres: Postgres,
     redis: Redis,
+    files: Files,
 }
 
 /// Something that happens outside the nodes.
@@ -51,11 +65,11 @@ impl Calamity {
     /// As the history names it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::PostgresKilled => "postgres kill9",
+            Self::PostgresKilled => "kill postgres",
             Self::PostgresRestarted => "postgres restart",
             Self::PostgresPaused => "postgres pause",
             Self::DiskFull => "postgres disk full",
-            Self::RedisKilled => "redis kill9",
+            Self::RedisKilled => "kill redis",
             Self::RedisPaused => "redis pause",
             Self::RedisFlushed => "redis flush",
             Self::PostgresCutOff => "postgres partition",
@@ -66,13 +80,25 @@ impl Calamity {
 
 impl Outside {
     /// New and empty, for so many nodes. PostgreSQL waits for its disk as it does in earnest.
-    pub fn start(nodes: usize) -> Self {
-        let options = Options { fsync: true, disk_mib: Some(DISK_MIB), ..Options::default() };
-        let postgres = Postgres::start_with(options.set("max_wal_size", "128MB").set("max_connections", 200));
+    pub fn start(nodes: usize, files: Files) -> Self {
+        let options = Options { fsync: true, ..Options::default() };
+        let mut options = options.set("max_wal_size", "128MB").set("max_connections", 200);
+        match files {
+            Files::Here => {}
+            Files::Small => options.disk_mib = Some(DISK_MIB),
+            Files::Machine => options.machine = Some(Sync::Honest),
+        }
+        let postgres = Postgres::start_with(options);
         let redis = Redis::start();
         let proxies = |to| (0..nodes).map(|_| Proxy::to(to)).collect();
         let (to_postgres, to_redis) = (proxies(postgres.address()), proxies(redis.address()));
-        Self { to_postgres, to_redis, postgres, redis }
+        Self { to_postgres, to_redis, postgres, redis, files }
+    }
+
+    /// What can happen to it.
+    pub fn calamities(&self) -> Vec<Calamity> {
+        let can = |calamity: &Calamity| *calamity != Calamity::DiskFull || self.files == Files::Small;
+        Calamity::ALL.into_iter().filter(can).collect()
     }
 
     /// What a node is told of them.
@@ -83,13 +109,17 @@ impl Outside {
             .map(|(name, value)| (name.to_owned(), value))
     }
 
-    /// Lets it happen for a while, and undoes it.
-    pub fn suffer(&mut self, calamity: Calamity, random: &mut Random) {
-        let time = random.millis(200, 3_000);
+    /// Lets it happen for a while, `longest` at most, and undoes it.
+    pub fn suffer(&mut self, calamity: Calamity, longest: Duration, random: &mut Random) {
+        let longest = longest.as_millis() as u64;
+        let time = random.millis(longest.min(200), longest + 1);
         let wait = || std::thread::sleep(time);
         match calamity {
             Calamity::PostgresKilled => {
-                self.postgres.kill();
+                match self.files {
+                    Files::Machine => self.postgres.lose_power(survivors(random)),
+                    Files::Here | Files::Small => self.postgres.kill(),
+                }
                 wait();
                 self.postgres.start_again();
             }

@@ -85,7 +85,7 @@ pub async fn publish(desk: Arc<Desk>, client: Client, mut random: Random) {
         }
     }
     loop {
-        tokio::time::sleep(random.millis(10, 400)).await;
+        tokio::time::sleep(random.millis(desk.wait_ms.0, desk.wait_ms.1)).await;
         for _ in 0..=random.below(BURST) {
             let Some(draft) = next(&desk, &mut random) else { break };
             let serial = desk.drafts.add(draft.clone());

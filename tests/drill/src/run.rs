@@ -1,6 +1,9 @@
-//! One drill from start to verdict: cast, faults, calm, a complete sync of every device, final reads, judgement.
+//! One drill from start to verdict, in pieces: people, faults, calm, a complete sync of every device, final reads,
+//! judgement. What a piece needs is gone with it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -18,6 +21,8 @@ use crate::history::{History, Who};
 use crate::http::{Http, Verb};
 use crate::judge::{self, Least};
 use crate::nemesis::{Nemesis, Toll};
+use crate::order::{Counts, Order};
+use crate::outside::{Files, Outside};
 use crate::random::Random;
 use crate::registrar::{self, Guests};
 use crate::server::{Ready, tails, work_folder};
@@ -30,7 +35,9 @@ const PAGE: usize = 200;
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub kills: u64,
+    pub counts: Counts,
+    /// Nothing happens but what is counted.
+    pub only: bool,
     pub seed: u64,
     pub clients: usize,
     /// One transport per device, in turn.
@@ -38,30 +45,63 @@ pub struct Plan {
     pub program: PathBuf,
     /// Nodes on one PostgreSQL and one Redis; `None`: one on SQLite.
     pub nodes: Option<usize>,
+    pub files: Files,
+    /// Longest time between two faults, and of a fault that is undone.
+    pub quiet: Duration,
+    /// What each device waits between two bursts of messages, at least and at most.
+    pub wait_ms: (u64, u64),
+    /// Faults in one history. Each is judged by itself, with people of its own, on the same servers.
+    pub piece: u64,
 }
 
 /// What came of it.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub struct Outcome {
     pub toll: Toll,
     pub acked: u64,
     pub delivered: u64,
     pub changes: u64,
+    /// What the checker said, last.
     pub verdict: String,
+    pub pieces: u64,
     pub folder: PathBuf,
     pub took: Duration,
 }
 
-/// Runs the plan; an error names what was violated and where the history lies.
-pub async fn run(plan: &Plan) -> Result<Outcome> {
+/// Runs the plan; an error names what was violated and where the history lies. `each` is told how far it is after each
+/// piece.
+pub async fn run(plan: &Plan, each: impl Fn(&Outcome)) -> Result<Outcome> {
     let began = Instant::now();
     let folder = work_folder("drill")?;
-    let history = History::create(&folder.join("history.jsonl"))?;
-    history.write(&json!({"e": "meta", "seed": plan.seed, "kills": plan.kills, "t": history.now()}));
-    let fleet = tokio::task::block_in_place(|| Fleet::start(plan.program.clone(), &folder, plan.nodes))?;
+    let start = || Fleet::start(plan.program.clone(), &folder, plan.nodes, plan.files);
+    let mut fleet = tokio::task::block_in_place(start)?;
+    let around = fleet.outside.as_ref().map_or_else(Vec::new, Outside::calamities);
+    let mut order = Order::of(plan.counts, around, plan.only);
+    let mut outcome = Outcome { folder: folder.clone(), ..Outcome::default() };
+    while !order.is_done() {
+        let played = play(plan, fleet, &mut order, &mut outcome).await;
+        fleet = played.with_context(|| format!("{}\n{}", folder.display(), tails(&folder)))?;
+        outcome.took = began.elapsed();
+        each(&outcome);
+    }
+    if !tokio::task::block_in_place(|| fleet.drain())? {
+        bail!("the last drain failed; {}", folder.display());
+    }
+    no_panic(&fleet)?;
+    outcome.took = began.elapsed();
+    Ok(outcome)
+}
+
+/// One piece: people, faults, calm, a complete sync of every device, final reads, judgement.
+async fn play(plan: &Plan, fleet: Fleet, order: &mut Order, outcome: &mut Outcome) -> Result<Fleet> {
+    let number = outcome.pieces;
+    let random = |part: u64| Random::new(plan.seed, number * 1_000 + part);
+    let file = outcome.folder.join(format!("history-{number}.jsonl"));
+    let history = History::create(&file)?;
+    history.write(&json!({"e": "meta", "seed": plan.seed, "piece": number, "t": history.now()}));
     let api = fleet.servers[0].ready.api.clone();
-    let cast = Arc::new(Cast::assemble(&api, plan.clients, &history).await?);
-    let stage = Stage::open(plan, &cast, &fleet, &history);
+    let cast = Arc::new(Cast::assemble(&api, plan.clients, number, &history).await?);
+    let stage = Stage::open(plan, &cast, &fleet, &history, random);
     let guests = Guests::new(Mutex::new(HashSet::new()));
     let (stop_changes, changes_stopped) = watch::channel(false);
     let keeping = registrar::keep(
@@ -70,51 +110,50 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
         history.clone(),
         guests.clone(),
         changes_stopped,
-        Random::new(plan.seed, 1),
+        random(1),
     );
     let keeping = tokio::spawn(keeping);
     let nemesis = Nemesis {
         fleet,
         history: history.clone(),
         clients: stage.whims.clone(),
-        random: Random::new(plan.seed, 2),
+        random: random(2),
+        quiet: plan.quiet,
         toll: Toll::default(),
     };
-    let raged = nemesis.rage(plan.kills).await;
-    let logs = || tails(&folder);
-    let (mut fleet, toll) = raged.with_context(|| format!("{}\n{}", folder.display(), logs()))?;
+    let (fleet, toll) = nemesis.rage(order, plan.piece).await?;
     stop_changes.send_replace(true);
-    let changes = keeping.await?.context("memberships")?;
-    let finals = finish(&stage, &cast, &api, &history, &guests)
-        .await
-        .with_context(|| format!("in {}\n{}", folder.display(), logs()))?;
+    outcome.changes += keeping.await?.context("memberships")?;
+    let finals = finish(&stage, &cast, &api, &history, &guests).await?;
     stage.close().await;
-    let drained = tokio::task::block_in_place(|| fleet.drain())?;
     history.flush()?;
-    sober(&history, &fleet, drained, &folder)?;
-    let least = Least { kills: plan.kills, acked: plan.kills * 20, received: plan.kills * 60, finals };
-    let verdict = judge::judge(&folder.join("history.jsonl"), least)?;
+    if let Some(first) = history.surprises().first() {
+        bail!("{} surprises, the first: {first}", history.surprises().len());
+    }
+    let faults = toll.kills + toll.outside.values().sum::<u64>();
+    let least = Least { kills: toll.killed(), acked: faults * 20, received: faults * 60, finals };
+    outcome.verdict = tokio::task::block_in_place(|| judge::judge(&file, least))?;
     // The history's own counter has the acks of repetitions too.
-    let counted: Value = serde_json::from_str(verdict.lines().next().unwrap_or_default())?;
-    let count = |name: &str| counted[name].as_u64().with_context(|| format!("no {name} in {verdict}"));
-    let (acked, delivered) = (count("acked")?, count("recv")?);
-    Ok(Outcome { toll, acked, delivered, changes, verdict, folder, took: began.elapsed() })
+    let counted: Value = serde_json::from_str(outcome.verdict.lines().next().unwrap_or_default())?;
+    let count = |name: &str| counted[name].as_u64().with_context(|| format!("no {name} in {counted}"));
+    outcome.acked += count("acked")?;
+    outcome.delivered += count("recv")?;
+    outcome.toll.add(toll);
+    outcome.pieces += 1;
+    std::fs::remove_file(file)?;
+    Ok(fleet)
 }
 
-/// What the checker can't see: surprises of the clients, panics of the server, a drain that failed.
-fn sober(history: &History, fleet: &Fleet, drained: bool, folder: &std::path::Path) -> Result<()> {
-    let surprises = history.surprises();
-    if let Some(first) = surprises.first() {
-        bail!("{} surprises, the first: {first}; {}", surprises.len(), folder.display());
-    }
+/// Nothing of the servers' own assertions failed.
+fn no_panic(fleet: &Fleet) -> Result<()> {
     for launch in &fleet.launches {
-        let log = std::fs::read_to_string(&launch.log)?;
-        if let Some(line) = log.lines().find(|line| line.contains("panicked")) {
-            bail!("the server panicked: {line}; {}", launch.log.display());
+        let log = BufReader::new(File::open(&launch.log)?);
+        for line in log.lines() {
+            let line = line?;
+            if line.contains("panicked") {
+                bail!("the server panicked: {line}; {}", launch.log.display());
+            }
         }
-    }
-    if !drained {
-        bail!("the last drain failed; {}", folder.display());
     }
     Ok(())
 }
@@ -128,15 +167,21 @@ struct Stage {
 }
 
 impl Stage {
-    fn open(plan: &Plan, cast: &Cast, fleet: &Fleet, history: &History) -> Self {
+    fn open(
+        plan: &Plan,
+        cast: &Cast,
+        fleet: &Fleet,
+        history: &History,
+        random: impl Fn(u64) -> Random,
+    ) -> Self {
         let nodes: Arc<Vec<Ready>> = Arc::new(fleet.servers.iter().map(|s| s.ready.clone()).collect());
         let (stop, stopped) = watch::channel(false);
         let mut stage = Self { desks: Vec::new(), whims: Vec::new(), lives: Vec::new(), stop };
         for (index, seat) in cast.seats.iter().enumerate() {
             let transport = plan.transports[index % plan.transports.len()];
-            let desk = Arc::new(Desk::new(seat, cast, history, transport));
+            let desk = Arc::new(Desk::new(seat, cast, history, transport, plan.wait_ms));
             let (whim, whims) = mpsc::channel(1);
-            let random = Random::new(plan.seed, 100 + index as u64);
+            let random = random(100 + index as u64);
             let life = device::live(desk.clone(), nodes.clone(), whims, stopped.clone(), random);
             stage.lives.push(tokio::spawn(life));
             stage.whims.push(whim);

@@ -5,10 +5,13 @@ use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use servers::Machine;
+use servers::machine::Sync;
 
 /// How long a start may take, and an end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -24,6 +27,8 @@ pub struct Launch {
     pub shards: Option<u16>,
     /// MiB of a filesystem of its own that holds `data`, gone with the process.
     pub tiny_mib: Option<u32>,
+    /// Whose disk `data` is, and whose clock it goes by.
+    pub machine: Option<Arc<Machine>>,
     pub env: Vec<(String, String)>,
 }
 
@@ -60,8 +65,16 @@ impl Launch {
             api_port: free_port()?,
             shards: None,
             tiny_mib: None,
+            machine: None,
             env,
         })
+    }
+
+    /// Puts it on a machine of its own, whose disk is `data`.
+    pub fn give_machine(&mut self, sync: Sync) -> Result<()> {
+        std::fs::create_dir_all(&self.data)?;
+        self.machine = Some(Arc::new(Machine::with(&self.data, sync)));
+        Ok(())
     }
 
     /// The server that was built next to this program; `tests` live one folder deeper.
@@ -128,6 +141,7 @@ impl Launch {
             command.args(["--shards", &shards.to_string()]);
         }
         command.envs(self.env.iter().cloned());
+        command.envs(self.machine.iter().flat_map(|machine| machine.variables()));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         command
     }

@@ -1,10 +1,12 @@
-//! Private servers for tests: PostgreSQL with standbys, PgBouncer, Redis, Redis Cluster, and a proxy that cuts networks.
+//! Private servers for tests: PostgreSQL with standbys, PgBouncer, Redis, Redis Cluster, a proxy that cuts networks,
+//! and machines that lose their power.
 //! Each runs in a folder of its own on free ports, as an account without rights, and ends with the value that holds it.
 
 mod account;
 pub mod bouncer;
 pub mod disk;
 mod folder;
+pub mod machine;
 mod port;
 pub mod postgres;
 mod process;
@@ -13,6 +15,7 @@ pub mod redis;
 
 pub use bouncer::Bouncer;
 pub use disk::Disk;
+pub use machine::Machine;
 pub use port::Port;
 pub use postgres::{Options, Postgres, Stop, Sync, Tls};
 pub use proxy::Proxy;

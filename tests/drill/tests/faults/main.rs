@@ -1,7 +1,12 @@
-//! What happens to a real node when its PostgreSQL stops, dies, hangs, fails over or has no room: publishes are refused
-//! and may be tried again, connections live on, nothing acked is lost, and it heals by itself.
+//! What happens to a real node when its PostgreSQL stops, dies, hangs, fails over, has no room or takes no writes, when
+//! the power goes and when clocks jump: publishes are refused and may be tried again, connections live on, nothing acked
+//! is lost, and it heals by itself.
 
+mod clock;
 mod failover;
+mod figures;
+mod power;
+mod read_only;
 mod scene;
 
 use std::time::Duration;

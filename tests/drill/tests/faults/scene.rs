@@ -1,17 +1,18 @@
 //! One node on a private PostgreSQL, one person connected to it, and what was acked so far.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use drill::fleet::share;
 use drill::http::{Http, Verb};
 use drill::random::Random;
 use drill::raw::{Raw, message, tls};
 use drill::server::{Launch, Server, tail, work_folder};
 use relay_client::ConversationId;
-use relay_client::account::Api;
+use relay_client::account::{Api, Login};
 use schema_wire::Refused;
 use schema_wire::v1::{self, history_item, server_frame::Body};
 use serde_json::json;
@@ -23,6 +24,10 @@ const LIVENESS: Duration = Duration::from_secs(2);
 /// How long a publish may be without an answer: a statement's deadline and some.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// Publishes under way at once, and what is in each.
+const WINDOW: usize = 32;
+pub const BODY: [u8; 256] = [b'x'; 256];
+
 /// Position (generation, offset) by publish key.
 pub type Acked = BTreeMap<[u8; 16], (u32, u64)>;
 
@@ -31,24 +36,101 @@ pub struct Scene {
     pub server: Server,
     pub alice: Raw,
     pub acked: Acked,
-    launch: Launch,
+    pub launch: Launch,
+    pub random: Random,
+    pub conversation: ConversationId,
+    login: Login,
     folder: PathBuf,
-    conversation: ConversationId,
-    random: Random,
 }
 
 impl Scene {
     /// Brings the schema, starts the node, and makes alice and her conversation.
     pub async fn open(name: &str, env: &[(&str, &str)]) -> Result<Self> {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let stage = |launch: &mut Launch| {
+            launch.env.extend(env);
+            launch.migrate()
+        };
+        Self::open_with(name, stage).await
+    }
+
+    /// The same, of a node that `stage` readies.
+    pub async fn open_with(name: &str, stage: impl FnOnce(&mut Launch) -> Result<()>) -> Result<Self> {
         let folder = work_folder(name)?;
         let mut launch = Launch::new(Launch::program()?, folder.join("data"), folder.join("server.log"))?;
-        launch.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         launch.shards = Some(1);
-        launch.migrate()?;
+        stage(&mut launch)?;
         let server = launch.start().with_context(|| tail(&launch.log))?;
-        let (alice, conversation) = alice(&server).await?;
+        let (login, conversation) = alice(&server).await?;
+        let alice = connect(&server, &login).await?;
         let random = Random::new(u64::from(std::process::id()), 3);
-        Ok(Self { server, alice, acked: Acked::new(), launch, folder, conversation, random })
+        Ok(Self { server, alice, acked: Acked::new(), launch, random, login, folder, conversation })
+    }
+
+    /// Starts the node again, and alice connects to it as before.
+    pub async fn start_again(&mut self) -> Result<()> {
+        let start = || self.launch.start().with_context(|| tail(&self.launch.log));
+        self.server = tokio::task::block_in_place(start)?;
+        self.reconnect().await
+    }
+
+    /// Another node beside it, and another device of alice's there that follows the conversation.
+    pub async fn beside(&self) -> Result<(Server, Raw)> {
+        let (data, log) = (self.folder.join("data-2"), self.folder.join("server-2.log"));
+        let mut launch = Launch::new(self.launch.program.clone(), data, log)?;
+        (launch.env, launch.shards) = (self.launch.env.clone(), self.launch.shards);
+        share(&self.launch.data, &launch.data)?;
+        let server = tokio::task::block_in_place(|| launch.start()).with_context(|| tail(&launch.log))?;
+        let mut other = connect(&server, &log_in(&server).await?).await?;
+        let subscribe = v1::Subscribe { conversation: self.conversation.to_bytes(), ..Default::default() };
+        let answer = other.call(subscribe.into()).await?;
+        ensure!(matches!(answer, Body::Subscribed(_)), "{answer:?}");
+        Ok((server, other))
+    }
+
+    /// Alice logs in anew and connects.
+    pub async fn log_in(&mut self) -> Result<()> {
+        self.login = log_in(&self.server).await?;
+        self.reconnect().await
+    }
+
+    /// Alice connects anew, with the token she has.
+    pub async fn reconnect(&mut self) -> Result<()> {
+        self.alice = connect(&self.server, &self.login).await?;
+        Ok(())
+    }
+
+    /// Publishes with many under way until `done`, or until the connection ends; how many were acked.
+    pub async fn publish_until<T>(&mut self, done: impl Future<Output = T>) -> Result<(usize, T)> {
+        let (mut done, before) = (std::pin::pin!(done), self.acked.len());
+        let mut open = HashMap::new();
+        loop {
+            let lost = async {
+                while open.len() < WINDOW {
+                    let key = self.random.key();
+                    let body = message(self.conversation, key, Bytes::from_static(&BODY));
+                    open.insert(self.alice.ask(body).await?, key);
+                }
+                self.alice.next().await
+            };
+            let frame = tokio::select! {
+                ended = &mut done => return Ok((self.acked.len() - before, ended)),
+                frame = lost => frame,
+            };
+            let Ok(frame) = frame else { return Ok((self.acked.len() - before, done.await)) };
+            let Some(key) = open.remove(&frame.answers) else { continue };
+            match frame.body {
+                Some(Body::PublishAck(ack)) => self.note(key, ack.generation, ack.offset)?,
+                // Whoever is refused tries again, and not at once.
+                _ => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    }
+
+    fn note(&mut self, key: [u8; 16], generation: u32, offset: u64) -> Result<()> {
+        let first = *self.acked.entry(key).or_insert((generation, offset));
+        ensure!(first == (generation, offset), "one key has two places: {first:?} and {generation}/{offset}");
+        Ok(())
     }
 
     /// Publishes something new until it is acked; how long that took.
@@ -73,9 +155,7 @@ impl Scene {
         let answer = self.alice.call(message(self.conversation, key, Bytes::from_static(b"hello")));
         match tokio::time::timeout(ANSWER, answer).await.context("an answer to a publish")?? {
             Body::PublishAck(ack) => {
-                let place = (ack.generation, ack.offset);
-                let first = *self.acked.entry(key).or_insert(place);
-                ensure!(first == place, "one key has two places: {first:?} and {place:?}");
+                self.note(key, ack.generation, ack.offset)?;
                 Ok(true)
             }
             Body::Refusal(refusal) => {
@@ -110,7 +190,34 @@ impl Scene {
 
     /// The whole log: keys by offset.
     pub async fn read_all(&mut self) -> Result<BTreeMap<u64, [u8; 16]>> {
-        let (mut all, mut from) = (BTreeMap::new(), 1);
+        let mut all = BTreeMap::new();
+        for message in self.messages().await? {
+            let key = message.publish_key[..].try_into()?;
+            ensure!(all.insert(message.offset, key).is_none(), "twice at {}", message.offset);
+        }
+        Ok(all)
+    }
+
+    /// No message is older than the one before it.
+    pub async fn times_rise(&mut self) -> Result<()> {
+        let messages = self.messages().await?;
+        for pair in messages.windows(2) {
+            let [first, next] = pair else { continue };
+            ensure!(
+                first.at <= next.at,
+                "{} is of {}, and {} of {}",
+                first.offset,
+                first.at,
+                next.offset,
+                next.at
+            );
+        }
+        Ok(())
+    }
+
+    /// The whole log, by pages.
+    async fn messages(&mut self) -> Result<Vec<v1::Delivery>> {
+        let (mut all, mut from) = (Vec::new(), 1);
         loop {
             let id = self.conversation.to_bytes();
             let page = v1::Recover { conversation: id, from, limit: 100, ..Default::default() };
@@ -119,12 +226,8 @@ impl Scene {
                 other => bail!("not a page: {other:?}"),
             };
             for item in page.items {
-                let Some(history_item::Item::Delivery(d)) = item.item else { bail!("not a message") };
-                ensure!(
-                    all.insert(d.offset, d.publish_key[..].try_into()?).is_none(),
-                    "twice at {}",
-                    d.offset
-                );
+                let Some(history_item::Item::Delivery(message)) = item.item else { bail!("not a message") };
+                all.push(message);
             }
             if page.next <= from {
                 return Ok(all);
@@ -153,19 +256,26 @@ impl Scene {
     }
 }
 
-async fn alice(server: &Server) -> Result<(Raw, ConversationId)> {
-    let (http, api) = (Http::new(&server.ready.api), Api::new(&server.ready.api, None)?);
-    let (email, password) = ("alice@fault.example", "correct horse battery");
-    let body = json!({"email": email, "name": "alice", "password": password});
+const EMAIL: &str = "alice@fault.example";
+const PASSWORD: &str = "correct horse battery";
+
+async fn alice(server: &Server) -> Result<(Login, ConversationId)> {
+    let http = Http::new(&server.ready.api);
+    let body = json!({"email": EMAIL, "name": "alice", "password": PASSWORD});
     let (status, answer) = http.call(Verb::Post, "/api/v1/auth/register", None, body).await?;
     ensure!(status == 202, "{status} {answer}");
-    let login = api.login(email, password, "test", None).await?;
+    let login = log_in(server).await?;
     let body = json!({"kind": "group", "name": "g", "members": []});
     let (status, answer) =
         http.call(Verb::Post, "/api/v1/conversations", Some(login.access_token()), body).await?;
     let conversation = answer["id"].as_str().and_then(ConversationId::parse);
-    let conversation = conversation.with_context(|| format!("{status} {answer}"))?;
-    let raw =
-        Raw::connect(&server.ready.wss, &tls(&server.ready.ca, b"http/1.1")?, login.access_token()).await?;
-    Ok((raw, conversation))
+    Ok((login, conversation.with_context(|| format!("{status} {answer}"))?))
+}
+
+async fn log_in(server: &Server) -> Result<Login> {
+    Ok(Api::new(&server.ready.api, None)?.login(EMAIL, PASSWORD, "test", None).await?)
+}
+
+async fn connect(server: &Server, login: &Login) -> Result<Raw> {
+    Raw::connect(&server.ready.wss, &tls(&server.ready.ca, b"http/1.1")?, login.access_token()).await
 }

@@ -3,6 +3,7 @@
 use std::process::ExitStatus;
 
 use super::{LOG, Postgres};
+use crate::machine::Machine;
 use crate::process::Process;
 
 /// How it is asked to end.
@@ -25,6 +26,7 @@ impl Postgres {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.socket());
         command.args(["-p", &self.port.number.to_string()]);
+        command.envs(self.machine.iter().flat_map(Machine::variables));
         let mut process = Process::start("PostgreSQL", &mut command, &self.folder.join(LOG));
         let mark = self.seen("postmaster.pid");
         process.until(|| {
@@ -66,6 +68,12 @@ impl Postgres {
     /// SIGKILL to it and all its children; returns when they are gone.
     pub fn kill(&mut self) {
         self.process.take().expect("it runs").kill();
+    }
+
+    /// Its machine loses its power, as `Machine::lose_power` has it; to be started again.
+    pub fn lose_power(&mut self, survives: impl FnMut() -> bool) {
+        self.kill();
+        self.machine().lose_power(survives);
     }
 
     /// Stops it and its children in their tracks, as a machine that hangs.

@@ -17,6 +17,7 @@ use tokio_postgres::{Client, NoTls};
 use crate::account;
 use crate::disk::Disk;
 use crate::folder::Folder;
+use crate::machine::Machine;
 use crate::port::Port;
 use crate::process::Process;
 
@@ -31,8 +32,9 @@ const LOG: &str = "log";
 
 /// A PostgreSQL server.
 pub struct Postgres {
-    // Ends before its disk and its folder.
+    // Ends before its machine, its disk and its folder.
     process: Option<Process>,
+    machine: Option<Machine>,
     disk: Option<Disk>,
     folder: Folder,
     port: Port,
@@ -49,6 +51,8 @@ impl Postgres {
     pub fn start_with(options: Options) -> Self {
         let mut server = Self::prepare(options);
         server.init();
+        assert!(server.disk.is_none() || server.options.machine.is_none(), "a small disk is no machine's");
+        server.machine = server.options.machine.map(|sync| Machine::with(&server.data(), sync));
         server.start_again();
         server
     }
@@ -60,7 +64,7 @@ impl Postgres {
             std::fs::create_dir(&at).expect("the folder is new");
             Disk::mount(&at, mib, &folder.join(LOG))
         });
-        Self { process: None, disk, folder, port: Port::free(), options }
+        Self { process: None, machine: None, disk, folder, port: Port::free(), options }
     }
 
     fn init(&self) {
@@ -69,6 +73,10 @@ impl Postgres {
         let mut command = self.command("initdb");
         command.args(["-U", USER, "-A", "trust", "-N", "-E", "UTF8", "--locale=C.UTF-8"]);
         command.arg("--pwfile").arg(secret).arg("-D").arg(self.data());
+        if self.options.machine.is_some() {
+            // Names of files change often then.
+            command.arg("--wal-segsize=1");
+        }
         run(&mut command);
         let certificate = certificate::make();
         self.folder.write("ca.pem", &certificate.authority);
@@ -108,6 +116,11 @@ impl Postgres {
     /// The disk it was given.
     pub fn disk(&self) -> &Disk {
         self.disk.as_ref().expect("Options::disk_mib was set")
+    }
+
+    /// The machine it was given.
+    pub fn machine(&self) -> &Machine {
+        self.machine.as_ref().expect("Options::machine was set")
     }
 
     /// A program of the server, as the account that runs it.

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::machine;
+
 /// TLS over TCP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Tls {
@@ -28,6 +30,8 @@ pub struct Options {
     pub settings_file: Option<PathBuf>,
     /// Its files on a small filesystem of their own. A new server needs 40 MiB.
     pub disk_mib: Option<u32>,
+    /// On a machine of its own, whose power can be lost.
+    pub machine: Option<machine::Sync>,
 }
 
 impl Options {

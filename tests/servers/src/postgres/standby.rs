@@ -17,7 +17,7 @@ impl Postgres {
     /// A standby that streams from this server, `through` a proxy if given. Returns when it has all there is.
     pub fn standby(&self, sync: Sync, through: Option<SocketAddr>) -> Postgres {
         assert!(through.is_none() || self.options.password.is_none(), "a standby shows no password");
-        let options = Options { disk_mib: None, ..self.options.clone() };
+        let options = Options { disk_mib: None, machine: None, ..self.options.clone() };
         let mut standby = Self::prepare(options);
         let name = format!("standby_{}", standby.port.number);
         let mut command = standby.command("pg_basebackup");

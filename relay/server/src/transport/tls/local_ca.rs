@@ -187,9 +187,18 @@ fn write_new(path: &Path, content: &str, mode: u32) -> Result<(), LocalCaError> 
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
         file.write_all(content.as_bytes())?;
         file.sync_all()?;
-        std::fs::rename(&beside, path)
+        std::fs::rename(&beside, path)?;
+        sync_name(path)
     };
     write().map_err(unwritable)
+}
+
+/// Makes the name of a file durable, which syncing the file does not promise, and that of its folder where we may.
+pub fn sync_name(path: &Path) -> io::Result<()> {
+    let mut folders = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+    folders.next().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())?;
+    let _ = folders.next().map(|around| std::fs::File::open(around)?.sync_all());
+    Ok(())
 }
 
 #[cfg(test)]

@@ -16,5 +16,5 @@ mod tests;
 pub use self::certificates::{CertificateError, CertificatePaths, Certificates};
 pub use self::config::{ALPN_QUIC, ALPN_WEBSOCKET, Records, quic_config, websocket_config};
 pub use self::fault::TlsFault;
-pub use self::local_ca::{LocalCaError, LocalCertificate, ensure_local_certificate};
+pub use self::local_ca::{LocalCaError, LocalCertificate, ensure_local_certificate, sync_name};
 pub use self::session::{TlsNegotiated, TlsProgress, TlsSession};

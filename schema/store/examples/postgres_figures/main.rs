@@ -1,5 +1,8 @@
-//! What appending on PostgreSQL costs beside writing the same rows, and what a conversation that all nodes write to
-//! costs the others. `postgres_figures URL` on an empty database whose contents may go.
+//! What appending on PostgreSQL costs beside writing the same rows, how long an ack takes at half of that, and what a
+//! conversation that all nodes write to costs the others. `postgres_figures URL` on an empty database whose contents
+//! may go.
+
+mod half_load;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,16 +33,25 @@ async fn main() -> Outcome<()> {
     tokio::spawn(connection);
     migrate(&mut client).await?;
     seed(&client).await?;
+    println!("load {}", load());
     for size in [64, 512] {
-        let floor = plain(&client, size).await?;
+        let (floor, commits) = plain(&client, size).await?;
+        let mut most = 0.0;
         for lanes in [1, 4] {
             let store = PostgresStore::open(&url, Options::default()).await?;
-            let acked = stored(&store, lanes, size).await;
-            println!(
-                "batch {size:3}: floor {floor:7.0}/s, {lanes} lanes {acked:7.0}/s = {:.2}",
-                acked / floor
-            );
+            most = stored(&store, lanes, size).await;
+            println!("batch {size:3}: floor {floor:7.0}/s, {lanes} lanes {most:7.0}/s = {:.2}", most / floor);
         }
+        let store = PostgresStore::open(&url, Options::default()).await?;
+        let [ack50, ack99] = half_load::spread(half_load::waits(&store, 4, size, most / 2.0).await);
+        let [commit50, commit99] = half_load::spread(commits);
+        println!(
+            "batch {size:3}: at {:.0}/s an ack takes {ack50:.2?}, p99 {ack99:.2?}; one commit of {size} rows alone {commit50:.2?}, \
+             p99 {commit99:.2?}; p99 to p50 {:.2}, p99 to p99 {:.2}",
+            most / 2.0,
+            ack99.as_secs_f64() / commit50.as_secs_f64(),
+            ack99.as_secs_f64() / commit99.as_secs_f64(),
+        );
     }
     for shared in [false, true, false, true] {
         let rate = nodes(&url, shared).await?;
@@ -47,7 +59,13 @@ async fn main() -> Outcome<()> {
         let how = if shared { "shared" } else { "apart " };
         println!("{NODES} nodes, hot {how}: {others:7.0}/s on the others, {hot:6.0}/s on it");
     }
+    println!("load {}", load());
     Ok(())
+}
+
+/// The machine's load averages.
+fn load() -> String {
+    std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()
 }
 
 async fn seed(client: &Client) -> Outcome<()> {
@@ -83,8 +101,9 @@ fn message(conversation: u64) -> Append {
     }
 }
 
-/// The same rows by one connection that knows all offsets: keys, messages, counters.
-async fn plain(client: &Client, size: u64) -> Outcome<f64> {
+/// The same rows by one connection that knows all offsets: keys, messages, counters. How many a second, and how long
+/// each commit took.
+async fn plain(client: &Client, size: u64) -> Outcome<(f64, Vec<Duration>)> {
     let write = client
         .prepare(
             "WITH k AS (INSERT INTO publish_keys (sender_id, publish_key, conversation_id, log_offset, generation)
@@ -96,7 +115,7 @@ async fn plain(client: &Client, size: u64) -> Outcome<f64> {
              FROM unnest($2::text[], $3::bigint[], $4::bytea[], $5::text[]) a (n, o, b, i)",
         )
         .await?;
-    let (began, mut rows) = (Instant::now(), 0);
+    let (began, mut rows, mut commits) = (Instant::now(), 0, Vec::new());
     let user = format!("{:032x}", 1);
     while began.elapsed() < LASTS {
         let first = KEYS.fetch_add(size, Ordering::Relaxed);
@@ -105,13 +124,15 @@ async fn plain(client: &Client, size: u64) -> Outcome<f64> {
         let offsets: Vec<_> = (first..first + size).map(|n| n as i64).collect();
         let places: Vec<_> = (0..size).map(|n| format!("{:032x}", n % CONVERSATIONS)).collect();
         let bodies = vec![&BODY[..]; size as usize];
+        let asked = Instant::now();
         client.execute(&write, &[&user, &keys, &offsets, &bodies, &places]).await?;
+        commits.push(asked.elapsed());
         rows += size;
     }
     let rate = rows as f64 / began.elapsed().as_secs_f64();
     client.batch_execute("TRUNCATE messages, publish_keys").await?;
     client.batch_execute("VACUUM conversations").await?;
-    Ok(rate)
+    Ok((rate, commits))
 }
 
 /// Batches over as many lanes, each with conversations of its own.
