@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use schema_wire::{ConversationId, Offset, PublishKey, Refused, UserId, v1};
@@ -115,7 +116,7 @@ impl Client {
         conversation: ConversationId,
         request: PublishRequest,
     ) -> Result<Publishing, Error> {
-        let key = request.publish_key.unwrap_or_else(random_key);
+        let key = request.publish_key.unwrap_or_else(fresh_key);
         self.hand_over(conversation, key, request.into_wire(conversation, key).into()).await
     }
 
@@ -126,7 +127,7 @@ impl Client {
 
     /// Invites to a call: kept for 60 s, so that a sleeping device still finds it.
     pub async fn ring(&self, conversation: ConversationId, body: impl Into<Bytes>) -> Result<Ack, Error> {
-        let key = random_key();
+        let key = fresh_key();
         let (id, publish_key) = (conversation.to_bytes(), key.to_bytes());
         let ring = v1::Ring { conversation: id, publish_key, body: body.into(), ..Default::default() };
         self.hand_over(conversation, key, ring.into()).await?.await
@@ -233,8 +234,10 @@ impl Client {
     }
 }
 
-fn random_key() -> PublishKey {
-    let mut key = [0; 16];
-    getrandom::fill(&mut key).expect("the operating system gives random numbers");
-    PublishKey(key)
+/// Keys that follow each other in time touch fewer pages of the store's index than keys from anywhere.
+fn fresh_key() -> PublishKey {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).expect("the operating system gives random numbers");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    PublishKey::v7(now.as_millis() as u64, random)
 }
