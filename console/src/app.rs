@@ -3,20 +3,29 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use schema_store::{Accounts, Store};
+use schema_store::{
+    Accounts, ConsoleAccess, Detection, Moderation, Nodes, Operations, Oversight, Services, Store,
+};
 
 use crate::access::limit::Limiter;
 use crate::access::password::Hasher;
+use crate::access::seal::Seal;
 use crate::access::token::Tokens;
-use crate::api::reports::Reports;
 use crate::clock::Clock;
+use crate::cluster::watch::Watch;
 use crate::config::ConsoleConfig;
 use crate::front::metrics::Metrics;
 use crate::mail::Post;
 
-/// A store that serves accounts and can say whether it is well.
-pub trait Backing: Accounts + Store {}
-impl<S: Accounts + Store> Backing for S {}
+/// A store that serves accounts and the pages about them, and can say whether it is well.
+pub trait Backing:
+    Accounts + Store + ConsoleAccess + Detection + Moderation + Nodes + Operations + Oversight + Services
+{
+}
+impl<S> Backing for S where
+    S: Accounts + Store + ConsoleAccess + Detection + Moderation + Nodes + Operations + Oversight + Services
+{
+}
 
 /// Everything a request needs.
 pub struct Shared<S> {
@@ -30,8 +39,12 @@ pub struct Shared<S> {
     pub limiter: Limiter,
     pub metrics: Arc<Metrics>,
     pub post: Post,
-    /// Where reports go; `None`: nobody reads any.
-    pub reports: Option<Reports>,
+    /// How people reach the account API; without a slash at the end.
+    pub public_url: String,
+    /// For secrets that the store keeps.
+    pub seal: Seal,
+    /// What the nodes do.
+    pub watch: Watch,
 }
 
 /// A cheap handle on it.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::access::address::Network;
 use crate::access::limit::RateLimits;
+use crate::access::seal::SealSource;
 use crate::access::secret::Secret;
 use crate::access::signing::{PUBLISHED_KEYS, SigningConfig, SigningSource, secret_kid};
 use crate::database::Database;
@@ -36,8 +37,9 @@ macro_rules! variables {
 
 variables! {
     "API_ADDRESS", "127.0.0.1:3001", "an address with a port", "Where the account API listens.";
-    "CONSOLE_ADDRESS", "127.0.0.1:3010", "an address with a port", "Where `messenger up` serves the console's pages. `up --console-port` goes first; the default makes way when the port is taken.";
+    "CONSOLE_ADDRESS", "127.0.0.1:3010", "an address with a port, or none", "Where the console's pages are; `none`: nowhere. `up --console-port` goes first; the default makes way when the port is taken.";
     "CONSOLE_URL", "", "https://HOST or http://HOST", "How moderators and SREs reach the console; with https its cookies are bound to TLS. Default: http:// and CONSOLE_ADDRESS.";
+    "CONSOLE_SEAL_KEY_FILE", "", "the path of a file", "Key that seals second factors in the store (openssl rand -hex 32); the same for every console on one store. Default: keys/seal.key in DATA_DIR, made at the first start.";
     "INTERNAL_ADDRESS", "", "an address with a port", "Where /metrics and /health are served for the operator; empty: nowhere.";
     "DATA_DIR", ".data", "the path of a folder", "Folder of all that is written: database, keys, certificates, mail. `up --data` goes first.";
     "DATABASE_URL", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME", "The store. Default: sqlite:messenger.db in DATA_DIR. PostgreSQL may be shared by many nodes; run `messenger migrate` on it first.";
@@ -45,6 +47,8 @@ variables! {
     "DATABASE_POOL_SIZE", "20", "a whole number", "Connections of one node to PostgreSQL, and to each read replica.";
     "DATABASE_POOLER", "none", "none or transaction", "`transaction` when PgBouncer in transaction mode stands before PostgreSQL: no statement keeps a name then.";
     "DATABASE_STANDBY", "asynchronous", "asynchronous or synchronous", "`synchronous` is your word that only a synchronous standby is ever promoted: then nothing counts as lost.";
+    "RELAY_CONTROL_SECRET", "", "32 random bytes or more", "Who shows it as a Bearer token to the internal listener may disconnect, revoke and drain. Default: nobody.";
+    "RELAY_CONTROL_SECRET_FILE", "", "the path of a file", "The same, read from a file.";
     "PUBLIC_URL", "", "https://HOST or http://HOST", "How people reach the API; letters link to it. Default: http:// and API_ADDRESS.";
     "JWT_ISSUER", "https://api.secure-messenger.local", "the iss of the tokens", "Issuer: what the API writes into access tokens and the relay expects.";
     "JWT_AUDIENCE", "https://secure-messenger.local", "the aud of the tokens", "Audience: what the API writes into access tokens and the relay expects.";
@@ -102,6 +106,8 @@ pub enum Registration {
 pub struct Surfaces {
     /// `/api/v1`, its documentation and the pages behind links in letters.
     pub accounts: bool,
+    /// The pages for moderators and SREs, on a port of their own.
+    pub pages: bool,
 }
 
 /// Where the pages are.
@@ -133,9 +139,13 @@ pub struct ConsoleConfig {
     pub public_url: Option<String>,
     pub database: Database,
     pub signing: SigningConfig,
+    /// Where the key is that seals what the store keeps for the console.
+    pub sealing: SealSource,
     /// Seconds.
     pub refresh_ttl_s: u64,
     pub rate: RateLimits,
+    /// Shown to the nodes' internal listeners; `None`: nothing is ordered from here.
+    pub control: Option<Secret>,
     pub trusted_proxies: Vec<Network>,
     pub cors_origins: Vec<String>,
     pub registration: Registration,
@@ -168,16 +178,24 @@ impl ConsoleConfig {
             address: values.parse("API_ADDRESS", "ADDRESS:PORT")?.unwrap_or(([127, 0, 0, 1], 3001).into()),
             pages: PagesConfig {
                 address: values
-                    .parse("CONSOLE_ADDRESS", "ADDRESS:PORT")?
+                    .parse_unless_none("CONSOLE_ADDRESS")?
                     .unwrap_or(([127, 0, 0, 1], 3010).into()),
                 may_move: values.text("CONSOLE_ADDRESS").is_none(),
                 url: public_url(&values, "CONSOLE_URL")?,
             },
             internal: values.parse("INTERNAL_ADDRESS", "ADDRESS:PORT")?,
-            surfaces: Surfaces { accounts: true },
+            surfaces: Surfaces { accounts: true, pages: values.text("CONSOLE_ADDRESS") != Some("none") },
             public_url: public_url(&values, "PUBLIC_URL")?,
             database: database(&values, &data)?,
             signing: signing(&values, &data)?,
+            control: values
+                .secret("RELAY_CONTROL_SECRET", "RELAY_CONTROL_SECRET_FILE")?
+                .map(|text| Secret::new(&text).map_err(|problem| fault("RELAY_CONTROL_SECRET", problem)))
+                .transpose()?,
+            sealing: match values.text("CONSOLE_SEAL_KEY_FILE") {
+                Some(path) => SealSource::File(path.into()),
+                None => SealSource::Folder(data.join("keys")),
+            },
             refresh_ttl_s: values.duration("JWT_REFRESH_EXPIRATION", 7 * DAY_S, HOUR_S..=90 * DAY_S)?,
             rate: RateLimits {
                 window_s: values.number("RATE_LIMIT_TTL", 60, 1..=86_400)?,
@@ -349,6 +367,10 @@ impl Values {
         self.text(name)
             .map(|text| text.parse().map_err(|_| fault(name, format!("{text:?} is not {what}"))))
             .transpose()
+    }
+
+    fn parse_unless_none(&self, name: &'static str) -> Result<Option<SocketAddr>, ConfigFault> {
+        if self.text(name) == Some("none") { Ok(None) } else { self.parse(name, "ADDRESS:PORT or none") }
     }
 
     /// Whether the second word is set; the first is the default.

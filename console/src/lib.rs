@@ -6,8 +6,10 @@ pub mod access;
 pub mod api;
 pub mod app;
 pub mod clock;
+mod cluster;
 pub mod config;
 pub mod database;
+mod detect;
 mod due;
 pub mod frame;
 pub mod front;
@@ -15,10 +17,9 @@ pub mod mail;
 pub mod pages;
 pub mod parts;
 mod serve;
+mod settings;
 pub mod text;
 
 pub use clock::Clock;
 pub use config::{ConfigFault, ConsoleConfig, Registration, VARIABLES};
-pub use serve::{
-    ServeFault, Served, Starting, internal_router, serve, serve_with_pages, start, start_with_pages,
-};
+pub use serve::{ServeFault, Served, Starting, internal_router, serve, start};

@@ -1,4 +1,4 @@
-//! The account API in a process of its own: configuration from the environment, stopped by SIGTERM or SIGINT.
+//! Account API and pages in a process of their own: configuration from the environment, stopped by SIGTERM or SIGINT.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
@@ -65,8 +65,8 @@ async fn serve<S: Backing>(config: ConsoleConfig, store: S) -> Result<(), String
         }
     };
     let served = console::serve(config, store, asked_to_stop).await.map_err(|fault| fault.to_string())?;
-    let at = served.address;
-    tracing::info!(%at, "the account API is ready");
+    let (at, pages) = (served.address, served.pages.map(|at| at.to_string()));
+    tracing::info!(%at, pages, "the account API is ready");
     served.finished.await.map_err(|error| error.to_string())
 }
 

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,20 +21,21 @@ use schema_store::accounts::PAGE_ROWS_MAX;
 use schema_store::rows::account::{AuditEntry, Origin};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tower_service::Service;
 
 use crate::access::limit::Limiter;
 use crate::access::password::{self, Hasher};
 use crate::access::rsa_key::KeyFault;
+use crate::access::seal::{Seal, SealFault};
 use crate::access::signing;
 use crate::api;
-use crate::api::reports::Reports;
 use crate::app::{App, Backing, Shared};
 use crate::clock::Clock;
-use crate::config::ConsoleConfig;
+use crate::cluster::watch::{Watch, watch_over};
+use crate::config::{ConsoleConfig, PagesConfig};
+use crate::detect::detect;
 use crate::due::look_after;
-use crate::frame::Desk;
 use crate::front::guard::Peer;
 use crate::front::metrics::Metrics;
 use crate::mail::{self, MailFault, Postman};
@@ -56,13 +56,15 @@ const LETTERS_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, such as when file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why the API did not start. Each says what to do in one line.
+/// Why the console did not start. Each says what to do in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeFault {
     #[error("{address} can't be listened on: {source}; choose another port or stop what uses it")]
     Bind { address: SocketAddr, source: io::Error },
     #[error("signing key: {0}")]
     Key(#[from] KeyFault),
+    #[error(transparent)]
+    Seal(#[from] SealFault),
     #[error("the store does not work: {0}")]
     Store(#[from] AccountError),
     #[error("mail: {0}")]
@@ -80,7 +82,7 @@ impl Default for Starting {
     }
 }
 
-/// A running API.
+/// A running console.
 pub struct Served {
     /// Where the pages are, if they are served.
     pub pages: Option<SocketAddr>,
@@ -96,7 +98,7 @@ pub struct Served {
     pub finished: JoinHandle<()>,
 }
 
-/// Serves the account API until `shutdown` completes.
+/// Serves the account API, and the pages on an address of their own, until `shutdown` completes.
 pub async fn serve<S: Backing>(
     config: ConsoleConfig,
     store: S,
@@ -112,83 +114,30 @@ pub async fn start<S: Backing>(
     starting: Starting,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Served, ServeFault> {
-    run(config, store, starting, None, shutdown).await
-}
-
-/// Serves the account API, and the pages on an address of their own, until `shutdown` completes.
-pub async fn serve_with_pages<S: Desk>(
-    config: ConsoleConfig,
-    store: S,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<Served, ServeFault> {
-    start_with_pages(config, store, Starting::default(), shutdown).await
-}
-
-/// The same, with a clock of one's own.
-pub async fn start_with_pages<S: Desk>(
-    config: ConsoleConfig,
-    store: S,
-    starting: Starting,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<Served, ServeFault> {
-    let bound = match bind(config.pages.address).await {
-        Err(ServeFault::Bind { .. }) if config.pages.may_move => {
-            let mut address = config.pages.address;
-            address.set_port(0);
-            bind(address).await?
-        }
-        bound => bound?,
-    };
-    let reports = api::reports::to(store.clone());
-    let pages = Pages { bound, reports, router: pages::router, work: |app| Box::pin(look_after(app)) };
-    run(config, store, starting, Some(pages), shutdown).await
-}
-
-/// What goes on until it is dropped.
-type Working = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// The pages' listener, what answers there, and what happens by itself meanwhile.
-struct Pages<S> {
-    bound: (TcpListener, SocketAddr),
-    reports: Reports,
-    router: fn(App<S>) -> Router,
-    work: fn(App<S>) -> Working,
-}
-
-async fn run<S: Backing>(
-    config: ConsoleConfig,
-    store: S,
-    starting: Starting,
-    pages: Option<Pages<S>>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<Served, ServeFault> {
+    let pages = if config.surfaces.pages { Some(bind_pages(&config.pages).await?) } else { None };
     let (listener, address) = bind(config.address).await?;
     let internal = match config.internal {
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    let (app, postman) =
-        prepare(config, store, starting.clock, address, pages.as_ref().map(|pages| pages.reports.clone()))
-            .await?;
+    let (app, postman) = prepare(config, store, starting.clock, address).await?;
     let (jwks, metrics) = (app.jwks.clone(), app.metrics.clone());
-    let (stop, mut stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(false);
     let shutdown = async move {
         shutdown.await;
         drop(stop);
     };
-    let drawing = pages.map(|Pages { bound: (listener, address), router, work, .. }| {
-        let mut stopped = stopped.clone();
-        let stopped = async move { drop(stopped.changed().await) };
-        let (router, working) = (router(app.clone()), tokio::spawn(work(app.clone())));
-        let drawing = async move {
-            accept(listener, router, stopped).await;
-            // It holds the queue of letters open.
-            working.abort();
-            drop(working.await);
-        };
-        (tokio::spawn(drawing), address)
-    });
-    let (drawing, pages) = drawing.unzip();
+    let until = |mut stopped: watch::Receiver<bool>| async move { drop(stopped.changed().await) };
+    let (drawing, pages) = pages
+        .map(|(listener, address)| {
+            let accepting = accept(listener, pages::router(app.clone()), until(stopped.clone()));
+            (tokio::spawn(accepting), address)
+        })
+        .unzip();
+    let mut working = JoinSet::new();
+    working.spawn(look_after(app.clone()));
+    working.spawn(watch_over(app.clone()));
+    working.spawn(detect(app.clone()));
     let serving = accept(listener, api::router(app), shutdown);
     let finished = tokio::spawn(async move {
         serving.await;
@@ -196,16 +145,29 @@ async fn run<S: Backing>(
             // It ends by the same deadline as the API did.
             drop(drawing.await);
         }
+        // They hold the queue of letters open.
+        working.shutdown().await;
         if tokio::time::timeout(LETTERS_DEADLINE, postman).await.is_err() {
             tracing::warn!("letters were still waiting when the API stopped");
         }
     });
     let internal = internal.map(|(listener, address)| {
-        let shutdown = async move { drop(stopped.changed().await) };
-        tokio::spawn(accept(listener, internal_router(metrics.clone()), shutdown));
+        tokio::spawn(accept(listener, internal_router(metrics.clone()), until(stopped)));
         address
     });
     Ok(Served { pages, address, internal, jwks, metrics, finished })
+}
+
+/// The pages' own port, or another one when nobody asked for this one.
+async fn bind_pages(config: &PagesConfig) -> Result<(TcpListener, SocketAddr), ServeFault> {
+    match bind(config.address).await {
+        Err(ServeFault::Bind { .. }) if config.may_move => {
+            let mut address = config.address;
+            address.set_port(0);
+            bind(address).await
+        }
+        bound => bound,
+    }
 }
 
 /// Keys, mail and limits: everything but the sockets.
@@ -214,24 +176,37 @@ async fn prepare<S: Backing>(
     store: S,
     clock: Clock,
     address: SocketAddr,
-    reports: Option<Reports>,
 ) -> Result<(App<S>, JoinHandle<()>), ServeFault> {
     let signing = config.signing.clone();
     // Making a key takes a second of computing; the dummy hash some tens of milliseconds.
+    let sealing = config.sealing.clone();
     let loaded = tokio::task::spawn_blocking(move || {
         password::warm_up();
-        signing::load(&signing)
+        Ok::<_, ServeFault>((signing::load(&signing)?, Seal::load(&sealing)?))
     });
-    let (tokens, jwks) = loaded.await.expect("loading keys does not panic")?;
+    let ((tokens, jwks), seal) = loaded.await.expect("loading keys does not panic")?;
     note_signing_key(&store, &tokens.signing_kid).await?;
     let sink = mail::open(&config.mail)?;
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-    let (post, postman) = Postman { store: store.clone(), clock: clock.clone(), public_url }.start(sink);
+    let postman = Postman { store: store.clone(), clock: clock.clone(), public_url: public_url.clone() };
+    let (post, postman) = postman.start(sink);
     let limiter = Limiter::new(config.rate);
     let metrics = Arc::new(Metrics::default());
     let hasher = Hasher::new();
-    let app =
-        App::new(Shared { store, config, clock, tokens, jwks, hasher, limiter, metrics, post, reports });
+    let app = App::new(Shared {
+        store,
+        config,
+        clock,
+        tokens,
+        jwks,
+        hasher,
+        limiter,
+        metrics,
+        post,
+        public_url,
+        seal,
+        watch: Watch::default(),
+    });
     Ok((app, postman))
 }
 

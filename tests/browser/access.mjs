@@ -10,6 +10,15 @@ export async function signIn(page, name, word = password) {
   await page.click('main button');
 }
 
+/** An administrator signs in for the first time, which takes a second factor; returns its secret. */
+export async function enrol(page, name) {
+  await signIn(page, name);
+  const own = await page.textContent('.secret');
+  await page.fill('#code', code(own));
+  await page.click('main button');
+  return own;
+}
+
 export async function aModeratorComesAndGoes(browser, origin, options) {
   const visit = await visitor(browser, origin, options);
   const { page } = visit;

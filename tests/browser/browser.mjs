@@ -59,6 +59,21 @@ export async function inspect(visit, name) {
   checked += 1;
 }
 
+/** The same, and once more in French, dark, and on a phone: for pages that one person sees only. */
+export async function inspectTwice(visit, name) {
+  const { page, context, options } = visit;
+  await inspect(visit, name);
+  const url = new URL(page.url()).origin;
+  await context.addCookies([{ name: 'language', value: 'fr', url }, { name: 'theme', value: 'dark', url }]);
+  const before = page.viewportSize();
+  await page.setViewportSize({ width: 375, height: 740 });
+  await page.reload();
+  await inspect({ ...visit, options: { ...options, language: 'fr-FR', theme: 'dark', phone: true } }, name);
+  await context.addCookies([{ name: 'language', value: 'en', url }, { name: 'theme', value: 'light', url }]);
+  await page.setViewportSize(before);
+  await page.reload();
+}
+
 async function check(page, file) {
   await page.evaluate(axe);
   const found = await page.evaluate(async () => {

@@ -175,7 +175,8 @@ export async function othersOnlySeeWhatIsTheirs(browser, origin) {
   await inspect(auditor, 'case-auditor');
   const engineer = await visitor(browser, origin, { script: true });
   await signIn(engineer.page, 'sue');
-  holds(engineer.page.url().endsWith('/account'), 'engineers have no queue');
+  holds(engineer.page.url().endsWith('/overview'), 'engineers are led to what they run');
+  holds(await engineer.page.locator('a[href="/moderation"]').count() === 0, 'and have no queue');
   const answer = await engineer.page.goto('/moderation');
   holds(answer.status() === 403, `forbidden, not ${answer.status()}`);
   await inspect(engineer, 'forbidden');

@@ -2,6 +2,8 @@
 import * as access from './access.mjs';
 import { inspected, launch } from './browser.mjs';
 import * as moderation from './moderation.mjs';
+import * as operation from './operation.mjs';
+import * as people from './people.mjs';
 import { start } from './server.mjs';
 
 const ways = [
@@ -11,7 +13,8 @@ const ways = [
   { script: false, language: 'en', theme: 'dark', phone: true },
 ];
 
-const product = await start([['mia', 'MODERATOR'], ['tom', 'MODERATOR'], ['ada', 'ADMIN'], ['otto', 'AUDITOR'], ['sue', 'SRE']]);
+const staff = { MODERATOR: ['mia', 'tom'], ADMIN: ['ada', 'eve', 'ivy', 'kim', 'lea', 'max'], AUDITOR: ['otto'], SRE: ['sue'] };
+const product = await start(Object.entries(staff).flatMap(([role, names]) => names.map((name) => [name, role])));
 const browser = await launch();
 const { origin } = product;
 let failed = 0;
@@ -58,6 +61,31 @@ if ('moderation'.includes(wanted)) {
   await flow('a ban needs four eyes and is reversed', () => moderation.aBanNeedsFourEyesAndIsReversed(browser, origin));
   await flow('a suspension reaches the account by mail', () => moderation.aSuspensionReachesTheAccountByMail(browser, origin, product.data));
   await flow('the queue is cleared by keyboard', () => moderation.theQueueIsClearedByKeyboard(browser, origin));
+}
+
+if ('people'.includes(wanted)) {
+  for (const way of ways) {
+    await flow(`people are found: ${named(way)}`, () => people.peopleAreFound(browser, origin, way));
+    await flow(`the trail is read and checked: ${named(way)}`, () => people.theTrailIsReadAndChecked(browser, origin, way));
+  }
+  await flow('a suspended account is reactivated', () => people.aSuspendedAccountIsReactivated(browser, origin));
+  for (const script of [true, false]) {
+    await flow(`notes are kept: script ${script}`, () => people.notesAreKept(browser, origin, script));
+  }
+  await flow('the people of the queue are searched by key', () => people.thePeopleOfTheQueueAreSearchedByKey(browser, origin));
+  await flow('an erasure needs four eyes', () => people.anErasureNeedsFourEyes(browser, origin));
+  await flow('people and programs are let in', () => people.peopleAndProgramsAreLetIn(browser, origin, product.api));
+  await flow('a reset link is shown once', () => people.aResetLinkIsShownOnce(browser, origin));
+}
+
+if ('operation'.includes(wanted)) {
+  for (const way of ways) {
+    await flow(`the product is looked at: ${named(way)}`, () => operation.theProductIsLookedAt(browser, origin, way));
+  }
+  await flow('figures are downloaded', () => operation.figuresAreDownloaded(browser, origin));
+  await flow('a setting is changed', () => operation.aSettingIsChanged(browser, origin));
+  // The last one: the product ends with it.
+  await flow('a node is drained', () => operation.aNodeIsDrained(browser, origin, product));
 }
 
 await browser.close();

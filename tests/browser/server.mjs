@@ -1,6 +1,6 @@
 // A product of its own for the browser: a fresh folder, free ports, accounts made by the operator's command.
 import { execFileSync, spawn } from 'node:child_process';
-import { createHmac } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -14,6 +14,7 @@ export async function start(staff) {
   const folder = mkdtempSync(path.join(tmpdir(), 'messenger-browser-'));
   const data = path.join(folder, 'data');
   const env = { ...process.env, RATE_LIMIT_MAX: '100000', RATE_LIMIT_AUTH_MAX: '100000' };
+  env.RELAY_CONTROL_SECRET = randomBytes(32).toString('hex');
   for (const [name, role] of staff) {
     const args = ['create-admin', '--email', `${name}@staff.example`, '--role', role, '--data', data];
     execFileSync(program, args, { env, input: `${password}\n` });
@@ -27,15 +28,16 @@ export async function start(staff) {
     lines.once('line', (line) => resolve(JSON.parse(line)));
     child.once('exit', (code) => reject(new Error(`the product ended with ${code}; see ${folder}/log`)));
   });
-  const stop = () => new Promise((resolve) => {
-    child.removeAllListeners('exit');
-    child.once('exit', () => {
-      rmSync(folder, { recursive: true, force: true });
-      resolve();
-    });
-    child.kill('SIGTERM');
+  child.removeAllListeners('exit');
+  const ended = new Promise((resolve) => {
+    child.once('exit', resolve);
   });
-  return { ready, origin: ready.console, api: ready.api, data, stop };
+  const stop = async () => {
+    child.kill('SIGTERM');
+    await ended;
+    rmSync(folder, { recursive: true, force: true });
+  };
+  return { ended, ready, origin: ready.console, api: ready.api, data, stop };
 }
 
 /** The code that an authenticator shows (RFC 6238), some steps from now. */

@@ -5,6 +5,7 @@ pub mod csrf;
 pub mod limit;
 pub mod password;
 pub mod rsa_key;
+pub mod seal;
 pub mod secret;
 pub mod signing;
 pub mod token;

@@ -46,15 +46,20 @@ pub struct PrivateKey {
     pub public: PublicKey,
 }
 
-/// Reads a private key (PKCS#8 or PKCS#1 PEM).
-pub fn read_private(path: &Path) -> Result<PrivateKey, KeyFault> {
-    let unusable = |problem| KeyFault::Unusable { path: path.display().to_string(), problem };
+/// Reads a file that must not be readable by everybody.
+pub fn read_guarded(path: &Path) -> Result<Vec<u8>, KeyFault> {
     let file = |source| KeyFault::File { path: path.display().to_string(), source };
     let mode = fs::metadata(path).map_err(file)?.permissions().mode();
     if mode & 0o004 != 0 {
         return Err(KeyFault::Exposed { path: path.display().to_string() });
     }
-    let pem = fs::read(path).map_err(file)?;
+    fs::read(path).map_err(file)
+}
+
+/// Reads a private key (PKCS#8 or PKCS#1 PEM).
+pub fn read_private(path: &Path) -> Result<PrivateKey, KeyFault> {
+    let unusable = |problem| KeyFault::Unusable { path: path.display().to_string(), problem };
+    let pem = read_guarded(path)?;
     let pair = match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(PrivateKeyDer::Pkcs8(der)) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
         Ok(PrivateKeyDer::Pkcs1(der)) => KeyPair::from_der(der.secret_pkcs1_der()),

@@ -4,7 +4,7 @@ use qrcodegen::{QrCode, QrCodeEcc};
 use totp_rs::{Builder, Secret};
 
 /// Bytes of a secret (the output size of HMAC-SHA-1, RFC 4226 §4).
-const SECRET_BYTES: usize = 20;
+pub const SECRET_BYTES: usize = 20;
 /// Seconds of one step.
 const STEP_S: u64 = 30;
 /// Who the codes are for, as an authenticator shows it.

@@ -29,8 +29,8 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
     ]
 }
 
-async fn openapi<S: Backing>(State(app): State<App<S>>) -> Response {
-    let text = document(&super::rules::<S>(app.reports.is_some())).to_string();
+async fn openapi<S: Backing>() -> Response {
+    let text = document(&super::rules::<S>()).to_string();
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static(DOCS_AGE)),
@@ -39,7 +39,7 @@ async fn openapi<S: Backing>(State(app): State<App<S>>) -> Response {
 }
 
 async fn page<S: Backing>(State(app): State<App<S>>) -> Response {
-    let rules = super::rules::<S>(app.reports.is_some());
+    let rules = super::rules::<S>();
     let mut html = html(&rules);
     html.push_str(&limits(&app.config.rate));
     html.push_str("</main></body></html>");
@@ -109,9 +109,13 @@ fn route(out: &mut String, rule: &Rule, _document: &Value) {
         escape(rule.summary)
     );
     let access = match rule.access {
-        Access::Public => "everybody",
-        Access::User => "access token",
-        Access::Admin => "access token of an administrator",
+        Access::Public => "everybody".to_owned(),
+        Access::User => "access token".to_owned(),
+        Access::Admin => "access token of an administrator".to_owned(),
+        Access::Service(roles) => {
+            let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+            format!("service token with the role {}", names.join(" or "))
+        }
     };
     let _ = write!(out, "<dt>Needs</dt><dd>{access}</dd>");
     if rule.budget == Some(Budget::Auth) {

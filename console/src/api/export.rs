@@ -10,7 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
-use schema_store::rows::account::{AuditEntry, audit_event};
+use schema_store::accounts::Answer;
+use schema_store::rows::account::{AuditEntry, Origin, audit_event};
 use schema_store::rows::export::{ExportPlace, ExportRecord, ExportValue};
 use schema_wire::UserId;
 use serde_json::{Map, Value, json};
@@ -68,20 +69,21 @@ async fn export<S: Backing>(
     By(origin): By,
     caller: Caller,
 ) -> Result<Response, Problem> {
-    let entry = AuditEntry {
-        event: audit_event::DATA_EXPORTED,
-        subject: Some(caller.user),
-        detail: "asked for by the account".to_owned(),
-    };
+    Ok(document(app, caller.user, "asked for by the account", origin).await?)
+}
+
+/// The document about somebody, sent as it is read. That it was asked for is in the audit trail.
+pub async fn document<S: Backing>(app: App<S>, user: UserId, why: &str, origin: Origin) -> Answer<Response> {
+    let entry = AuditEntry { event: audit_event::DATA_EXPORTED, subject: Some(user), detail: why.to_owned() };
     app.store.audit(entry, origin).await?;
-    let first = app.store.export(caller.user, ExportPlace::default(), PAGE_RECORDS).await?;
+    let first = app.store.export(user, ExportPlace::default(), PAGE_RECORDS).await?;
     let head = format!(
         r#"{{"format":"secure-messenger-export","version":1,"exported_at":{},"sections":["#,
         app.clock.now_ms()
     );
     let mut writer = Writer { section: None, out: head };
     writer.write(first.records);
-    let rest = Rest { app, user: caller.user, next: first.next, writer: Some(writer) };
+    let rest = Rest { app, user, next: first.next, writer: Some(writer) };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"data-export.json\"")),

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod auth;
+pub mod automation;
 pub mod conversations;
 pub mod devices;
 pub mod docs;
@@ -61,28 +62,21 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
     routes.extend(history::routes());
     routes.extend(admission::routes());
     routes.extend(docs::routes());
-    routes
-}
-
-/// The same, and those that moderators read, where there are any.
-pub fn all_routes<S: Backing>(with_reports: bool) -> Vec<Route<S>> {
-    let mut routes = routes();
-    if with_reports {
-        routes.extend(reports::routes());
-    }
+    routes.extend(reports::routes());
+    routes.extend(automation::routes());
     routes
 }
 
 /// The rules of every route, for the documentation and for tests that walk them.
-pub fn rules<S: Backing>(with_reports: bool) -> Vec<Rule> {
-    all_routes::<S>(with_reports).into_iter().map(|route| route.rule).collect()
+pub fn rules<S: Backing>() -> Vec<Rule> {
+    routes::<S>().into_iter().map(|route| route.rule).collect()
 }
 
 /// The router: each route behind the guard with its own rule, everything observed.
 pub fn router<S: Backing>(app: App<S>) -> Router {
     let mut router = Router::new();
     if app.config.surfaces.accounts {
-        for Route { rule, handler } in all_routes::<S>(app.reports.is_some()) {
+        for Route { rule, handler } in routes::<S>() {
             let path = rule.path;
             let body_limit = DefaultBodyLimit::max(rule.body_bytes_max);
             let guarded = handler

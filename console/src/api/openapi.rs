@@ -33,7 +33,10 @@ pub fn document(rules: &[Rule]) -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "service": {"type": "http", "scheme": "bearer"},
+            },
         },
     })
 }
@@ -47,7 +50,7 @@ pub fn refusals(rule: &Rule) -> Vec<Code> {
     if rule.access != Access::Public {
         codes.extend([Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired]);
     }
-    if rule.access == Access::Admin {
+    if matches!(rule.access, Access::Admin | Access::Service(_)) {
         codes.push(Code::RoleMissing);
     }
     if rule.budget.is_some() {
@@ -71,9 +74,11 @@ fn operation(rule: &Rule) -> Value {
     if let Some(shape) = &rule.takes {
         operation["requestBody"] = json!({"required": true, "content": content(shape)});
     }
-    if rule.access != Access::Public {
-        operation["security"] = json!([{"bearer": []}]);
-    }
+    operation["security"] = match rule.access {
+        Access::Public => json!([]),
+        Access::User | Access::Admin => json!([{"bearer": []}]),
+        Access::Service(_) => json!([{"service": []}]),
+    };
     operation["x-budget"] = match rule.budget {
         Some(Budget::Auth) => "auth".into(),
         Some(Budget::General) => "general".into(),
@@ -118,8 +123,11 @@ fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
-/// The first word of a path after the version.
+/// The first word of a path after the version; what programs administer stands together.
 pub fn tag(path: &str) -> &str {
+    if path.starts_with("/admin/") {
+        return "admin";
+    }
     path.strip_prefix("/api/v1/").and_then(|rest| rest.split('/').next()).unwrap_or("service")
 }
 

@@ -1,18 +1,12 @@
 //! Reports: somebody tells the moderators about somebody else, and discloses of a message what they want looked at.
 
-use std::pin::Pin;
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use schema_store::Moderation;
-use schema_store::accounts::Answer;
 use schema_store::moderation::{EVIDENCE_BYTES_MAX, TEXT_BYTES_MAX};
-use schema_store::rows::account::Origin;
-use schema_store::rows::moderation::{NewReport, ReportId};
+use schema_store::rows::moderation::NewReport;
 use schema_wire::{ConversationId, Offset, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -25,18 +19,6 @@ use crate::front::rule::{Route, user};
 
 /// What a report may be about.
 const REASONS: [&str; 7] = ["SPAM", "HARASSMENT", "VIOLENCE", "SEXUAL", "IMPERSONATION", "ILLEGAL", "OTHER"];
-
-/// Where reports go.
-pub type Reports =
-    Arc<dyn Fn(NewReport, Origin) -> Pin<Box<dyn Future<Output = Answer<ReportId>> + Send>> + Send + Sync>;
-
-/// To the moderators of this store.
-pub fn to<S: Moderation>(store: S) -> Reports {
-    Arc::new(move |new, by| {
-        let store = store.clone();
-        Box::pin(async move { store.file_report(new, by).await })
-    })
-}
 
 /// The routes of this file.
 pub fn routes<S: Backing>() -> Vec<Route<S>> {
@@ -91,8 +73,7 @@ async fn report<S: Backing>(
     caller: Caller,
     Body(body): Body<ReportBody>,
 ) -> Result<(StatusCode, Json<ReportedBody>), Problem> {
-    let reports = app.reports.clone().ok_or(Code::NoRoute)?;
-    let filed = reports(accept(caller.user, body)?, origin).await?;
+    let filed = app.store.file_report(accept(caller.user, body)?, origin).await?;
     Ok((StatusCode::CREATED, Json(ReportedBody { id: UserId(filed.0).to_string() })))
 }
 

@@ -12,13 +12,8 @@ pub mod visit;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use schema_store::{ConsoleAccess, Moderation};
 
-use crate::app::Backing;
-
-/// A store that serves the pages.
-pub trait Desk: Backing + ConsoleAccess + Moderation {}
-impl<S: Backing + ConsoleAccess + Moderation> Desk for S {}
+pub use crate::app::Backing as Desk;
 
 /// Headers of every answer, pages or not.
 pub async fn seal(request: Request, next: Next) -> Response {

@@ -15,6 +15,12 @@ pub const PEOPLE_READERS: &[AccountRole] = &[Auditor, Moderator, Admin];
 pub const MODERATORS: &[AccountRole] = &[Moderator, Admin];
 /// Who reads the audit trail.
 pub const AUDITORS: &[AccountRole] = &[Auditor, Admin];
+/// Who reads how the product runs.
+pub const OPERATION_READERS: &[AccountRole] = &[Auditor, Sre, Admin];
+/// Who runs it.
+pub const OPERATORS: &[AccountRole] = &[Sre, Admin];
+/// Who does what can't be taken back.
+pub const ADMINISTRATORS: &[AccountRole] = &[Admin];
 /// Everybody with a role.
 pub const STAFF: &[AccountRole] = &[Auditor, Moderator, Sre, Admin];
 

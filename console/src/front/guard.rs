@@ -11,9 +11,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use schema_store::AccountError;
 use schema_store::rows::account::Origin;
 use schema_store::rows::role::AccountRole;
+use schema_store::{AccountError, TokenHash};
 use schema_wire::{DeviceId, UserId};
 
 use super::problem::{Code, Problem};
@@ -81,14 +81,27 @@ async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> 
     count(app, rule.budget, Subject::Address(limit_subject(address)))?;
     let mut origin =
         Origin { actor: None, address: Some(address), user_agent: user_agent(request.headers()) };
-    if rule.access != Access::Public {
-        let caller = authenticate(app, request.headers()).await?;
-        if rule.access == Access::Admin && caller.role != AccountRole::Admin {
-            return Err(Code::RoleMissing.into());
+    match rule.access {
+        Access::Public => {}
+        Access::User | Access::Admin => {
+            let caller = authenticate(app, request.headers()).await?;
+            if rule.access == Access::Admin && caller.role != AccountRole::Admin {
+                return Err(Code::RoleMissing.into());
+            }
+            count(app, rule.budget, Subject::User(caller.user))?;
+            origin.actor = Some(caller.user);
+            request.extensions_mut().insert(caller);
         }
-        count(app, rule.budget, Subject::User(caller.user))?;
-        origin.actor = Some(caller.user);
-        request.extensions_mut().insert(caller);
+        Access::Service(roles) => {
+            let token = TokenHash::of(bearer(request.headers())?);
+            let grant = app.store.service_grant(token).await?.ok_or(Code::TokenInvalid)?;
+            if !roles.contains(&grant.role) {
+                return Err(Code::RoleMissing.into());
+            }
+            count(app, rule.budget, Subject::User(grant.user))?;
+            origin.actor = Some(grant.user);
+            origin.user_agent = Some(format!("service token {}", grant.name));
+        }
     }
     request.extensions_mut().insert(By(origin));
     Ok(())

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use schema_store::rows::role::AccountRole;
 use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
@@ -28,6 +29,8 @@ pub enum Access {
     User,
     /// The same, and the account has the role ADMIN.
     Admin,
+    /// Whoever brings a service token with one of these roles.
+    Service(&'static [AccountRole]),
 }
 
 /// A named collection of schemas.
@@ -91,6 +94,16 @@ pub fn user(method: Method, path: &'static str, summary: &'static str) -> Rule {
 /// A route for administrators.
 pub fn admin(method: Method, path: &'static str, summary: &'static str) -> Rule {
     Rule { access: Access::Admin, ..user(method, path, summary) }
+}
+
+/// A route for programs.
+pub fn service(
+    method: Method,
+    path: &'static str,
+    roles: &'static [AccountRole],
+    summary: &'static str,
+) -> Rule {
+    Rule { access: Access::Service(roles), ..user(method, path, summary) }
 }
 
 /// A route for everybody.

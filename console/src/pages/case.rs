@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::decision::{measures, reverse_form, undo_bar};
 use super::queue::{about, keys, state};
+use super::users::status;
 use crate::app::App;
 use crate::frame::Desk;
 use crate::frame::fields::{Fields, is_unprintable};
@@ -23,12 +24,10 @@ use crate::frame::route::{Entry, MODERATORS, PEOPLE_READERS, Who, read, send};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
 use crate::parts::{badge, button, csrf, moment, span, table};
+use crate::settings::{Kept, NOTICE_BYTES_MAX, TEMPLATES};
 
-/// Longest reason and notice, in bytes.
+/// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 512;
-const NOTICE_BYTES_MAX: usize = 1500;
-/// Texts a notice may be made from.
-const TEMPLATES: [&str; 4] = ["spam", "abuse", "impersonation", "other"];
 
 /// The routes of this file.
 pub fn entries<S: Desk>() -> Vec<Entry<S>> {
@@ -103,7 +102,8 @@ async fn decide<S: Desk>(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let user = subject(&user)?;
-    let new = match wanted(&visit, user, &fields) {
+    let kept = Kept::load(&app.store).await?;
+    let new = match wanted(&visit, &kept, user, &fields) {
         Ok(new) => new,
         Err((at, key)) => {
             let error = (at, visit.t(key));
@@ -127,6 +127,7 @@ async fn decide<S: Desk>(
 /// The decision a form asks for; otherwise the field and the key of what is wrong with it.
 fn wanted(
     visit: &Visit,
+    kept: &Kept,
     subject: UserId,
     fields: &Fields,
 ) -> Result<NewDecision, (&'static str, &'static str)> {
@@ -140,13 +141,19 @@ fn wanted(
     let also_warns = fields.has("also-warn") && matches!(measure, Measure::Suspend | Measure::Ban);
     let measures = also_warns.then_some(Measure::Warn).into_iter().chain([measure]).collect();
     let closes = matches!(measure, Measure::Dismiss | Measure::Mute);
-    let notice = if fields.has("notify") && !closes { Some(notice(visit, moderator, fields)?) } else { None };
+    let notice =
+        if fields.has("notify") && !closes { Some(notice(visit, kept, moderator, fields)?) } else { None };
     let with_address = fields.has("address") && measure == Measure::Ban;
     Ok(NewDecision { subject, moderator, measures, days, with_address, reason, notice })
 }
 
 /// What the account is told: own words or a template, under a name that stands for the moderator.
-fn notice(visit: &Visit, moderator: UserId, fields: &Fields) -> Result<String, (&'static str, &'static str)> {
+fn notice(
+    visit: &Visit,
+    kept: &Kept,
+    moderator: UserId,
+    fields: &Fields,
+) -> Result<String, (&'static str, &'static str)> {
     let own = fields.text("notice");
     if own.len() > NOTICE_BYTES_MAX {
         return Err(("notice", "error-too-long"));
@@ -155,12 +162,12 @@ fn notice(visit: &Visit, moderator: UserId, fields: &Fields) -> Result<String, (
         return Err(("notice", "error-control"));
     }
     let template = TEMPLATES.into_iter().find(|name| *name == fields.raw("template")).unwrap_or("other");
-    let text = if own.is_empty() { visit.t(&format!("template-{template}-text")) } else { own.to_owned() };
+    let text = if own.is_empty() { kept.notice(visit.language, template) } else { own.to_owned() };
     Ok(format!("{text}\n\n{}", pseudonym(moderator)))
 }
 
 /// The same for one moderator always, and nobody's name.
-fn pseudonym(moderator: UserId) -> String {
+pub fn pseudonym(moderator: UserId) -> String {
     let mark = Sha256::new().chain_update(b"moderator").chain_update(moderator.0).finalize();
     format!("Moderator M-{:02X}{:02X}", mark[0], mark[1])
 }
@@ -333,16 +340,7 @@ fn measure_buttons(visit: &Visit, case: &CaseDetail) -> AnyView {
 }
 
 fn facts(visit: &Visit, case: &CaseDetail) -> AnyView {
-    let status = match case.row.status {
-        UserStatus::Active => badge("good", visit.t("status-active")),
-        UserStatus::Pending => badge("", visit.t("status-pending")),
-        UserStatus::Suspended { until } => view! {
-            {badge("warn", visit.t("status-suspended"))}" "{until.map(moment)}
-        }
-        .into_any(),
-        UserStatus::Banned => badge("bad", visit.t("status-banned")),
-        UserStatus::Deleted => badge("", visit.t("status-deleted")),
-    };
+    let standing = status(visit, case.row.status);
     let age = span(visit.language, visit.now_ms.saturating_sub(case.created_at));
     let muted =
         case.muted_until.map(|until| view! { <dt>{visit.t("fact-muted")}</dt><dd>{moment(until)}</dd> });
@@ -350,7 +348,7 @@ fn facts(visit: &Visit, case: &CaseDetail) -> AnyView {
         <section class="card" aria-labelledby="facts">
             <h2 id="facts">{visit.t("facts-title")}</h2>
             <dl class="facts">
-                <dt>{visit.t("fact-status")}</dt><dd>{status}</dd>
+                <dt>{visit.t("fact-status")}</dt><dd>{standing}</dd>
                 <dt>{visit.t("fact-age")}</dt><dd>{age}</dd>
                 <dt>{visit.t("fact-active")}</dt>
                 <dd>{case.last_active_at.map_or_else(|| "–".into_any(), moment)}</dd>

@@ -4,9 +4,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
-use schema_store::rows::console::Stage;
+use schema_store::rows::console::{SecondFactor, Stage};
+use schema_wire::UserId;
 
 use super::sign_in::{lock_subject, open};
+use crate::access::seal::is_plain;
 use crate::access::totp::matching_step;
 use crate::app::App;
 use crate::frame::Desk;
@@ -102,11 +104,30 @@ pub async fn check<S: Desk>(
         return Ok(locked(until));
     }
     let factor = app.store.second_factor(viewer.user).await?.ok_or(Trouble::Malformed)?;
-    if let Some(step) = matching_step(&factor.secret, code, app.clock.now_s())
+    if let Some(step) = matching_step(&unsealed(app, viewer.user, &factor).await?, code, app.clock.now_s())
         && app.store.use_second_factor(viewer.user, step, visit.by.clone()).await?
     {
         return Ok(Checked::Right(subject));
     }
     let until = app.store.count_failure(subject, Some(viewer.user), "wrong code", visit.by.clone()).await?;
     Ok(if until > 0 { locked(until) } else { Checked::Wrong(visit.t("code-wrong")) })
+}
+
+/// The secret of a second factor. One that an earlier version kept as it is gets sealed.
+pub async fn unsealed<S: Desk>(
+    app: &App<S>,
+    user: UserId,
+    factor: &SecondFactor,
+) -> Result<Vec<u8>, Trouble> {
+    if is_plain(&factor.secret) {
+        let sealed = app.seal.seal(user, &factor.secret);
+        app.store.rewrite_second_factor(user, factor.secret.clone(), sealed).await?;
+        return Ok(factor.secret.clone());
+    }
+    app.seal.open(user, &factor.secret).ok_or_else(|| {
+        tracing::error!(
+            "a second factor was sealed with another key; give every console the same CONSOLE_SEAL_KEY_FILE"
+        );
+        Trouble::Unavailable
+    })
 }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use leptos::prelude::*;
 use schema_store::rows::console::Stage;
 
-use super::code::{Checked, check, code_field};
+use super::code::{Checked, check, code_field, unsealed};
 use super::sign_in::open;
 use crate::access::totp;
 use crate::app::App;
@@ -48,10 +48,12 @@ async fn show<S: Desk>(
     error: String,
 ) -> Result<Response, Trouble> {
     let viewer = viewer(&visit)?;
-    let factor = app.store.begin_second_factor(viewer.user, totp::new_secret()).await?;
+    let fresh = app.seal.seal(viewer.user, &totp::new_secret());
+    let factor = app.store.begin_second_factor(viewer.user, fresh).await?;
+    let secret = unsealed(app, viewer.user, &factor).await?;
     let email = app.store.profile(viewer.user).await?.email;
-    let picture = totp::picture(&totp::link(&factor.secret, &email));
-    let form = Form { picture, typed: totp::typed(&factor.secret), error };
+    let picture = totp::picture(&totp::link(&secret, &email));
+    let form = Form { picture, typed: totp::typed(&secret), error };
     Ok(render::show(status, visit, form, draw).await)
 }
 

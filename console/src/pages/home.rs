@@ -13,6 +13,6 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
 }
 
 async fn home(visit: Visit) -> Response {
-    let to = if visit.is_one_of(PEOPLE_READERS) { "/moderation" } else { "/account" };
+    let to = if visit.is_one_of(PEOPLE_READERS) { "/moderation" } else { "/overview" };
     go(visit.jar, to, visit.said.as_deref())
 }

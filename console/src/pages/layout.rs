@@ -5,14 +5,25 @@ use schema_store::rows::role::AccountRole;
 
 use crate::frame::assets::{SCRIPT_PATH, STYLE_PATH};
 use crate::frame::render::Page;
-use crate::frame::route::{PEOPLE_READERS, STAFF};
+use crate::frame::route::{ADMINISTRATORS, AUDITORS, OPERATION_READERS, PEOPLE_READERS, STAFF};
 use crate::frame::visit::{Theme, Visit};
 use crate::parts::{button, csrf};
 use crate::text::Language;
 
 /// Rooms of the console: where, what they are called, for whom.
-const ROOMS: &[(&str, &str, &[AccountRole])] =
-    &[("/moderation", "nav-moderation", PEOPLE_READERS), ("/account", "nav-account", STAFF)];
+const ROOMS: &[(&str, &str, &[AccountRole])] = &[
+    ("/overview", "nav-overview", STAFF),
+    ("/moderation", "nav-moderation", PEOPLE_READERS),
+    ("/users", "nav-users", PEOPLE_READERS),
+    ("/registration", "nav-registration", ADMINISTRATORS),
+    ("/audit", "nav-audit", AUDITORS),
+    ("/metrics", "nav-metrics", OPERATION_READERS),
+    ("/nodes", "nav-nodes", OPERATION_READERS),
+    ("/backups", "nav-backups", OPERATION_READERS),
+    ("/settings", "nav-settings", OPERATION_READERS),
+    ("/tokens", "nav-tokens", ADMINISTRATORS),
+    ("/account", "nav-account", STAFF),
+];
 
 /// The whole document.
 pub fn layout(visit: &Visit, page: Page, nonce: String) -> AnyView {

@@ -1,16 +1,27 @@
 //! The pages: one file, one page. The table of all of them, and the router made from it.
 
 pub mod account;
+pub mod audit;
+pub mod backups;
 pub mod case;
 pub mod code;
 pub mod decision;
 pub mod enrol;
+pub mod erasure;
 pub mod failure;
 pub mod home;
 pub mod layout;
+pub mod metrics;
+pub mod nodes;
+pub mod overview;
 pub mod preferences;
 pub mod queue;
+pub mod registration;
+pub mod settings;
 pub mod sign_in;
+pub mod tokens;
+pub mod user;
+pub mod users;
 
 use std::sync::Arc;
 
@@ -33,6 +44,17 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
     entries.extend(queue::entries());
     entries.extend(case::entries());
     entries.extend(decision::entries());
+    entries.extend(users::entries());
+    entries.extend(user::entries());
+    entries.extend(erasure::entries());
+    entries.extend(registration::entries());
+    entries.extend(audit::entries());
+    entries.extend(overview::entries());
+    entries.extend(metrics::entries());
+    entries.extend(nodes::entries());
+    entries.extend(backups::entries());
+    entries.extend(settings::entries());
+    entries.extend(tokens::entries());
     entries.extend(account::entries());
     entries.extend(preferences::entries());
     entries

@@ -7,9 +7,11 @@ use leptos::prelude::*;
 use schema_store::rows::moderation::{
     CaseCounts, CaseFilter, CaseRow, CaseState, Decision, DecisionId, DecisionState,
 };
+use schema_store::rows::oversight::PersonRow;
 use schema_wire::UserId;
 
 use super::decision::{measures, undo_bar};
+use super::users::{look_for, people, search_form};
 use crate::app::App;
 use crate::frame::Desk;
 use crate::frame::fields::Fields;
@@ -17,7 +19,7 @@ use crate::frame::render::{self, Page};
 use crate::frame::route::{Entry, MODERATORS, PEOPLE_READERS, Who, read};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
-use crate::parts::{badge, button, moment, span, table};
+use crate::parts::{badge, button, figures, moment, span, table};
 
 /// Cases on one page.
 const PAGE_ROWS: u32 = 50;
@@ -38,6 +40,9 @@ struct Queue {
     waiting: Vec<Decision>,
     /// The decision just made, while it can be undone.
     undo: Option<Decision>,
+    /// What somebody looked for, and who was found instead of the cases.
+    text: String,
+    found: Vec<PersonRow>,
 }
 
 async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) -> Result<Response, Trouble> {
@@ -49,6 +54,7 @@ async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) 
         "resolved" => CaseFilter::Resolved,
         _ => CaseFilter::Open,
     };
+    let (text, found) = if fields.has("q") { look_for(&app, &fields).await? } else { Default::default() };
     let cases = app.store.cases(chosen, after(fields.raw("after")), PAGE_ROWS).await?;
     let counts = app.store.case_counts().await?;
     let waiting = app.store.waiting_decisions(WAITING_ROWS).await?;
@@ -57,7 +63,8 @@ async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) 
         None => None,
     };
     let undo = undo.filter(|decision| decision.moderator == user || decision.second == Some(user));
-    Ok(render::show(StatusCode::OK, visit, Queue { filter, counts, cases, waiting, undo }, draw).await)
+    let queue = Queue { filter, counts, cases, waiting, undo, text, found };
+    Ok(render::show(StatusCode::OK, visit, queue, draw).await)
 }
 
 /// Where a page begins: time and user of the last row before it.
@@ -67,24 +74,42 @@ fn after(text: &str) -> Option<(u64, UserId)> {
 }
 
 fn draw(visit: &Visit, queue: &Queue) -> Page {
-    let heads = ["case-subject", "case-about", "case-reports", "case-state", "case-since"];
-    let rows: Vec<AnyView> = queue.cases.iter().map(|case| row(visit, case)).collect();
-    let is_empty = rows.is_empty();
-    let caption = visit.t(&format!("queue-{}", queue.filter));
+    let list = if queue.text.is_empty() {
+        cases(visit, queue)
+    } else {
+        people(visit, "/moderation", &queue.text, &queue.found)
+    };
     let body = view! {
         {queue.undo.as_ref().and_then(|decision| undo_bar(visit, decision))}
+        {search_form(visit, "/moderation", &queue.text)}
         {counts(visit, &queue.counts)}
-        <ul class="filters">{FILTERS.map(|name| filter(visit, name, queue.filter)).into_iter().collect_view()}</ul>
-        {if is_empty {
-            view! { <p class="card">{visit.t("queue-empty")}</p> }.into_any()
-        } else {
-            table(caption, heads.map(|key| visit.t(key)).to_vec(), rows)
-        }}
-        {next(visit, queue)}
+        <ul class="filters">{FILTERS.map(|name| filter(visit, name, queue.chosen())).into_iter().collect_view()}</ul>
+        {list}
         {waiting(visit, &queue.waiting)}
         {keys(visit)}
     };
     Page { title: visit.t("nav-moderation"), body: body.into_any() }
+}
+
+impl Queue {
+    /// The list that is shown; empty: none, but people who were looked for.
+    fn chosen(&self) -> &'static str {
+        if self.text.is_empty() { self.filter } else { "" }
+    }
+}
+
+fn cases(visit: &Visit, queue: &Queue) -> AnyView {
+    if queue.cases.is_empty() {
+        return view! { <p class="card">{visit.t("queue-empty")}</p> }.into_any();
+    }
+    let heads = ["case-subject", "case-about", "case-reports", "case-state", "case-since"];
+    let rows: Vec<AnyView> = queue.cases.iter().map(|case| row(visit, case)).collect();
+    let caption = visit.t(&format!("queue-{}", queue.filter));
+    view! {
+        {table(caption, heads.map(|key| visit.t(key)).to_vec(), rows)}
+        {next(visit, queue)}
+    }
+    .into_any()
 }
 
 fn counts(visit: &Visit, counts: &CaseCounts) -> AnyView {
@@ -98,8 +123,7 @@ fn counts(visit: &Visit, counts: &CaseCounts) -> AnyView {
         ("queue-oldest", age.unwrap_or_else(|| "–".into())),
         ("queue-mean", mean.unwrap_or_else(|| "–".into())),
     ];
-    let facts = facts.map(|(key, value)| view! { <div><dt>{visit.t(key)}</dt><dd>{value}</dd></div> });
-    view! { <dl class="figures">{facts.to_vec()}</dl> }.into_any()
+    figures(facts.into_iter().map(|(key, value)| (visit.t(key), value.into_any())).collect())
 }
 
 fn filter(visit: &Visit, name: &'static str, chosen: &str) -> AnyView {
@@ -201,6 +225,7 @@ pub fn keys(visit: &Visit) -> AnyView {
         ("s", "key-suspend"),
         ("b", "key-ban"),
         ("d", "key-dismiss"),
+        ("m", "key-mute"),
         ("u", "key-undo"),
         ("/", "key-search"),
         ("?", "key-help"),

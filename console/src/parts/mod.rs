@@ -1,5 +1,7 @@
 //! Pieces that pages are made of. They draw what they are given: no store, no request in here.
 
+pub mod chart;
+
 use leptos::prelude::*;
 
 use crate::frame::visit::Visit;
@@ -72,6 +74,12 @@ impl Field<'_> {
         }
         .into_any()
     }
+}
+
+/// Figures side by side: what each is called, and how it stands.
+pub fn figures(facts: Vec<(String, AnyView)>) -> AnyView {
+    let facts = facts.into_iter().map(|(name, value)| view! { <div><dt>{name}</dt><dd>{value}</dd></div> });
+    view! { <dl class="figures">{facts.collect_view()}</dl> }.into_any()
 }
 
 /// A small form that is one button.

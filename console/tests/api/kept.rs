@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use console::database::Database;
-use console::{Clock, ConsoleConfig, ServeFault, Served, Starting};
+use console::{Clock, ConsoleConfig};
 use schema_store::SqliteStore;
 use schema_store::sqlite::Options;
 
@@ -18,17 +18,4 @@ impl Kept {
         let options = Options { clock: Arc::new(move || clock.now_ms()), ..Options::default() };
         (Self, SqliteStore::open_with(file, options).unwrap())
     }
-}
-
-/// Reports find somebody who reads them.
-pub const HAS_MODERATORS: bool = true;
-
-/// Serves it.
-pub async fn start(
-    config: ConsoleConfig,
-    store: Store,
-    starting: Starting,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<Served, ServeFault> {
-    console::start_with_pages(config, store, starting, shutdown).await
 }

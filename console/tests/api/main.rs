@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admission;
+mod automation;
 mod conversations;
 mod enumeration;
 mod front;

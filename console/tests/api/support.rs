@@ -94,7 +94,7 @@ impl Api {
         let (stop, stopped) = oneshot::channel::<()>();
         let starting = Starting { clock };
         let served = runtime
-            .block_on(crate::kept::start(config, store.clone(), starting, async { drop(stopped.await) }))
+            .block_on(console::start(config, store.clone(), starting, async { drop(stopped.await) }))
             .unwrap();
         Self {
             url: format!("http://{}", served.address),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use console::{Clock, ConsoleConfig, ServeFault, Served, Starting};
+use console::{Clock, ConsoleConfig};
 use schema_store::PostgresStore;
 use schema_store::postgres::{Options, migrate};
 use servers::Postgres;
@@ -22,17 +22,4 @@ impl Kept {
         let store = PostgresStore::open(&server.url("postgres"), options).await.unwrap();
         (Self { _server: server }, store)
     }
-}
-
-/// Nobody reads reports here: the pages stand on SQLite so far.
-pub const HAS_MODERATORS: bool = false;
-
-/// Serves it.
-pub async fn start(
-    config: ConsoleConfig,
-    store: Store,
-    starting: Starting,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<Served, ServeFault> {
-    console::start(config, store, starting, shutdown).await
 }

@@ -4,6 +4,8 @@
 
 #[path = "../api/admission.rs"]
 mod admission;
+#[path = "../api/automation.rs"]
+mod automation;
 #[path = "../api/conversations.rs"]
 mod conversations;
 #[path = "../api/enumeration.rs"]
@@ -22,6 +24,8 @@ mod me;
 #[path = "../api/privacy.rs"]
 mod privacy;
 mod process;
+#[path = "../api/reports.rs"]
+mod reports;
 #[path = "../api/session.rs"]
 mod session;
 #[path = "../api/support.rs"]

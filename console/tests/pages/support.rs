@@ -59,7 +59,7 @@ impl Desk {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let starting = console::start_with_pages(config, store.clone(), Starting { clock }, async {
+        let starting = console::start(config, store.clone(), Starting { clock }, async {
             drop(stopped.await);
         });
         let served = runtime.block_on(starting).unwrap();

@@ -164,7 +164,9 @@ impl Failure {
     pub fn api(error: console::ServeFault) -> Self {
         let code = match &error {
             console::ServeFault::Bind { .. } => Code::Port,
-            console::ServeFault::Key(_) | console::ServeFault::Mail(_) => Code::Settings,
+            console::ServeFault::Key(_) | console::ServeFault::Seal(_) | console::ServeFault::Mail(_) => {
+                Code::Settings
+            }
             console::ServeFault::Store(_) => Code::Other,
         };
         Self::new(code, error)

@@ -3,7 +3,7 @@
 
 mod server;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -77,6 +77,14 @@ fn nodes_share_a_database_and_each_has_its_number() {
     let address =
         |n: usize| nodes[n].1["internal"].as_str().unwrap().trim_start_matches("http://").to_owned();
     server.until(listed, &format!("1 READY {},2 READY {}", address(0), address(1)));
+    for (_, ready) in &nodes {
+        let at = ready["console"].as_str().expect("each serves the pages").trim_start_matches("http://");
+        let mut stream = std::net::TcpStream::connect(at).unwrap();
+        stream.write_all(b"GET /sign-in HTTP/1.1\r\nHost: console\r\nConnection: close\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    }
     let taken = Folder::new();
     refused(taken.up(&url).env("RELAY_NODE_ID", "1"), 2, "RELAY_NODE_ID");
     for (child, _) in nodes {

@@ -79,6 +79,13 @@ pub trait ConsoleAccess: Clone + Send + Sync + 'static {
         user: UserId,
         secret: Vec<u8>,
     ) -> impl Future<Output = Answer<SecondFactor>> + Send;
+    /// Writes the same secret in another form, if it is still kept in this one.
+    fn rewrite_second_factor(
+        &self,
+        user: UserId,
+        from: Vec<u8>,
+        to: Vec<u8>,
+    ) -> impl Future<Output = Answer<()>> + Send;
     /// Uses the code of a time step up; the first use confirms the factor. False: used before, or older than one used.
     fn use_second_factor(
         &self,

@@ -5,11 +5,11 @@ use std::future::Future;
 
 use schema_wire::UserId;
 
-use crate::accounts::Answer;
-use crate::rows::account::Origin;
+use crate::accounts::{AccountError, Answer};
+use crate::rows::account::{Erasure, Origin};
 use crate::rows::moderation::{
-    CaseCounts, CaseDetail, CaseFilter, CaseRow, Decision, DecisionId, DueLetter, NewDecision, NewFlag,
-    NewReport, ReportId,
+    CaseCounts, CaseDetail, CaseFilter, CaseRow, Decision, DecisionId, DueLetter, ErasureRequest, Measure,
+    NewDecision, NewFlag, NewReport, ReportId,
 };
 
 /// How long a decision waits before it takes effect, in milliseconds.
@@ -32,7 +32,9 @@ pub trait Moderation: Clone + Send + Sync + 'static {
     /// Files a report; the same one again gives the first one's id. A message must be one the reporter may read, and the
     /// subject's: `NotFound` and `Invalid` otherwise.
     fn file_report(&self, new: NewReport, by: Origin) -> impl Future<Output = Answer<ReportId>> + Send;
-    /// Flags an account; while a flag of the same rule is open, nothing.
+    /// Whom a report is about. `NotFound`: there is no such report, or the account is gone.
+    fn reported(&self, report: ReportId) -> impl Future<Output = Answer<UserId>> + Send;
+    /// Flags an account; nothing while a flag of the same rule is open, or was raised within `quiet_ms`.
     fn raise_flag(&self, new: NewFlag) -> impl Future<Output = Answer<()>> + Send;
 
     /// Oldest first (resolved ones: newest first); `after` is time and user of the last one seen.
@@ -44,7 +46,7 @@ pub trait Moderation: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Answer<Vec<CaseRow>>> + Send;
     /// How much there is to do.
     fn case_counts(&self) -> impl Future<Output = Answer<CaseCounts>> + Send;
-    /// Everything about one case. `NotFound`: nobody ever reported this account.
+    /// Everything about one case; of an account that nobody ever reported, an empty one. `NotFound`: no such account.
     fn case(&self, subject: UserId) -> impl Future<Output = Answer<CaseDetail>> + Send;
     /// Claims an open case for a while, or prolongs the claim. `Overtaken`: somebody else has it.
     fn claim_case(&self, subject: UserId, by: Origin) -> impl Future<Output = Answer<()>> + Send;
@@ -77,8 +79,55 @@ pub trait Moderation: Clone + Send + Sync + 'static {
     /// Decisions that wait for a second pair of eyes, oldest first.
     fn waiting_decisions(&self, limit: u32) -> impl Future<Output = Answer<Vec<Decision>>> + Send;
 
+    /// Keeps a note about an account, for whoever looks at it next. `Invalid`: empty or too long.
+    fn add_note(&self, subject: UserId, text: String, by: Origin) -> impl Future<Output = Answer<()>> + Send;
+
+    /// Asks for an account to be erased; another administrator has to agree. `Overtaken`: somebody asked already.
+    fn ask_erasure(
+        &self,
+        subject: UserId,
+        reason: String,
+        by: Origin,
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// Takes it back. `Overtaken`: nobody asks any more.
+    fn withdraw_erasure(&self, subject: UserId, by: Origin) -> impl Future<Output = Answer<()>> + Send;
+    /// Agrees: the account is erased at once and for good. `NotAllowed` for whoever asked.
+    fn agree_to_erasure(&self, subject: UserId, by: Origin) -> impl Future<Output = Answer<Erasure>> + Send;
+    /// What is asked for about one account.
+    fn erasure_asked(&self, subject: UserId) -> impl Future<Output = Answer<Option<ErasureRequest>>> + Send;
+    /// What is asked for, oldest first.
+    fn erasures_asked(&self, limit: u32) -> impl Future<Output = Answer<Vec<ErasureRequest>>> + Send;
+
     /// Letters still to be sent.
     fn due_letters(&self, limit: u32) -> impl Future<Output = Answer<Vec<DueLetter>>> + Send;
     /// A letter was handed over.
     fn letter_sent(&self, decision: DecisionId) -> impl Future<Output = Answer<()>> + Send;
+}
+
+/// What goes together in one decision.
+pub(crate) fn must_be_sound(new: &NewDecision) -> Answer<()> {
+    let invalid = |field, problem| Err(AccountError::Invalid { field, problem });
+    let has = |measure| new.measures.contains(&measure);
+    let closes = has(Measure::Dismiss) || has(Measure::Mute);
+    if new.measures.is_empty()
+        || (closes && new.measures.len() > 1)
+        || (has(Measure::Suspend) && has(Measure::Ban))
+    {
+        return invalid("measures", "do not go together");
+    }
+    if has(Measure::Suspend) && !SUSPENSION_DAYS.contains(&new.days) {
+        return invalid("days", "between 7 and 30");
+    }
+    if new.notice.as_ref().is_some_and(|notice| notice.len() > TEXT_BYTES_MAX) {
+        return invalid("notice", "at most 2048 bytes");
+    }
+    must_be_told("reason", &new.reason)
+}
+
+/// A text that says something, and not too much.
+pub(crate) fn must_be_told(field: &'static str, text: &str) -> Answer<()> {
+    if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
+        return Err(AccountError::Invalid { field, problem: "between 1 and 2048 bytes" });
+    }
+    Ok(())
 }

@@ -4,7 +4,10 @@
 #[macro_use]
 mod contract;
 
-use contract::{Bed, TestClock, account, keys, log, member, stream};
+use contract::{
+    Bed, TestClock, account, console, detection, keys, log, member, moderation, operations, oversight,
+    services, stream,
+};
 use schema_store::PostgresStore;
 use schema_store::postgres::{Options, Statements, migrate};
 use servers::{Bouncer, Postgres};

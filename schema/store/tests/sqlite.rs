@@ -4,13 +4,10 @@
 #[macro_use]
 mod contract;
 
-// What the pages ask of a store; SQLite answers it so far.
-#[path = "contract/console.rs"]
-mod console;
-#[path = "contract/moderation.rs"]
-mod moderation;
-
-use contract::{Bed, TestClock, account, keys, log, member, stream};
+use contract::{
+    Bed, TestClock, account, console, detection, keys, log, member, moderation, operations, oversight,
+    services, stream,
+};
 use schema_store::rows::node::NodeState;
 use schema_store::sqlite::Options;
 use schema_store::{Nodes, SqliteStore};
@@ -37,11 +34,6 @@ macro_rules! each {
 }
 
 contract!(each);
-each! {
-    console: a_session_lives_while_it_is_used, a_session_ends_with_role_and_account, own_sessions_are_listed_and_ended, a_code_works_once, failures_lock_longer_each_time;
-    moderation: ten_reports_are_one_case, evidence_is_weighed, a_claim_keeps_others_away_for_a_while, nothing_happens_before_its_time, a_ban_needs_four_eyes, a_mute_keeps_reports_and_raises_no_case, what_does_not_go_is_refused;
-}
-
 #[tokio::test]
 async fn the_only_node_always_gets_its_number() {
     let (_folder, bed) = bed();

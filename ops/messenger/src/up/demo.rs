@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use console::access::password;
 use schema_store::rows::account::{Activation, Origin, Registration};
-use schema_store::{AccountError, Accounts};
+use schema_store::{AccountError, Accounts, Moderation};
 use schema_wire::{ConversationId, UserId};
 
-use super::housekeeping::Kept;
+use super::practice;
 use crate::failure::{Code, Failure};
 
 /// Letters of a password made here.
@@ -32,7 +32,7 @@ pub struct Demo {
 }
 
 /// Makes what is missing.
-pub async fn people<S: Accounts + Kept>(store: &S, data: &Path) -> Result<Demo, Failure> {
+pub async fn people<S: Accounts + Moderation>(store: &S, data: &Path) -> Result<Demo, Failure> {
     let folder = data.join("demo");
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     made.map_err(|error| Failure::new(Code::Folder, format!("{}: {error}", folder.display())))?;
@@ -45,7 +45,8 @@ pub async fn people<S: Accounts + Kept>(store: &S, data: &Path) -> Result<Demo, 
     }
     let moderator = person("moderator", &folder)?;
     let hash = password::hash_password(&moderator.password).map_err(Failure::other)?;
-    store.practise(&users, &moderator, hash).await?;
+    practice::cases(store, &users).await?;
+    practice::staff(store, &moderator.email, moderator.name, hash).await?;
     let (conversation, _) = store.create_direct(users[0], users[1]).await.map_err(Failure::other)?;
     Ok(Demo { conversation, people, moderator })
 }

@@ -1,15 +1,11 @@
-//! What differs between stores for `up`: which pages are served on it, and what keeps it in order while it is served.
+//! What keeps a store in order while it is served; it differs between stores.
 
 use std::time::Duration;
 
-use console::{ConsoleConfig, ServeFault, Served};
 use schema_store::accounts::Answer;
 use schema_store::{PostgresStore, SqliteStore};
-use schema_wire::UserId;
 
 use super::backups::Backups;
-use super::demo::Person;
-use super::practice;
 use super::settings::Settings;
 use crate::failure::Failure;
 
@@ -26,23 +22,8 @@ pub trait Kept: Clone + Send + Sync + 'static {
     /// Once a day.
     fn keep_daily(&self) -> impl Future<Output = Answer<()>> + Send;
 
-    /// Serves the account API, and the console's pages where this store has what they show.
-    fn serve(
-        self,
-        config: ConsoleConfig,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> impl Future<Output = Result<Served, ServeFault>> + Send;
-
     /// Starts the backups that `up` makes by itself; none where others make them.
     fn back_up(&self, settings: &Settings) -> Result<Option<Backups>, Failure>;
-
-    /// Makes what a moderator of the demo practises on, where there are pages for it.
-    fn practise(
-        &self,
-        reporters: &[UserId],
-        moderator: &Person,
-        hash: String,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 impl Kept for SqliteStore {
@@ -54,21 +35,8 @@ impl Kept for SqliteStore {
         Ok(())
     }
 
-    async fn serve(
-        self,
-        config: ConsoleConfig,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<Served, ServeFault> {
-        console::serve_with_pages(config, self, shutdown).await
-    }
-
     fn back_up(&self, settings: &Settings) -> Result<Option<Backups>, Failure> {
         Backups::start(settings, self.clone())
-    }
-
-    async fn practise(&self, reporters: &[UserId], moderator: &Person, hash: String) -> Result<(), Failure> {
-        practice::cases(self, reporters).await?;
-        practice::staff(self, &moderator.email, moderator.name, hash).await
     }
 }
 
@@ -81,22 +49,9 @@ impl Kept for PostgresStore {
         self.keep_partitions(None).await.map(drop)
     }
 
-    async fn serve(
-        self,
-        config: ConsoleConfig,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<Served, ServeFault> {
-        tracing::warn!("the console's pages are served on the embedded database only, in this version");
-        console::serve(config, self, shutdown).await
-    }
-
     fn back_up(&self, _: &Settings) -> Result<Option<Backups>, Failure> {
         tracing::info!("PostgreSQL is backed up by `messenger backup run` and `messenger backup stream`");
         Ok(None)
-    }
-
-    async fn practise(&self, _: &[UserId], _: &Person, _: String) -> Result<(), Failure> {
-        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! `messenger up`: relay and account API in one process, on SQLite in a data folder or on PostgreSQL. Decides the order
+//! `messenger up`: relay, account API and console in one process, on SQLite in a data folder or on PostgreSQL. Decides the order
 //! in which things start and stop; each part keeps its own rules.
 
 mod backups;
@@ -20,7 +20,7 @@ use relay_server::lease::{self, LeaseError};
 use relay_server::node::Node;
 use relay_server::prepare::prepare;
 use schema_store::rows::node::NodeState;
-use schema_store::{Nodes, PostgresStore, SqliteStore};
+use schema_store::{PostgresStore, SqliteStore};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Failure;
@@ -89,7 +89,7 @@ async fn open(options: &UpOptions, settings: Settings) -> Result<Ended, Failure>
     }
 }
 
-async fn serve<S: Backing + Nodes + Kept>(
+async fn serve<S: Backing + Kept>(
     options: &UpOptions,
     settings: Settings,
     store: S,
@@ -161,7 +161,7 @@ enum Ended {
     AtOnce,
 }
 
-async fn start_api<S: Kept>(
+async fn start_api<S: Backing>(
     settings: &Settings,
     store: S,
     mut stopped: tokio::sync::watch::Receiver<bool>,
@@ -170,7 +170,7 @@ async fn start_api<S: Kept>(
         // An error says that the sender is gone, which also means to stop.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    store.serve(settings.api.clone(), shutdown).await.map_err(Failure::api)
+    console::serve(settings.api.clone(), store, shutdown).await.map_err(Failure::api)
 }
 
 /// The signals that end the process: the first drains, the second is quick.

@@ -3,7 +3,7 @@
 use schema_store::rows::account::{Activation, Origin, Registration};
 use schema_store::rows::moderation::{NewFlag, NewReport};
 use schema_store::rows::role::AccountRole;
-use schema_store::{AccountError, Accounts, Moderation, SqliteStore};
+use schema_store::{AccountError, Accounts, Moderation};
 use schema_wire::UserId;
 
 use crate::failure::Failure;
@@ -27,7 +27,7 @@ const CASES: [(&str, &str, &str); 10] = [
 ];
 
 /// Makes what is missing: the two people report ten accounts.
-pub async fn cases(store: &SqliteStore, reporters: &[UserId]) -> Result<(), Failure> {
+pub async fn cases<S: Accounts + Moderation>(store: &S, reporters: &[UserId]) -> Result<(), Failure> {
     for (n, (reason, comment, text)) in CASES.iter().enumerate() {
         let name = format!("practice {:02}", n + 1);
         let new = Registration {
@@ -58,7 +58,8 @@ pub async fn cases(store: &SqliteStore, reporters: &[UserId]) -> Result<(), Fail
             store.file_report(report, by).await.map_err(Failure::other)?;
         }
         if n % 3 == 0 {
-            let flag = NewFlag { subject, rule: "RATE".into(), detail: "72 messages in one minute".into() };
+            let detail = "72 messages in one minute".into();
+            let flag = NewFlag { subject, rule: "RATE".into(), detail, quiet_ms: 0 };
             store.raise_flag(flag).await.map_err(Failure::other)?;
         }
     }
@@ -66,7 +67,7 @@ pub async fn cases(store: &SqliteStore, reporters: &[UserId]) -> Result<(), Fail
 }
 
 /// Gives an account a role in the console, once.
-pub async fn staff(store: &SqliteStore, email: &str, name: &str, hash: String) -> Result<(), Failure> {
+pub async fn staff<S: Accounts>(store: &S, email: &str, name: &str, hash: String) -> Result<(), Failure> {
     let made = store.create_admin(email.to_owned(), name.to_owned(), hash, AccountRole::Moderator).await;
     match made {
         Ok(_) | Err(AccountError::EmailTaken) => Ok(()),

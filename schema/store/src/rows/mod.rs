@@ -8,4 +8,7 @@ pub mod device;
 pub mod export;
 pub mod moderation;
 pub mod node;
+pub mod operations;
+pub mod oversight;
 pub mod role;
+pub mod service;

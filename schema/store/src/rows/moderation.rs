@@ -103,6 +103,13 @@ named! {
     }
 }
 
+impl Measure {
+    /// All of a decision, as stored.
+    pub(crate) fn names(measures: &[Self]) -> String {
+        measures.iter().map(|measure| measure.name()).collect::<Vec<_>>().join(",")
+    }
+}
+
 /// A report about to be filed.
 #[derive(Clone, PartialEq, Debug)]
 pub struct NewReport {
@@ -126,6 +133,8 @@ pub struct NewFlag {
     /// Which rule, such as `RATE`.
     pub rule: String,
     pub detail: String,
+    /// For so long the rule is not raised again, whatever became of the flag, in milliseconds.
+    pub quiet_ms: u64,
 }
 
 /// A report as a moderator sees it.
@@ -255,4 +264,16 @@ pub struct DueLetter {
     pub decision: DecisionId,
     pub email: String,
     pub text: String,
+}
+
+/// An erasure that waits for a second administrator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ErasureRequest {
+    pub user: UserId,
+    pub name: String,
+    pub asked_by: UserId,
+    /// A name; empty when its account is gone.
+    pub asker: String,
+    pub reason: String,
+    pub asked_at: u64,
 }

@@ -102,7 +102,11 @@ pub async fn a_code_works_once<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>)
     assert_eq!(bed.store.use_second_factor(user, 100, by()).await, Ok(false));
     assert_eq!(bed.store.use_second_factor(user, 99, by()).await, Ok(false), "nor an older one");
     assert_eq!(bed.store.use_second_factor(user, 101, by()).await, Ok(true));
-    assert!(bed.store.second_factor(user).await.unwrap().unwrap().confirmed);
+    bed.store.rewrite_second_factor(user, vec![9; 20], vec![4; 49]).await.unwrap();
+    assert_eq!(bed.store.second_factor(user).await.unwrap().unwrap().secret, vec![1; 20], "not in this form");
+    bed.store.rewrite_second_factor(user, vec![1; 20], vec![4; 49]).await.unwrap();
+    let rewritten = bed.store.second_factor(user).await.unwrap().unwrap();
+    assert_eq!((rewritten.secret, rewritten.confirmed, rewritten.last_step), (vec![4; 49], true, 101));
     assert_eq!(bed.store.begin_second_factor(user, vec![3; 20]).await, Err(AccountError::NotAllowed));
     assert_eq!(bed.events().await, ["REGISTERED", "SECOND_FACTOR_ADDED"]);
 }

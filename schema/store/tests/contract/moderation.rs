@@ -1,9 +1,11 @@
 //! Moderation: reports come in, cases are claimed, decisions wait, take effect, are taken back.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use schema_store::franking::commitment;
 use schema_store::moderation::{CLAIM_MS, MUTE_MS, UNDO_MS};
-use schema_store::rows::account::Origin;
+use schema_store::rows::account::{AuditEntry, Origin};
 use schema_store::rows::moderation::{
     CaseFilter, CaseState, Decision, DecisionState, Measure, NewDecision, NewFlag, NewReport, Proof,
 };
@@ -78,10 +80,13 @@ pub async fn ten_reports_are_one_case<S: Desk>(bed: Bed<S>) {
         assert_eq!(first, again, "a double submit is one report");
         bed.clock.forward(1000);
     }
-    bed.store
-        .raise_flag(NewFlag { subject: spammer, rule: "RATE".into(), detail: "60 a minute".into() })
-        .await
-        .unwrap();
+    let flag = NewFlag {
+        subject: spammer,
+        rule: "RATE".into(),
+        detail: "60 a minute".into(),
+        quiet_ms: 2 * UNDO_MS,
+    };
+    bed.store.raise_flag(flag.clone()).await.unwrap();
     let queue = bed.store.cases(CaseFilter::Open, None, 50).await.unwrap();
     assert_eq!(queue.len(), 1);
     let case = &queue[0];
@@ -96,6 +101,14 @@ pub async fn ten_reports_are_one_case<S: Desk>(bed: Bed<S>) {
     assert!(detail.flags.iter().all(|flag| !flag.open));
     let counts = bed.store.case_counts().await.unwrap();
     assert_eq!((counts.open, counts.resolved_7d, counts.mean_resolve_ms), (0, 1, Some(10_000 + UNDO_MS)));
+    bed.store.raise_flag(flag.clone()).await.unwrap();
+    assert_eq!(bed.state(spammer).await, CaseState::Resolved, "what was just dismissed is not raised again");
+    bed.clock.forward(UNDO_MS);
+    bed.store.raise_flag(flag).await.unwrap();
+    assert_eq!(bed.state(spammer).await, CaseState::Open, "but later");
+    bed.decide(spammer, mia, &[Measure::Dismiss]).await;
+    bed.clock.forward(UNDO_MS);
+    assert_eq!(bed.apply_all().await, 1);
     let late = bed.person("late").await.user;
     bed.store.file_report(about(late, spammer), by(late)).await.unwrap();
     assert_eq!(bed.state(spammer).await, CaseState::Open, "a new report opens it again");
@@ -221,6 +234,32 @@ pub async fn a_ban_needs_four_eyes<S: Desk>(bed: Bed<S>) {
     assert_eq!(bed.status(bob).await, UserStatus::Active);
 }
 
+pub async fn a_ban_takes_the_address_along<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) =
+        (bed.staff("mia", AccountRole::Moderator).await, bed.staff("tom", AccountRole::Moderator).await);
+    let bob = bed.person("bob").await.user;
+    let address = IpAddr::from([203, 0, 113, 7]);
+    let from_there = Origin { actor: Some(bob), address: Some(address), user_agent: None };
+    let seen = AuditEntry { event: "LOGIN", subject: Some(bob), detail: String::new() };
+    bed.store.audit(seen, from_there).await.unwrap();
+    let ban = NewDecision { with_address: true, ..decision(bob, mia, &[Measure::Warn, Measure::Ban]) };
+    let ban = bed.store.decide(ban, by(mia)).await.unwrap();
+    bed.store.second(ban.id, true, by(tom)).await.unwrap();
+    bed.clock.forward(UNDO_MS);
+    assert_eq!(bed.apply_all().await, 1);
+    let applied = bed.store.decision(ban.id).await.unwrap();
+    assert_eq!((applied.state, applied.address), (DecisionState::Done, Some(address)));
+    let events = async || -> Vec<String> {
+        bed.store.audit_page(None, 4).await.unwrap().into_iter().map(|row| row.event).collect()
+    };
+    let told = events().await;
+    for event in ["ADDRESS_BANNED", "USER_BANNED", "USER_WARNED", "DECISION_APPLIED"] {
+        assert!(told.iter().any(|one| one == event), "{event} in {told:?}");
+    }
+    bed.store.reverse(ban.id, "it was not him".into(), by(mia)).await.unwrap();
+    assert!(events().await.contains(&"ADDRESS_UNBANNED".to_owned()), "the address goes with it");
+}
+
 pub async fn a_mute_keeps_reports_and_raises_no_case<S: Desk>(bed: Bed<S>) {
     let mia = bed.staff("mia", AccountRole::Moderator).await;
     let (alice, bob) = (bed.person("alice").await.user, bed.person("bob").await.user);
@@ -256,5 +295,45 @@ pub async fn what_does_not_go_is_refused<S: Desk>(bed: Bed<S>) {
     assert_eq!(refused(decision(mia, mia, &[Measure::Warn])).await, AccountError::NotAllowed, "not oneself");
     assert_eq!(refused(decision(ada, mia, &[Measure::Warn])).await, AccountError::NotAllowed, "not staff");
     bed.decide(mia, ada, &[Measure::Warn]).await;
-    assert_eq!(bed.store.case(bob).await.unwrap_err(), AccountError::NotFound, "nobody reported bob");
+    let unreported = bed.store.case(bob).await.unwrap();
+    assert_eq!(
+        (unreported.row.state, unreported.row.reports),
+        (CaseState::Resolved, 0),
+        "nobody reported bob"
+    );
+}
+
+pub async fn an_erasure_needs_four_eyes<S: Desk>(bed: Bed<S>) {
+    let (ada, eve) = (bed.staff("ada", AccountRole::Admin).await, bed.staff("eve", AccountRole::Admin).await);
+    let bob = bed.person("bob").await.user;
+    let ask = async |who| bed.store.ask_erasure(bob, "asked by letter".into(), by(who)).await;
+    ask(ada).await.unwrap();
+    assert_eq!(ask(eve).await, Err(AccountError::Overtaken), "once is enough");
+    let asked = bed.store.erasures_asked(9).await.unwrap();
+    assert_eq!(
+        (asked.len(), asked[0].user, &*asked[0].asker, &*asked[0].reason),
+        (1, bob, "ada", "asked by letter")
+    );
+    assert_eq!(
+        bed.store.agree_to_erasure(bob, by(ada)).await,
+        Err(AccountError::NotAllowed),
+        "not the same eyes"
+    );
+    bed.store.withdraw_erasure(bob, by(ada)).await.unwrap();
+    assert_eq!(
+        bed.store.agree_to_erasure(bob, by(eve)).await,
+        Err(AccountError::Overtaken),
+        "nobody asks any more"
+    );
+    assert_eq!(
+        bed.store.ask_erasure(ada, "me".into(), by(ada)).await,
+        Err(AccountError::NotAllowed),
+        "not oneself"
+    );
+    ask(ada).await.unwrap();
+    assert_eq!(bed.status(bob).await, UserStatus::Active, "asking does nothing yet");
+    bed.store.agree_to_erasure(bob, by(eve)).await.unwrap();
+    assert_eq!(bed.store.profile(bob).await, Err(AccountError::NotFound));
+    assert_eq!(bed.store.erasure_asked(bob).await, Ok(None));
+    assert_eq!(ask(ada).await, Err(AccountError::NotFound), "and gone is gone");
 }

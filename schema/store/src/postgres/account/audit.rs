@@ -16,7 +16,8 @@ use tokio_postgres::Row;
 /// Key of the advisory lock around the end of the chain.
 const CHAIN_LOCK: i64 = 0x5345_4355_5245_4155;
 
-const COLUMNS: &str =
+/// What `row` reads.
+pub const COLUMNS: &str =
     "id, event_type, user_id, actor_id, abbrev(ip_address), user_agent, detail, created_at, hash";
 
 /// Appends one entry. Nothing may be locked after it.
@@ -66,7 +67,7 @@ pub async fn rows(tx: &Tx, before: Option<u64>, limit: u32) -> Answer<Vec<AuditR
     found.iter().map(row).collect()
 }
 
-fn row(row: &Row) -> Answer<AuditRow> {
+pub fn row(row: &Row) -> Answer<AuditRow> {
     Ok(AuditRow {
         id: uint(row, 0)?,
         event: row.try_get(1)?,

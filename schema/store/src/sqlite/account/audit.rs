@@ -9,7 +9,9 @@ use crate::audit_chain::{EMPTY, VERIFY_MAX, Verified, check, follow};
 use crate::rows::account::{AuditHead, AuditRow, Origin};
 use crate::sqlite::value::{address_text, id_opt, int, uint, unknown};
 
-const COLUMNS: &str = "id, event_type, user_id, actor_id, ip_address, user_agent, detail, created_at, hash";
+/// What `row` reads.
+pub const COLUMNS: &str =
+    "id, event_type, user_id, actor_id, ip_address, user_agent, detail, created_at, hash";
 
 /// Appends one entry.
 pub fn record(
@@ -56,7 +58,7 @@ pub fn rows(tx: &Transaction<'_>, before: Option<u64>, limit: u32) -> Answer<Vec
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
-fn row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
+pub fn row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
     let address: Option<String> = row.get(4)?;
     Ok(AuditRow {
         id: uint(row, 0)?,

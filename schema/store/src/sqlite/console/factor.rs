@@ -36,6 +36,12 @@ pub fn begin(tx: &Transaction<'_>, user: UserId, secret: &[u8], now: u64) -> Ans
     find(tx, user)?.ok_or(AccountError::NotFound)
 }
 
+pub fn rewrite(tx: &Transaction<'_>, user: UserId, from: &[u8], to: &[u8]) -> Answer<()> {
+    tx.prepare_cached("UPDATE second_factors SET secret = ?3 WHERE user_id = ?1 AND secret = ?2")?
+        .execute(params![user.0, from, to])?;
+    Ok(())
+}
+
 pub fn use_step(tx: &Transaction<'_>, user: UserId, step: u64, by: &Origin, now: u64) -> Answer<bool> {
     let Some(factor) = find(tx, user)? else { return Err(AccountError::NotFound) };
     let used = tx

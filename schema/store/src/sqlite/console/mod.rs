@@ -65,6 +65,10 @@ impl ConsoleAccess for SqliteStore {
         self.write(move |tx, now| factor::begin(tx, user, &secret, now)).await
     }
 
+    async fn rewrite_second_factor(&self, user: UserId, from: Vec<u8>, to: Vec<u8>) -> Answer<()> {
+        self.write(move |tx, _| factor::rewrite(tx, user, &from, &to)).await
+    }
+
     async fn use_second_factor(&self, user: UserId, step: u64, by: Origin) -> Answer<bool> {
         self.write(move |tx, now| factor::use_step(tx, user, step, &by, now)).await
     }

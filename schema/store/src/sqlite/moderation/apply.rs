@@ -134,7 +134,6 @@ fn last_address(tx: &Transaction<'_>, user: UserId) -> rusqlite::Result<Option<I
 
 /// Closes what was open when the decision was made; what came later opens the case again.
 fn close(tx: &Transaction<'_>, decision: &Decision, now: u64) -> rusqlite::Result<()> {
-    let names: Vec<&str> = decision.measures.iter().map(|measure| measure.name()).collect();
     let dismisses = matches!(decision.measures[..], [Measure::Dismiss | Measure::Mute]);
     let status = if dismisses { "DISMISSED" } else { "RESOLVED" };
     let subject = decision.subject.0;
@@ -144,7 +143,7 @@ fn close(tx: &Transaction<'_>, decision: &Decision, now: u64) -> rusqlite::Resul
         params![
             subject,
             status,
-            names.join(","),
+            Measure::names(&decision.measures),
             int(now),
             decision.moderator.0,
             decision.id.0,

@@ -12,7 +12,6 @@ use crate::rows::moderation::{
     CaseCounts, CaseDetail, CaseFilter, CaseRow, CaseState, FlagRow, Proof, ReportRow,
 };
 use crate::sqlite::account::audit::record;
-
 use crate::sqlite::value::{account_role, id, id_opt, small, status, uint, uint_opt, unknown};
 use crate::stored::int;
 
@@ -20,18 +19,21 @@ use crate::stored::int;
 const CARD_ROWS: u32 = 50;
 const WEEK_MS: u64 = 7 * 86_400_000;
 
-const ROW: &str =
-    "SELECT c.user_id, u.name, u.status, u.suspended_until, c.state, c.opened_at, c.resolved_at,
-       c.claimed_by, m.name, c.claim_expires_at,
-       (SELECT count(*) FROM reports r WHERE r.reported_user_id = c.user_id AND r.status = 'PENDING'),
+const COLUMNS: &str = "SELECT u.id, u.name, u.status, u.suspended_until, coalesce(c.state, 'RESOLVED'),
+       coalesce(c.opened_at, u.created_at), c.resolved_at, c.claimed_by, m.name, coalesce(c.claim_expires_at, 0),
+       (SELECT count(*) FROM reports r WHERE r.reported_user_id = u.id AND r.status = 'PENDING'),
        (SELECT count(DISTINCT r.reporter_id) FROM reports r
-        WHERE r.reported_user_id = c.user_id AND r.status = 'PENDING'),
-       (SELECT count(*) FROM flags f WHERE f.user_id = c.user_id AND f.status = 'OPEN'),
-       coalesce((SELECT r.reason FROM reports r WHERE r.reported_user_id = c.user_id AND r.status = 'PENDING'
+        WHERE r.reported_user_id = u.id AND r.status = 'PENDING'),
+       (SELECT count(*) FROM flags f WHERE f.user_id = u.id AND f.status = 'OPEN'),
+       coalesce((SELECT r.reason FROM reports r WHERE r.reported_user_id = u.id AND r.status = 'PENDING'
                  ORDER BY r.created_at LIMIT 1),
-                (SELECT f.rule FROM flags f WHERE f.user_id = c.user_id AND f.status = 'OPEN'
-                 ORDER BY f.created_at LIMIT 1), '')
-     FROM moderation_cases c JOIN users u ON u.id = c.user_id LEFT JOIN users m ON m.id = c.claimed_by";
+                (SELECT f.rule FROM flags f WHERE f.user_id = u.id AND f.status = 'OPEN'
+                 ORDER BY f.created_at LIMIT 1), '')";
+const IN_QUEUE: &str =
+    "FROM moderation_cases c JOIN users u ON u.id = c.user_id LEFT JOIN users m ON m.id = c.claimed_by";
+/// Also an account that nobody ever reported.
+const OF_ACCOUNT: &str = "FROM users u LEFT JOIN moderation_cases c ON c.user_id = u.id
+     LEFT JOIN users m ON m.id = c.claimed_by WHERE u.id = ?1 AND u.status <> 'DELETED'";
 
 pub fn list(
     tx: &Transaction<'_>,
@@ -64,7 +66,8 @@ pub fn list(
         CaseFilter::Resolved => "c.resolved_at DESC, c.user_id DESC",
         _ => "c.opened_at, c.user_id",
     };
-    let mut find = tx.prepare_cached(&format!("{ROW} WHERE {chosen} ORDER BY {order} LIMIT ?3"))?;
+    let mut find =
+        tx.prepare_cached(&format!("{COLUMNS} {IN_QUEUE} WHERE {chosen} ORDER BY {order} LIMIT ?3"))?;
     let rows =
         find.query_map(params![int(at), user.0, page(limit), claimer.0, int(now)], |row| case_row(row, now))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -114,7 +117,7 @@ pub fn counts(tx: &Transaction<'_>, now: u64) -> Answer<CaseCounts> {
 
 pub fn detail(tx: &Transaction<'_>, subject: UserId, now: u64) -> Answer<CaseDetail> {
     let row = tx
-        .prepare_cached(&format!("{ROW} WHERE c.user_id = ?1"))?
+        .prepare_cached(&format!("{COLUMNS} {OF_ACCOUNT}"))?
         .query_row([subject.0], |row| case_row(row, now))
         .optional()?
         .ok_or(AccountError::NotFound)?;

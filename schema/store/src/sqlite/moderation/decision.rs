@@ -7,7 +7,7 @@ use schema_wire::record::UserStatus;
 use super::case::must_be_free;
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{SUSPENSION_DAYS, TEXT_BYTES_MAX, UNDO_MS};
+use crate::moderation::{UNDO_MS, must_be_sound};
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::moderation::{CaseState, Decision, DecisionId, DecisionState, Measure, NewDecision};
 use crate::rows::role::AccountRole;
@@ -45,7 +45,7 @@ pub fn decide(tx: &Transaction<'_>, new: &NewDecision, by: &Origin, now: u64) ->
         Err(other) => return Err(other),
     }
     let decision = DecisionId(crate::fresh_id(now));
-    let names: Vec<&str> = new.measures.iter().map(|measure| measure.name()).collect();
+    let names = Measure::names(&new.measures);
     tx.execute(
         "INSERT INTO moderation_decisions (id, user_id, moderator_id, actions, days, with_address, reason, notice, state,
            created_at, due_at)
@@ -54,7 +54,7 @@ pub fn decide(tx: &Transaction<'_>, new: &NewDecision, by: &Origin, now: u64) ->
             decision.0,
             new.subject.0,
             new.moderator.0,
-            names.join(","),
+            names,
             new.days,
             new.with_address,
             new.reason,
@@ -64,31 +64,15 @@ pub fn decide(tx: &Transaction<'_>, new: &NewDecision, by: &Origin, now: u64) ->
             due_at.map(int)
         ],
     )?;
-    let detail = format!("{}: {}", names.join(","), new.reason);
+    let detail = format!("{names}: {}", new.reason);
     record(tx, audit_event::DECISION_MADE, Some(new.subject), &detail, by, now)?;
     find(tx, decision)
 }
 
 /// What may be decided about whom.
 fn check(tx: &Transaction<'_>, new: &NewDecision, now: u64) -> Answer<()> {
-    let invalid = |field, problem| Err(AccountError::Invalid { field, problem });
+    must_be_sound(new)?;
     let has = |measure| new.measures.contains(&measure);
-    let closes = has(Measure::Dismiss) || has(Measure::Mute);
-    if new.measures.is_empty()
-        || (closes && new.measures.len() > 1)
-        || (has(Measure::Suspend) && has(Measure::Ban))
-    {
-        return invalid("measures", "do not go together");
-    }
-    if has(Measure::Suspend) && !SUSPENSION_DAYS.contains(&new.days) {
-        return invalid("days", "between 7 and 30");
-    }
-    if new.reason.trim().is_empty() || new.reason.len() > TEXT_BYTES_MAX {
-        return invalid("reason", "between 1 and 2048 bytes");
-    }
-    if new.notice.as_ref().is_some_and(|notice| notice.len() > TEXT_BYTES_MAX) {
-        return invalid("notice", "at most 2048 bytes");
-    }
     let standing = standing_of(tx, new.subject, now)?;
     if standing == UserStatus::Banned && (has(Measure::Suspend) || has(Measure::Ban)) {
         return Err(AccountError::NotActive(standing));

@@ -3,6 +3,8 @@
 mod apply;
 mod case;
 mod decision;
+mod erasure;
+mod note;
 mod report;
 
 use schema_wire::UserId;
@@ -10,15 +12,19 @@ use schema_wire::UserId;
 use super::SqliteStore;
 use crate::accounts::Answer;
 use crate::moderation::Moderation;
-use crate::rows::account::Origin;
+use crate::rows::account::{Erasure, Origin};
 use crate::rows::moderation::{
-    CaseCounts, CaseDetail, CaseFilter, CaseRow, Decision, DecisionId, DueLetter, NewDecision, NewFlag,
-    NewReport, ReportId,
+    CaseCounts, CaseDetail, CaseFilter, CaseRow, Decision, DecisionId, DueLetter, ErasureRequest,
+    NewDecision, NewFlag, NewReport, ReportId,
 };
 
 impl Moderation for SqliteStore {
     async fn file_report(&self, new: NewReport, by: Origin) -> Answer<ReportId> {
         self.write(move |tx, now| report::file(tx, &new, &by, now)).await
+    }
+
+    async fn reported(&self, wanted: ReportId) -> Answer<UserId> {
+        self.read(move |tx, _| report::subject(tx, wanted)).await
     }
 
     async fn raise_flag(&self, new: NewFlag) -> Answer<()> {
@@ -76,6 +82,30 @@ impl Moderation for SqliteStore {
 
     async fn waiting_decisions(&self, limit: u32) -> Answer<Vec<Decision>> {
         self.read(move |tx, _| decision::waiting(tx, limit)).await
+    }
+
+    async fn add_note(&self, subject: UserId, text: String, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| note::add(tx, subject, &text, &by, now)).await
+    }
+
+    async fn ask_erasure(&self, subject: UserId, reason: String, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| erasure::ask(tx, subject, &reason, &by, now)).await
+    }
+
+    async fn withdraw_erasure(&self, subject: UserId, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| erasure::withdraw(tx, subject, &by, now)).await
+    }
+
+    async fn agree_to_erasure(&self, subject: UserId, by: Origin) -> Answer<Erasure> {
+        self.write(move |tx, now| erasure::agree(tx, subject, &by, now)).await
+    }
+
+    async fn erasure_asked(&self, subject: UserId) -> Answer<Option<ErasureRequest>> {
+        self.read(move |tx, _| erasure::find(tx, subject)).await
+    }
+
+    async fn erasures_asked(&self, limit: u32) -> Answer<Vec<ErasureRequest>> {
+        self.read(move |tx, _| erasure::list(tx, limit)).await
     }
 
     async fn due_letters(&self, limit: u32) -> Answer<Vec<DueLetter>> {

@@ -11,7 +11,7 @@ use crate::rows::account::{Origin, audit_event};
 use crate::rows::moderation::{NewFlag, NewReport, Proof, ReportId};
 use crate::sqlite::account::audit::record;
 use crate::sqlite::account::standing_of;
-use crate::sqlite::value::{count, id};
+use crate::sqlite::value::{count, id, id_opt};
 use crate::stored::int;
 
 /// Longest word for a reason or a rule, in bytes.
@@ -131,6 +131,13 @@ fn is_muted(tx: &Transaction<'_>, subject: UserId, now: u64) -> rusqlite::Result
     )
 }
 
+pub fn subject(tx: &Transaction<'_>, wanted: ReportId) -> Answer<UserId> {
+    let found = tx
+        .query_row("SELECT reported_user_id FROM reports WHERE id = ?1", [wanted.0], |row| id_opt(row, 0))
+        .optional()?;
+    found.flatten().ok_or(AccountError::NotFound)
+}
+
 pub fn flag(tx: &Transaction<'_>, new: &NewFlag, now: u64) -> Answer<()> {
     standing_of(tx, new.subject, now)?;
     if is_muted(tx, new.subject, now)? {
@@ -138,13 +145,15 @@ pub fn flag(tx: &Transaction<'_>, new: &NewFlag, now: u64) -> Answer<()> {
     }
     tx.execute(
         "INSERT INTO flags (id, user_id, rule, detail, created_at) SELECT ?1, ?2, ?3, ?4, ?5
-         WHERE NOT EXISTS (SELECT 1 FROM flags WHERE user_id = ?2 AND status = 'OPEN' AND rule = ?3)",
+         WHERE NOT EXISTS (SELECT 1 FROM flags WHERE user_id = ?2 AND rule = ?3
+           AND (status = 'OPEN' OR created_at > ?6))",
         params![
             crate::fresh_id(now),
             new.subject.0,
             cut(&new.rule, WORD_BYTES_MAX),
             cut(&new.detail, TEXT_BYTES_MAX),
-            int(now)
+            int(now),
+            int(now.saturating_sub(new.quiet_ms))
         ],
     )?;
     Ok(())

@@ -1,0 +1,141 @@
+//! Looks at how much accounts send, flags what is out of bounds, and blocks for an hour what is far out of them. Every
+//! console does it; an open flag is not raised twice.
+
+use std::time::Duration;
+
+use schema_store::accounts::Answer;
+use schema_store::detection::{MINUTE_MS, NEW_FOR_MS, SAME_WITHIN_MS, Sender};
+use schema_store::rows::account::{Origin, StatusChange};
+use schema_store::rows::moderation::NewFlag;
+use schema_store::{AccountError, Operations};
+
+use crate::app::{App, Backing};
+use crate::settings::{self, Kept};
+
+/// How often it is looked.
+const EVERY: Duration = Duration::from_secs(5);
+/// Pause after the store did not answer.
+const AFTER_FAULT: Duration = Duration::from_secs(30);
+/// How long a block lasts, in milliseconds.
+const BLOCK_MS: u64 = 3_600_000;
+
+/// What is still usual.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Usual {
+    minute: u64,
+    minute_tolerated: u64,
+    same: u64,
+    first_day: u64,
+}
+
+impl Usual {
+    async fn load<S: Operations>(store: &S) -> Answer<Self> {
+        let kept = Kept::load(store).await?;
+        Ok(Self {
+            minute: kept.number(settings::MESSAGES_A_MINUTE),
+            minute_tolerated: kept.number(settings::MESSAGES_TOLERATED),
+            same: kept.number(settings::SAME_TO),
+            first_day: kept.number(settings::FIRST_DAY),
+        })
+    }
+
+    /// Who sends fewer messages within an hour can be out of no bound.
+    fn least(&self) -> u64 {
+        1 + self.minute.min(self.minute_tolerated).min(self.same).min(self.first_day)
+    }
+}
+
+/// Something out of bounds.
+#[derive(PartialEq, Eq, Debug)]
+struct Finding {
+    rule: &'static str,
+    /// How long the same would only be the same again, in milliseconds.
+    quiet_ms: u64,
+    detail: String,
+    /// Far out of them.
+    blocks: bool,
+}
+
+fn judge(sender: &Sender, usual: &Usual) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let blocks = sender.minute > usual.minute_tolerated;
+    if blocks || sender.minute > usual.minute {
+        let detail = format!("{} messages in one minute", sender.minute);
+        found.push(Finding { rule: "RATE", quiet_ms: 10 * MINUTE_MS, detail, blocks });
+    }
+    if sender.same > usual.same {
+        let detail = format!("the same content to {} conversations within an hour", sender.same);
+        found.push(Finding { rule: "DUPLICATE", quiet_ms: SAME_WITHIN_MS, detail, blocks: false });
+    }
+    if sender.first_day > usual.first_day {
+        let detail = format!("{} messages on its first day", sender.first_day);
+        found.push(Finding { rule: "NEW_ACCOUNT", quiet_ms: NEW_FOR_MS, detail, blocks: false });
+    }
+    found
+}
+
+/// Looks until it is dropped.
+pub async fn detect<S: Backing>(app: App<S>) {
+    loop {
+        let pause = match look(&app).await {
+            Ok(()) => EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "senders could not be looked at; trying again");
+                AFTER_FAULT
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn look<S: Backing>(app: &App<S>) -> Answer<()> {
+    let usual = Usual::load(&app.store).await?;
+    for sender in app.store.senders(usual.least()).await? {
+        for finding in judge(&sender, &usual) {
+            match act(app, &sender, finding).await {
+                // It went away, or somebody else acted on it, in between.
+                Ok(()) | Err(AccountError::NotFound | AccountError::NotActive(_)) => {}
+                Err(other) => return Err(other),
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn act<S: Backing>(app: &App<S>, sender: &Sender, finding: Finding) -> Answer<()> {
+    let Finding { rule, quiet_ms, detail, blocks } = finding;
+    let flag = NewFlag { subject: sender.user, rule: rule.to_owned(), detail: detail.clone(), quiet_ms };
+    app.store.raise_flag(flag).await?;
+    // Who looks after the others is not locked out by a machine.
+    if blocks && !sender.is_staff {
+        let change = StatusChange::Suspend { until: Some(app.clock.now_ms() + BLOCK_MS) };
+        app.store.set_status(sender.user, change, detail, Origin::system()).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use schema_wire::UserId;
+
+    use super::*;
+
+    const USUAL: Usual = Usual { minute: 50, minute_tolerated: 100, same: 10, first_day: 20 };
+
+    fn rules(minute: u64, first_day: u64, same: u64) -> Vec<(&'static str, bool)> {
+        let sender = Sender { user: UserId([1; 16]), is_staff: false, minute, first_day, same };
+        judge(&sender, &USUAL).into_iter().map(|finding| (finding.rule, finding.blocks)).collect()
+    }
+
+    #[test]
+    fn bounds_are_bounds() {
+        assert!(rules(50, 20, 10).is_empty(), "what is usual");
+        assert_eq!(rules(51, 0, 0), [("RATE", false)]);
+        assert_eq!(rules(100, 0, 0), [("RATE", false)]);
+        assert_eq!(rules(101, 0, 0), [("RATE", true)], "far out of them");
+        assert_eq!(rules(0, 0, 11), [("DUPLICATE", false)]);
+        assert_eq!(rules(0, 21, 0), [("NEW_ACCOUNT", false)]);
+        assert_eq!(rules(200, 200, 200).len(), 3);
+        assert_eq!(USUAL.least(), 11, "nobody is left out");
+    }
+}

@@ -1,0 +1,39 @@
+//! What is noticed without anybody reporting it: how much active accounts send. Contents are ciphertext; only their
+//! number, and whether the same bytes go to many, can be seen.
+
+use std::future::Future;
+
+use schema_wire::UserId;
+
+use crate::accounts::Answer;
+
+/// Messages per minute are counted over this, in milliseconds.
+pub const MINUTE_MS: u64 = 60_000;
+/// The same content to many is looked for within this, in milliseconds.
+pub const SAME_WITHIN_MS: u64 = 3_600_000;
+/// An account is new for so long, in milliseconds.
+pub const NEW_FOR_MS: u64 = 86_400_000;
+/// Accounts that sent nothing for so long are not looked at, in milliseconds. More than how late activity is written.
+pub const ACTIVE_WITHIN_MS: u64 = 2 * MINUTE_MS;
+/// Most accounts looked at in one go, the most recently active first.
+pub const SENDERS_MAX: u32 = 20_000;
+
+/// What one active account sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sender {
+    pub user: UserId,
+    /// Whether it has a role in the console.
+    pub is_staff: bool,
+    /// Messages of the last minute.
+    pub minute: u64,
+    /// Messages of an account's first day; 0: it is older.
+    pub first_day: u64,
+    /// To how many conversations the same content went within an hour.
+    pub same: u64,
+}
+
+/// What detecting needs of a store.
+pub trait Detection: Clone + Send + Sync + 'static {
+    /// Active accounts that sent at least `at_least` messages within an hour.
+    fn senders(&self, at_least: u64) -> impl Future<Output = Answer<Vec<Sender>>> + Send;
+}

@@ -1,0 +1,75 @@
+//! The console's access in SQL: one function per call, run inside the call's transaction, while other nodes run theirs.
+
+mod factor;
+mod lock;
+mod session;
+
+use schema_wire::UserId;
+
+use super::PostgresStore;
+use crate::accounts::Answer;
+use crate::console::ConsoleAccess;
+use crate::rows::account::Origin;
+use crate::rows::console::{ConsoleSession, NewConsoleSession, SecondFactor};
+use crate::token::TokenHash;
+
+impl ConsoleAccess for PostgresStore {
+    async fn locked_until(&self, subject: [u8; 32]) -> Answer<u64> {
+        self.read(async move |tx, now| lock::locked_until(tx, &subject, now).await).await
+    }
+
+    async fn count_failure(
+        &self,
+        subject: [u8; 32],
+        user: Option<UserId>,
+        reason: &'static str,
+        by: Origin,
+    ) -> Answer<u64> {
+        self.write(async move |tx, now| lock::count(tx, &subject, user, reason, &by, now).await).await
+    }
+
+    async fn open_console_session(&self, new: NewConsoleSession, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| session::open(tx, &new, &by, now).await).await
+    }
+
+    async fn console_session(&self, id: TokenHash) -> Answer<Option<ConsoleSession>> {
+        let found = self.read(async move |tx, now| session::find(tx, id, now).await).await?;
+        // A use is written down now and then only: pages are read far more often than that.
+        match found {
+            Some((session, true)) => {
+                self.write(async move |tx, now| session::touch(tx, id, now).await).await?;
+                Ok(Some(session))
+            }
+            Some((session, false)) => Ok(Some(session)),
+            None => Ok(None),
+        }
+    }
+
+    async fn console_sessions(&self, user: UserId) -> Answer<Vec<ConsoleSession>> {
+        self.read(async move |tx, now| session::list(tx, user, now).await).await
+    }
+
+    async fn close_console_session(&self, user: UserId, id: TokenHash, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| session::close(tx, user, id, &by, now).await).await
+    }
+
+    async fn close_other_console_sessions(&self, user: UserId, keep: TokenHash, by: Origin) -> Answer<u64> {
+        self.write(async move |tx, now| session::close_others(tx, user, keep, &by, now).await).await
+    }
+
+    async fn second_factor(&self, user: UserId) -> Answer<Option<SecondFactor>> {
+        self.read(async move |tx, _| factor::find(tx, user).await).await
+    }
+
+    async fn begin_second_factor(&self, user: UserId, secret: Vec<u8>) -> Answer<SecondFactor> {
+        self.write(async move |tx, now| factor::begin(tx, user, &secret, now).await).await
+    }
+
+    async fn rewrite_second_factor(&self, user: UserId, from: Vec<u8>, to: Vec<u8>) -> Answer<()> {
+        self.write(async move |tx, _| factor::rewrite(tx, user, &from, &to).await).await
+    }
+
+    async fn use_second_factor(&self, user: UserId, step: u64, by: Origin) -> Answer<bool> {
+        self.write(async move |tx, now| factor::use_step(tx, user, step, &by, now).await).await
+    }
+}

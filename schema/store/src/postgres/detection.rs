@@ -1,0 +1,47 @@
+//! How much active accounts send: found by when they were last active, counted by the index on their messages.
+
+use tokio_postgres::Row;
+
+use super::PostgresStore;
+use super::value::{At, id, uint};
+use crate::accounts::Answer;
+use crate::detection::{
+    ACTIVE_WITHIN_MS, Detection, MINUTE_MS, NEW_FOR_MS, SAME_WITHIN_MS, SENDERS_MAX, Sender,
+};
+use crate::stored::int;
+
+const SENDERS: &str = "SELECT u.id, u.role <> 'USER',
+       (SELECT count(*) FROM messages m WHERE m.sender_id = u.id AND m.created_at > $2),
+       CASE WHEN u.created_at > $3
+         THEN (SELECT count(*) FROM messages m WHERE m.sender_id = u.id AND m.created_at > $3) ELSE 0 END,
+       (SELECT coalesce(max(n), 0) FROM (
+          SELECT count(DISTINCT m.conversation_id) AS n FROM messages m
+          WHERE m.sender_id = u.id AND m.created_at > $4 AND m.gone IS NULL
+          GROUP BY sha256(coalesce(m.commitment, m.body))) same)
+     FROM (SELECT id, role, created_at FROM users WHERE status = 'ACTIVE' AND last_active_at > $1
+           ORDER BY last_active_at DESC LIMIT $6) u
+     WHERE (SELECT count(*) FROM messages m WHERE m.sender_id = u.id AND m.created_at > $4) >= $5";
+
+impl Detection for PostgresStore {
+    async fn senders(&self, at_least: u64) -> Answer<Vec<Sender>> {
+        self.read(async move |tx, now| {
+            let before = |ms: u64| At(now.saturating_sub(ms));
+            let (active, minute) = (before(ACTIVE_WITHIN_MS), before(MINUTE_MS));
+            let (day, hour) = (before(NEW_FOR_MS), before(SAME_WITHIN_MS));
+            let rows = tx
+                .query(SENDERS, &[&active, &minute, &day, &hour, &int(at_least), &i64::from(SENDERS_MAX)])
+                .await?;
+            let read = |row: &Row| {
+                Ok(Sender {
+                    user: id(row, 0)?,
+                    is_staff: row.try_get(1)?,
+                    minute: uint(row, 2)?,
+                    first_day: uint(row, 3)?,
+                    same: uint(row, 4)?,
+                })
+            };
+            rows.iter().map(read).collect()
+        })
+        .await
+    }
+}

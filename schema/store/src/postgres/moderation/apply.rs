@@ -1,0 +1,264 @@
+//! Decisions take effect, all of one in one transaction, and are reversed afterwards. Everything that could wait for
+//! another transaction comes before the first audit entry.
+
+use std::net::IpAddr;
+
+use schema_wire::record::UserStatus;
+use schema_wire::{UserId, v1};
+use tokio_postgres::Row;
+
+use super::decision::{due, end, find, reopen};
+use crate::accept::page;
+use crate::accounts::{AccountError, Answer};
+use crate::moderation::MUTE_MS;
+use crate::postgres::account::admin::{set_address_ban, set_status};
+use crate::postgres::account::audit::record;
+use crate::postgres::account::read::address;
+use crate::postgres::account::{lock_users, must_stand, own};
+use crate::postgres::stream::push;
+use crate::postgres::transaction::Tx;
+use crate::postgres::value::{At, Id, id, time_opt};
+use crate::rows::account::{Origin, StatusChange, audit_event};
+use crate::rows::moderation::{Decision, DecisionId, DecisionState, DueLetter, Measure};
+use crate::stored::address_text;
+
+const DAY_MS: u64 = 86_400_000;
+
+pub async fn apply_due(tx: &Tx, now: u64) -> Answer<Option<Decision>> {
+    let Some(decision) = due(tx, now).await? else { return Ok(None) };
+    let by = Origin { actor: Some(decision.moderator), ..Origin::system() };
+    let found = lock_users(tx, [decision.subject], now).await?.remove(&decision.subject);
+    close(tx, &decision, now).await?;
+    // An account that went away in these seconds leaves nothing to act on.
+    let state = match must_stand(found) {
+        Ok(standing) => {
+            end(tx, &decision, DecisionState::Done, &by, now).await?;
+            take_effect(tx, &decision, standing, &by, now).await?;
+            DecisionState::Done
+        }
+        Err(AccountError::NotFound) => {
+            end(tx, &decision, DecisionState::Failed, &by, now).await?;
+            DecisionState::Failed
+        }
+        Err(other) => return Err(other),
+    };
+    record(tx, audit_event::DECISION_APPLIED, Some(decision.subject), state.name(), &by, now).await?;
+    find(tx, decision.id).await.map(Some)
+}
+
+async fn take_effect(
+    tx: &Tx,
+    decision: &Decision,
+    standing: UserStatus,
+    by: &Origin,
+    now: u64,
+) -> Answer<()> {
+    let subject = decision.subject;
+    if let Some(notice) = &decision.notice {
+        tell(tx, decision, notice, now).await?;
+        tx.execute(
+            "UPDATE moderation_decisions SET mailed_at = 'epoch' WHERE id = $1",
+            &[&Id(decision.id.0)],
+        )
+        .await?;
+    }
+    // From the gravest on: an address is banned before the first entry that tells of this decision.
+    for measure in decision.measures.iter().rev() {
+        match measure {
+            Measure::Warn => {
+                note_warning(tx, decision, now).await?;
+                record(tx, audit_event::USER_WARNED, Some(subject), &decision.reason, by, now).await?;
+            }
+            // A ban that came in between is not softened to a suspension.
+            Measure::Suspend if standing == UserStatus::Banned => {}
+            Measure::Suspend => {
+                let until = Some(now + u64::from(decision.days) * DAY_MS);
+                set_status(tx, subject, StatusChange::Suspend { until }, &decision.reason, by, now).await?;
+            }
+            Measure::Ban => {
+                if decision.with_address {
+                    ban_address(tx, decision, by, now).await?;
+                }
+                set_status(tx, subject, StatusChange::Ban, &decision.reason, by, now).await?;
+            }
+            Measure::Dismiss => {}
+            Measure::Mute => mute(tx, decision, now).await?,
+        }
+    }
+    tx.execute(
+        "UPDATE moderation_actions SET decision_id = $2 WHERE user_id = $1 AND created_at = $3 AND decision_id IS NULL",
+        &[&Id(subject.0), &Id(decision.id.0), &At(now)],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn note_warning(tx: &Tx, decision: &Decision, now: u64) -> Answer<()> {
+    tx.execute(
+        "INSERT INTO moderation_actions (id, user_id, moderator_id, action, reason, created_at)
+         VALUES ($1, $2, $3, 'WARN', $4, $5)",
+        &[
+            &Id(crate::fresh_id(now)),
+            &Id(decision.subject.0),
+            &Id(decision.moderator.0),
+            &decision.reason,
+            &At(now),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn mute(tx: &Tx, decision: &Decision, now: u64) -> Answer<()> {
+    tx.execute(
+        "INSERT INTO moderation_mutes (user_id, until, moderator_id) VALUES ($1, $2, $3)
+         ON CONFLICT (user_id) DO UPDATE SET until = excluded.until, moderator_id = excluded.moderator_id",
+        &[&Id(decision.subject.0), &At(now + MUTE_MS), &Id(decision.moderator.0)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The account's own stream carries the notice to every device, at once or when it comes back.
+async fn tell(tx: &Tx, decision: &Decision, text: &str, now: u64) -> Answer<()> {
+    let id = decision.id.0.to_vec().into();
+    let warning = v1::Warning { id, at: now, text: text.to_owned(), ..Default::default() };
+    Ok(push(tx, decision.subject, warning, now).await?)
+}
+
+async fn ban_address(tx: &Tx, decision: &Decision, by: &Origin, now: u64) -> Answer<()> {
+    let Some(address) = last_address(tx, decision.subject).await? else { return Ok(()) };
+    tx.execute(
+        "UPDATE moderation_decisions SET address = $2::inet WHERE id = $1",
+        &[&Id(decision.id.0), &address_text(address)],
+    )
+    .await?;
+    set_address_ban(tx, address, true, &decision.reason, by, now).await
+}
+
+/// Where the account was last used from.
+async fn last_address(tx: &Tx, user: UserId) -> Answer<Option<IpAddr>> {
+    let found = tx
+        .query_opt(
+            "SELECT abbrev(ip_address) FROM audit_logs WHERE user_id = $1 AND actor_id = $1
+               AND ip_address IS NOT NULL ORDER BY id DESC LIMIT 1",
+            &[&Id(user.0)],
+        )
+        .await?;
+    found.map_or(Ok(None), |row| address(&row, 0))
+}
+
+/// Closes what was open when the decision was made; what came later opens the case again.
+async fn close(tx: &Tx, decision: &Decision, now: u64) -> Answer<()> {
+    let dismisses = matches!(decision.measures[..], [Measure::Dismiss | Measure::Mute]);
+    let status = if dismisses { "DISMISSED" } else { "RESOLVED" };
+    let (subject, made, moderator) =
+        (Id(decision.subject.0), At(decision.created_at), Id(decision.moderator.0));
+    tx.execute(
+        "UPDATE reports SET status = $2, resolution = $3, resolved_at = $4, resolved_by = $5, decision_id = $6
+         WHERE reported_user_id = $1 AND status = 'PENDING' AND created_at <= $7",
+        &[
+            &subject,
+            &status,
+            &Measure::names(&decision.measures),
+            &At(now),
+            &moderator,
+            &Id(decision.id.0),
+            &made,
+        ],
+    )
+    .await?;
+    tx.execute(
+        "UPDATE flags SET status = 'CLOSED', closed_at = $2, closed_by = $3, decision_id = $4
+         WHERE user_id = $1 AND status = 'OPEN' AND created_at <= $5",
+        &[&subject, &At(now), &moderator, &Id(decision.id.0), &made],
+    )
+    .await?;
+    let left = tx
+        .query_one(
+            "SELECT least(
+               (SELECT min(created_at) FROM reports WHERE reported_user_id = $1 AND status = 'PENDING'),
+               (SELECT min(created_at) FROM flags WHERE user_id = $1 AND status = 'OPEN'))",
+            &[&subject],
+        )
+        .await?;
+    match time_opt(&left, 0)? {
+        Some(at) => {
+            reopen(tx, decision.subject).await?;
+            tx.execute("UPDATE moderation_cases SET opened_at = $2 WHERE user_id = $1", &[&subject, &At(at)])
+                .await?;
+        }
+        None => {
+            tx.execute(
+                "UPDATE moderation_cases SET state = 'RESOLVED', resolved_at = $2, claimed_by = NULL
+                 WHERE user_id = $1 AND state = 'DECIDED'",
+                &[&subject, &At(now)],
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+pub async fn reverse(tx: &Tx, wanted: DecisionId, reason: &str, by: &Origin, now: u64) -> Answer<Decision> {
+    let subject = find(tx, wanted).await?.subject;
+    own(tx, subject).await?;
+    let standing = must_stand(lock_users(tx, [subject], now).await?.remove(&subject));
+    let decision = find(tx, wanted).await?;
+    if decision.state != DecisionState::Done {
+        return Err(AccountError::Overtaken);
+    }
+    if by.actor.is_none() || by.actor == Some(subject) {
+        return Err(AccountError::NotAllowed);
+    }
+    let measures = &decision.measures;
+    let stands = match standing? {
+        UserStatus::Suspended { .. } => measures.contains(&Measure::Suspend),
+        UserStatus::Banned => measures.contains(&Measure::Ban),
+        _ => false,
+    };
+    if decision.notice.is_some() {
+        tell(tx, &decision, &format!("Withdrawn: {reason}"), now).await?;
+    }
+    if measures.contains(&Measure::Mute) {
+        tx.execute("DELETE FROM moderation_mutes WHERE user_id = $1", &[&Id(subject.0)]).await?;
+    }
+    tx.execute(
+        "UPDATE moderation_actions SET undone_at = $2, undone_by = $3 WHERE decision_id = $1 AND user_id = $4",
+        &[&Id(wanted.0), &At(now), &by.actor.map(|user| Id(user.0)), &Id(subject.0)],
+    )
+    .await?;
+    end(tx, &decision, DecisionState::Reversed, by, now).await?;
+    if let Some(address) = decision.address {
+        match set_address_ban(tx, address, false, reason, by, now).await {
+            // Somebody lifted it before.
+            Ok(()) | Err(AccountError::NotFound) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    if stands {
+        set_status(tx, subject, StatusChange::Reactivate, reason, by, now).await?;
+    }
+    record(tx, audit_event::DECISION_REVERSED, Some(subject), reason, by, now).await?;
+    find(tx, wanted).await
+}
+
+pub async fn due_letters(tx: &Tx, limit: u32) -> Answer<Vec<DueLetter>> {
+    let rows = tx
+        .query(
+            "SELECT d.id, u.email, d.notice FROM moderation_decisions d JOIN users u ON u.id = d.user_id
+             WHERE d.mailed_at = 'epoch' AND u.email IS NOT NULL AND d.notice IS NOT NULL
+             ORDER BY d.ended_at LIMIT $1",
+            &[&i64::from(page(limit))],
+        )
+        .await?;
+    let read =
+        |row: &Row| Ok(DueLetter { decision: id(row, 0)?, email: row.try_get(1)?, text: row.try_get(2)? });
+    rows.iter().map(read).collect()
+}
+
+pub async fn letter_sent(tx: &Tx, wanted: DecisionId, now: u64) -> Answer<()> {
+    tx.execute("UPDATE moderation_decisions SET mailed_at = $2 WHERE id = $1", &[&Id(wanted.0), &At(now)])
+        .await?;
+    Ok(())
+}

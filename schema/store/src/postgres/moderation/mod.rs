@@ -1,0 +1,120 @@
+//! Moderation in SQL: one function per call, run inside the call's transaction. Whatever changes a case or a decision
+//! holds the account's own lock, so that two moderators, and two consoles, take turns.
+
+mod apply;
+mod case;
+mod decision;
+mod erasure;
+mod note;
+mod report;
+
+use schema_wire::UserId;
+
+use super::PostgresStore;
+use super::transaction::Access;
+use crate::accounts::Answer;
+use crate::moderation::Moderation;
+use crate::rows::account::{Erasure, Origin};
+use crate::rows::moderation::{
+    CaseCounts, CaseDetail, CaseFilter, CaseRow, Decision, DecisionId, DueLetter, ErasureRequest,
+    NewDecision, NewFlag, NewReport, ReportId,
+};
+
+impl Moderation for PostgresStore {
+    async fn file_report(&self, new: NewReport, by: Origin) -> Answer<ReportId> {
+        self.write(async move |tx, now| report::file(tx, &new, &by, now).await).await
+    }
+
+    async fn reported(&self, wanted: ReportId) -> Answer<UserId> {
+        self.read(async move |tx, _| report::subject(tx, wanted).await).await
+    }
+
+    async fn raise_flag(&self, new: NewFlag) -> Answer<()> {
+        self.write(async move |tx, now| report::flag(tx, &new, now).await).await
+    }
+
+    async fn cases(
+        &self,
+        filter: CaseFilter,
+        after: Option<(u64, UserId)>,
+        limit: u32,
+    ) -> Answer<Vec<CaseRow>> {
+        self.read(async move |tx, now| case::list(tx, filter, after, limit, now).await).await
+    }
+
+    async fn case_counts(&self) -> Answer<CaseCounts> {
+        self.read(async move |tx, now| case::counts(tx, now).await).await
+    }
+
+    async fn case(&self, subject: UserId) -> Answer<CaseDetail> {
+        self.read(async move |tx, now| case::detail(tx, subject, now).await).await
+    }
+
+    async fn claim_case(&self, subject: UserId, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| case::claim(tx, subject, &by, now).await).await
+    }
+
+    async fn release_case(&self, subject: UserId, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| case::release(tx, subject, &by, now).await).await
+    }
+
+    async fn decide(&self, new: NewDecision, by: Origin) -> Answer<Decision> {
+        self.write(async move |tx, now| decision::decide(tx, &new, &by, now).await).await
+    }
+
+    async fn second(&self, wanted: DecisionId, agrees: bool, by: Origin) -> Answer<Decision> {
+        self.write(async move |tx, now| decision::second(tx, wanted, agrees, &by, now).await).await
+    }
+
+    async fn undo(&self, wanted: DecisionId, by: Origin) -> Answer<Decision> {
+        self.write(async move |tx, now| decision::undo(tx, wanted, &by, now).await).await
+    }
+
+    async fn reverse(&self, wanted: DecisionId, reason: String, by: Origin) -> Answer<Decision> {
+        self.write(async move |tx, now| apply::reverse(tx, wanted, &reason, &by, now).await).await
+    }
+
+    async fn apply_due(&self) -> Answer<Option<Decision>> {
+        self.write(async move |tx, now| apply::apply_due(tx, now).await).await
+    }
+
+    async fn decision(&self, wanted: DecisionId) -> Answer<Decision> {
+        self.read(async move |tx, _| decision::find(tx, wanted).await).await
+    }
+
+    async fn waiting_decisions(&self, limit: u32) -> Answer<Vec<Decision>> {
+        self.read(async move |tx, _| decision::waiting(tx, limit).await).await
+    }
+
+    async fn add_note(&self, subject: UserId, text: String, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| note::add(tx, subject, &text, &by, now).await).await
+    }
+
+    async fn ask_erasure(&self, subject: UserId, reason: String, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| erasure::ask(tx, subject, &reason, &by, now).await).await
+    }
+
+    async fn withdraw_erasure(&self, subject: UserId, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| erasure::withdraw(tx, subject, &by, now).await).await
+    }
+
+    async fn agree_to_erasure(&self, subject: UserId, by: Origin) -> Answer<Erasure> {
+        self.transact(Access::Long, async move |tx, now| erasure::agree(tx, subject, &by, now).await).await
+    }
+
+    async fn erasure_asked(&self, subject: UserId) -> Answer<Option<ErasureRequest>> {
+        self.read(async move |tx, _| erasure::find(tx, subject).await).await
+    }
+
+    async fn erasures_asked(&self, limit: u32) -> Answer<Vec<ErasureRequest>> {
+        self.read(async move |tx, _| erasure::list(tx, limit).await).await
+    }
+
+    async fn due_letters(&self, limit: u32) -> Answer<Vec<DueLetter>> {
+        self.read(async move |tx, _| apply::due_letters(tx, limit).await).await
+    }
+
+    async fn letter_sent(&self, wanted: DecisionId) -> Answer<()> {
+        self.write(async move |tx, now| apply::letter_sent(tx, wanted, now).await).await
+    }
+}

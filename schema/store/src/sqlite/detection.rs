@@ -1,0 +1,48 @@
+//! How much active accounts send: found by when they were last active, counted by the index on their messages.
+
+use rusqlite::params;
+
+use super::SqliteStore;
+use super::value::{id, int, uint};
+use crate::accounts::Answer;
+use crate::detection::{
+    ACTIVE_WITHIN_MS, Detection, MINUTE_MS, NEW_FOR_MS, SAME_WITHIN_MS, SENDERS_MAX, Sender,
+};
+
+const SENDERS: &str = "SELECT u.id, u.role <> 'USER',
+       (SELECT count(*) FROM messages m WHERE m.sender_id = u.id AND m.created_at > ?2),
+       iif(u.created_at > ?3, (SELECT count(*) FROM messages m WHERE m.sender_id = u.id AND m.created_at > ?3), 0),
+       (SELECT coalesce(max(n), 0) FROM (
+          SELECT count(DISTINCT m.conversation_id) AS n FROM messages m
+          WHERE m.sender_id = u.id AND m.created_at > ?4 AND m.gone IS NULL GROUP BY coalesce(m.commitment, m.body)))
+     FROM (SELECT id, role, created_at FROM users WHERE status = 'ACTIVE' AND last_active_at > ?1
+           ORDER BY last_active_at DESC LIMIT ?6) u
+     WHERE (SELECT count(*) FROM messages m WHERE m.sender_id = u.id AND m.created_at > ?4) >= ?5";
+
+impl Detection for SqliteStore {
+    async fn senders(&self, at_least: u64) -> Answer<Vec<Sender>> {
+        self.read(move |tx, now| {
+            let before = |ms: u64| int(now.saturating_sub(ms));
+            let mut find = tx.prepare_cached(SENDERS)?;
+            let arguments = params![
+                before(ACTIVE_WITHIN_MS),
+                before(MINUTE_MS),
+                before(NEW_FOR_MS),
+                before(SAME_WITHIN_MS),
+                int(at_least),
+                SENDERS_MAX
+            ];
+            let rows = find.query_map(arguments, |row| {
+                Ok(Sender {
+                    user: id(row, 0)?,
+                    is_staff: row.get(1)?,
+                    minute: uint(row, 2)?,
+                    first_day: uint(row, 3)?,
+                    same: uint(row, 4)?,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+}

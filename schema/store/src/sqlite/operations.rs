@@ -1,0 +1,105 @@
+//! Backups, figures over time and settings, as the pages about running the product read them.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::SqliteStore;
+use super::account::audit::record;
+use super::value::{int, uint};
+use crate::accounts::{AccountError, Answer};
+use crate::operations::{Operations, SPAN_BYTES_MAX};
+use crate::rows::account::{Origin, audit_event};
+use crate::rows::backup::{BackupRow, DrillRow};
+use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting};
+
+impl Operations for SqliteStore {
+    async fn backups_noted(&self, limit: u32) -> Answer<Vec<BackupRow>> {
+        self.backups(limit).await
+    }
+
+    async fn drills_noted(&self, limit: u32) -> Answer<Vec<DrillRow>> {
+        self.drills(limit).await
+    }
+
+    async fn keep_span(&self, began_at: u64, length_s: u32, figures: Vec<u8>) -> Answer<()> {
+        if figures.len() > SPAN_BYTES_MAX {
+            return Err(AccountError::Invalid { field: "figures", problem: "at most 1 MiB" });
+        }
+        self.write(move |tx, _| {
+            tx.execute(
+                "INSERT INTO metric_spans (length_s, began_at, figures) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                params![length_s, int(began_at), figures],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn spans(&self, length_s: u32, from: u64, until: u64, limit: u32) -> Answer<Vec<(u64, Vec<u8>)>> {
+        self.read(move |tx, _| {
+            let mut find = tx.prepare_cached(
+                "SELECT began_at, figures FROM metric_spans WHERE length_s = ?1 AND began_at >= ?2 AND began_at < ?3
+                 ORDER BY began_at LIMIT ?4",
+            )?;
+            let rows = find.query_map(params![length_s, int(from), int(until), limit], |row| {
+                Ok((uint(row, 0)?, row.get(1)?))
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    async fn forget_spans(&self, length_s: u32, before: u64) -> Answer<()> {
+        self.write(move |tx, _| {
+            tx.execute(
+                "DELETE FROM metric_spans WHERE length_s = ?1 AND began_at < ?2",
+                params![length_s, int(before)],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn settings_set(&self) -> Answer<Vec<Setting>> {
+        self.read(|tx, _| {
+            let mut find = tx.prepare_cached(
+                "SELECT s.name, s.value, coalesce(u.name, ''), s.changed_at FROM operator_settings s
+                 LEFT JOIN users u ON u.id = s.changed_by ORDER BY s.name",
+            )?;
+            let rows = find.query_map([], |row| {
+                let (name, value, changed_by) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(Setting { name, value, changed_by, changed_at: uint(row, 3)? })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    async fn change_setting(&self, name: &'static str, value: Option<String>, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| change(tx, name, value.as_deref(), &by, now)).await
+    }
+}
+
+fn change(tx: &Transaction<'_>, name: &str, value: Option<&str>, by: &Origin, now: u64) -> Answer<()> {
+    if value.is_some_and(|value| value.len() > SETTING_VALUE_BYTES_MAX) {
+        return Err(AccountError::Invalid { field: "value", problem: "at most 2048 bytes" });
+    }
+    let before: Option<String> = tx
+        .query_row("SELECT value FROM operator_settings WHERE name = ?1", [name], |row| row.get(0))
+        .optional()?;
+    if before.as_deref() == value {
+        return Ok(());
+    }
+    match value {
+        Some(value) => tx.execute(
+            "INSERT INTO operator_settings (name, value, changed_by, changed_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_by = excluded.changed_by,
+               changed_at = excluded.changed_at",
+            params![name, value, by.actor.map(|user| user.0), int(now)],
+        )?,
+        None => tx.execute("DELETE FROM operator_settings WHERE name = ?1", [name])?,
+    };
+    let word = |value: Option<&str>| value.unwrap_or("(default)").to_owned();
+    let detail = format!("{name}: {} -> {}", word(before.as_deref()), word(value));
+    record(tx, audit_event::SETTING_CHANGED, None, &detail, by, now)?;
+    Ok(())
+}

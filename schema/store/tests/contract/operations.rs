@@ -1,0 +1,50 @@
+//! What the pages about running the product keep.
+
+use schema_store::operations::SPAN_BYTES_MAX;
+use schema_store::rows::account::Origin;
+use schema_store::rows::role::AccountRole;
+use schema_store::{AccountError, Operations};
+
+use crate::contract::Bed;
+use crate::contract::oversight::Overseen;
+
+pub async fn figures_are_kept_and_forgotten<S: Overseen + Operations>(bed: Bed<S>) {
+    let store = &bed.store;
+    for (began_at, figures) in [(600_000, "b"), (300_000, "a"), (900_000, "c"), (300_000, "late")] {
+        store.keep_span(began_at, 300, figures.into()).await.unwrap();
+    }
+    store.keep_span(0, 3600, "hour".into()).await.unwrap();
+    let read = async |length_s, from, until, limit| -> Vec<(u64, Vec<u8>)> {
+        store.spans(length_s, from, until, limit).await.unwrap()
+    };
+    let both = vec![(300_000, b"a".to_vec()), (600_000, b"b".to_vec())];
+    assert_eq!(read(300, 300_000, 900_000, 9).await, both, "in order; of two the first one stays");
+    assert_eq!(read(300, 0, u64::MAX, 1).await.len(), 1);
+    store.forget_spans(300, 900_000).await.unwrap();
+    assert_eq!(read(300, 0, u64::MAX, 9).await, [(900_000, b"c".to_vec())]);
+    assert_eq!(read(3600, 0, u64::MAX, 9).await, [(0, b"hour".to_vec())], "of another length");
+    let huge = store.keep_span(1, 300, vec![0; SPAN_BYTES_MAX + 1]).await;
+    assert!(matches!(huge, Err(AccountError::Invalid { .. })), "{huge:?}");
+    assert!(
+        store.backups_noted(9).await.unwrap().is_empty() && store.drills_noted(9).await.unwrap().is_empty()
+    );
+}
+
+pub async fn a_setting_is_changed_with_both_values_in_the_trail<S: Overseen + Operations>(bed: Bed<S>) {
+    let ada = bed.staff("ada", AccountRole::Admin).await;
+    let by = || Origin { actor: Some(ada), ..Origin::system() };
+    let before = bed.store.audit_head().await.unwrap().id;
+    for value in [Some("60"), Some("60"), Some("80"), None, None] {
+        bed.store.change_setting("flag-rate", value.map(str::to_owned), by()).await.unwrap();
+    }
+    let trail = bed.store.audit_page(None, 9).await.unwrap();
+    let told: Vec<_> = trail.iter().filter(|row| row.id > before).map(|row| row.detail.as_str()).collect();
+    let expected = ["flag-rate: 80 -> (default)", "flag-rate: 60 -> 80", "flag-rate: (default) -> 60"];
+    assert_eq!(told, expected, "and what changes nothing is no change");
+    bed.store.change_setting("flag-burst", Some("9".into()), by()).await.unwrap();
+    let set = bed.store.settings_set().await.unwrap();
+    let set: Vec<_> = set.iter().map(|one| (&*one.name, &*one.value, &*one.changed_by)).collect();
+    assert_eq!(set, [("flag-burst", "9", "ada")]);
+    let huge = bed.store.change_setting("flag-burst", Some("9".repeat(2049)), by()).await;
+    assert!(matches!(huge, Err(AccountError::Invalid { .. })), "{huge:?}");
+}
