@@ -17,6 +17,8 @@ pub struct Fleet {
     pub launches: Vec<Launch>,
     // They end before what they stand on.
     pub servers: Vec<Server>,
+    /// What clients trust: the certificates of the first day, wherever a node's own files are at the moment.
+    pub trusted: Vec<PathBuf>,
     pub outside: Option<Outside>,
 }
 
@@ -24,7 +26,7 @@ impl Fleet {
     /// Starts `nodes` on servers of their own, or one on a file. With `Files::Machine` what is killed loses its power.
     pub fn start(program: PathBuf, folder: &Path, nodes: Option<usize>, files: Files) -> Result<Self> {
         let outside = nodes.map(|nodes| Outside::start(nodes, files));
-        let mut fleet = Self { launches: Vec::new(), servers: Vec::new(), outside };
+        let mut fleet = Self { launches: Vec::new(), servers: Vec::new(), trusted: Vec::new(), outside };
         for node in 0..nodes.unwrap_or(1) {
             let data = folder.join(format!("data-{node}"));
             let mut launch = Launch::new(program.clone(), data, folder.join(format!("server-{node}.log")))?;
@@ -44,7 +46,11 @@ impl Fleet {
             if let Some(first) = fleet.launches.first() {
                 share(&first.data, &launch.data)?;
             }
-            fleet.servers.push(launch.start()?);
+            let server = launch.start()?;
+            let trusted = folder.join(format!("ca-{node}.pem"));
+            std::fs::copy(&server.ready.ca, &trusted)?;
+            fleet.servers.push(server);
+            fleet.trusted.push(trusted);
             fleet.launches.push(launch);
         }
         Ok(fleet)

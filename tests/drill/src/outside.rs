@@ -151,7 +151,7 @@ impl Outside {
     }
 
     fn disk_full(&mut self, time: Duration) {
-        self.postgres.disk().fill(64);
+        self.postgres.disk().fill(0);
         std::thread::sleep(time);
         self.postgres.disk().clear();
         // Without room for its log it leaves, and whoever runs it starts it again.

@@ -174,7 +174,9 @@ impl Stage {
         history: &History,
         random: impl Fn(u64) -> Random,
     ) -> Self {
-        let nodes: Arc<Vec<Ready>> = Arc::new(fleet.servers.iter().map(|s| s.ready.clone()).collect());
+        let nodes = fleet.servers.iter().zip(&fleet.trusted);
+        let nodes: Vec<_> = nodes.map(|(s, ca)| Ready { ca: ca.clone(), ..s.ready.clone() }).collect();
+        let nodes = Arc::new(nodes);
         let (stop, stopped) = watch::channel(false);
         let mut stage = Self { desks: Vec::new(), whims: Vec::new(), lives: Vec::new(), stop };
         for (index, seat) in cast.seats.iter().enumerate() {
