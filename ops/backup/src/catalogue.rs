@@ -11,6 +11,7 @@ use crate::key::Keyring;
 use crate::manifest::{MANIFEST, MANIFEST_BYTES_MAX, Manifest};
 use crate::name::{BackupName, ROOT};
 use crate::place::{Listed, Place, Version};
+use crate::postgres::Lsn;
 
 /// The document that names the newest backup, for people and for monitoring. Restoring does not rely on it.
 pub const LATEST: &str = "latest.json";
@@ -100,6 +101,45 @@ pub struct Latest {
     pub generation: u32,
     pub audit_id: u64,
     pub audit_hash: String,
+    /// Of PostgreSQL: up to where its log is sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogEnd>,
+}
+
+/// Up to where a server's log is sealed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogEnd {
+    pub system: String,
+    pub timeline: u32,
+    pub to: Lsn,
+    /// When all that had arrived was sealed.
+    pub at: jiff::Timestamp,
+    /// Bytes that the server had written then and that had not arrived.
+    pub lag_bytes: u64,
+}
+
+impl LogEnd {
+    /// Says so in `latest.json`; false while there is no backup that the log could continue.
+    pub async fn publish(&self, place: &Place) -> Result<bool, BackupError> {
+        for _ in 0..TRIES_MAX {
+            let Some((present, version)) = place.get(LATEST, LATEST_BYTES_MAX).await? else {
+                return Ok(false);
+            };
+            let Ok(present) = serde_json::from_slice::<Latest>(&present) else { return Ok(false) };
+            let latest = Latest { log: Some(self.clone()), ..present };
+            let document = serde_json::to_vec_pretty(&latest).expect("it is JSON");
+            if place.replace(LATEST, &document, &version).await? {
+                return Ok(true);
+            }
+        }
+        Err(BackupError::Busy { folder: place.to_string() })
+    }
+}
+
+/// Reads `latest.json`: not authentic, for people and monitoring.
+pub async fn latest(place: &Place) -> Result<Option<Latest>, BackupError> {
+    let found = place.get(LATEST, LATEST_BYTES_MAX).await?;
+    Ok(found.and_then(|(document, _)| serde_json::from_slice(&document).ok()))
 }
 
 impl Latest {
@@ -114,26 +154,30 @@ impl Latest {
             generation: manifest.holds.generation,
             audit_id: manifest.holds.audit_id,
             audit_hash: manifest.holds.audit_hash.clone(),
+            log: None,
         }
     }
 
     /// Replaces `latest.json` unless it names a newer backup.
     pub async fn publish(&self, place: &Place) -> Result<(), BackupError> {
-        let document = serde_json::to_vec_pretty(self).expect("it is JSON");
         for _ in 0..TRIES_MAX {
+            let mut log = None;
             let expected = match place.get(LATEST, LATEST_BYTES_MAX).await? {
                 None => Version::Absent,
-                // When the answer was lost, a second request finds what the first one wrote.
-                Some((present, _)) if present == document => return Ok(()),
                 Some((present, version)) => {
-                    // What is none of ours is replaced.
-                    let present = serde_json::from_slice::<Self>(&present).ok();
-                    if present.is_some_and(|present| present.name > self.name) {
-                        return Ok(());
+                    // What is none of ours is replaced. When the answer was lost, a second request finds what the first
+                    // one wrote.
+                    if let Ok(present) = serde_json::from_slice::<Self>(&present) {
+                        if present.name > self.name || present.manifest_sha256 == self.manifest_sha256 {
+                            return Ok(());
+                        }
+                        log = present.log;
                     }
                     version
                 }
             };
+            let latest = Self { log, ..self.clone() };
+            let document = serde_json::to_vec_pretty(&latest).expect("it is JSON");
             if place.replace(LATEST, &document, &expected).await? {
                 return Ok(());
             }

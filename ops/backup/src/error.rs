@@ -62,6 +62,18 @@ pub enum BackupError {
     File { path: String, why: std::io::Error },
     #[error("io_uring cannot be used: {0}; allow it in the container's seccomp profile")]
     Ring(std::io::Error),
+    #[error(transparent)]
+    Tools(#[from] crate::postgres::ToolsError),
+    #[error("DATABASE_URL: {0}")]
+    Server(schema_store::postgres::OpenError),
+    #[error(transparent)]
+    Migrate(schema_store::postgres::MigrateError),
+    #[error("the copy of the database could not be read: {0}")]
+    Stream(std::io::Error),
+    #[error("{segment} in {place}: {why}; recovery ends before it")]
+    Log { place: String, segment: String, why: String },
+    #[error("{0}")]
+    Target(String),
     #[error("a thread of the backup ended early; try again")]
     Thread,
 }

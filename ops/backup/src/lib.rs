@@ -11,12 +11,15 @@ pub mod manifest;
 pub mod name;
 mod pipe;
 pub mod place;
+pub mod postgres;
 pub mod prune;
 pub mod rekey;
 pub mod restore;
 pub mod retain;
 pub mod run;
 pub mod seal;
+mod signed;
+pub mod wal;
 
 use std::future::Future;
 

@@ -4,9 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::hex;
-use crate::key::{KeyId, Keyring, MasterKey};
+use crate::key::{Keyring, MasterKey};
 use crate::name::BackupName;
+use crate::postgres::Base;
 use crate::seal::{ENVELOPE_BYTES, Envelope, Sealed};
+use crate::signed;
 
 /// Its name among the objects of a backup.
 pub const MANIFEST: &str = "manifest.json";
@@ -81,6 +83,7 @@ pub struct Holds {
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     Sqlite,
+    Postgres,
 }
 
 /// Everything about one backup.
@@ -94,19 +97,13 @@ pub struct Manifest {
     pub program: String,
     pub finished_at: jiff::Timestamp,
     pub holds: Holds,
+    /// Of PostgreSQL: where in its log the copy lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
     /// The database, cut into objects.
     pub objects: Vec<Object>,
     /// Accounts erased so far, so that restoring an older backup erases them again.
     pub erasures: Object,
-}
-
-/// The document as it lies there.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Signed {
-    manifest: Manifest,
-    key: String,
-    mac: String,
 }
 
 impl Manifest {
@@ -119,26 +116,23 @@ impl Manifest {
         erasures: Object,
     ) -> Self {
         let (format, name, program) = (FORMAT, name.to_string(), env!("CARGO_PKG_VERSION").to_owned());
-        Self { format, name, engine, program, finished_at: jiff::Timestamp::now(), holds, objects, erasures }
+        let finished_at = jiff::Timestamp::now();
+        Self { format, name, engine, program, finished_at, holds, base: None, objects, erasures }
+    }
+
+    /// The same of a server's base backup.
+    pub fn with_base(self, base: Base) -> Self {
+        Self { base: Some(base), ..self }
     }
 
     /// The signed document.
     pub fn sign(&self, key: &MasterKey) -> Vec<u8> {
-        let mac = hex::encode(&key.sign(PURPOSE, &self.plain()));
-        let signed = Signed { manifest: self.clone(), key: key.id().to_string(), mac };
-        serde_json::to_vec_pretty(&signed).expect("a manifest is JSON")
+        signed::sign(PURPOSE, self, key)
     }
 
     /// Reads the document of the backup of that name; nothing of it counts before its signature does.
     pub fn read(document: &[u8], name: BackupName, keys: &Keyring) -> Result<Self, ManifestError> {
-        let signed: Signed = serde_json::from_slice(document).map_err(|_| ManifestError::Malformed)?;
-        let id = hex::decode(&signed.key).map(KeyId).ok_or(ManifestError::Malformed)?;
-        let key = keys.find(id).ok_or(ManifestError::UnknownKey(signed.key))?;
-        let manifest = signed.manifest;
-        // One manifest, one spelling: not even white space may differ.
-        if !is_same(&manifest.sign(key), document) {
-            return Err(ManifestError::Altered);
-        }
+        let manifest: Self = signed::read(PURPOSE, document, keys)?;
         if manifest.format != FORMAT {
             return Err(ManifestError::Malformed);
         }
@@ -146,10 +140,6 @@ impl Manifest {
             return Err(ManifestError::Foreign(manifest.name));
         }
         Ok(manifest)
-    }
-
-    fn plain(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a manifest is JSON")
     }
 
     /// All objects, those of the database first.
@@ -166,11 +156,6 @@ impl Manifest {
     pub fn plain_bytes(&self) -> u64 {
         self.objects.iter().map(|object| object.plain_bytes).sum()
     }
-}
-
-/// Takes the same time wherever they differ.
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Between files, sealing and a place: each stage on its own, with a few blocks between them, so that memory stays
 //! bounded and the disk, the processor and the network work at once.
 
+use std::io::Read;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::join;
 use sha2::{Digest, Sha256};
@@ -13,6 +15,7 @@ use crate::hex;
 use crate::key::{Keyring, MasterKey};
 use crate::manifest::Object;
 use crate::place::{Place, PlaceError, Reader, Writer};
+use crate::run::on_thread;
 use crate::seal::{Opener, Sealed, Sealer};
 
 /// Blocks waiting between two stages.
@@ -55,6 +58,73 @@ pub async fn seal_file(
             Err(BackupError::Thread)
         }
     }
+}
+
+/// Seals bytes from a stream, until it ends or so many were read, into an object of that path. The stream is read by
+/// the thread that seals. `told` hears of the plain bytes.
+pub async fn seal_stream<R: Read + Send + 'static>(
+    place: &Place,
+    path: &str,
+    key: &MasterKey,
+    plain: Arc<Mutex<R>>,
+    bytes_max: u64,
+    told: &mut dyn FnMut(u64),
+) -> Result<Sealed, BackupError> {
+    let (ready, mut sealed) = mpsc::channel::<(u64, Vec<u8>)>(BLOCKS_MAX);
+    let (key, name) = (key.clone(), path.to_owned());
+    let sealing = std::thread::spawn(move || seal_read(&key, &name, &plain, bytes_max, &ready));
+    let mut writer = place.begin(path).await?;
+    let mut written = Ok(());
+    while let Some((done, block)) = sealed.recv().await {
+        told(done);
+        written = writer.push(block).await;
+        if written.is_err() {
+            break;
+        }
+    }
+    // Who writes no more takes no more either.
+    drop(sealed);
+    let sealed = on_thread(move || sealing.join()).await?.map_err(|_| BackupError::Thread)?;
+    match (written, sealed) {
+        (Ok(()), Ok(Some(sealed))) => {
+            writer.finish().await?;
+            Ok(sealed)
+        }
+        (written, sealed) => {
+            writer.abandon().await;
+            written?;
+            sealed?;
+            Err(BackupError::Thread)
+        }
+    }
+}
+
+fn seal_read<R: Read>(
+    key: &MasterKey,
+    name: &str,
+    plain: &Mutex<R>,
+    bytes_max: u64,
+    ready: &Sender<(u64, Vec<u8>)>,
+) -> Result<Option<Sealed>, BackupError> {
+    let mut plain = plain.lock().map_err(|_| BackupError::Thread)?;
+    let mut sealer = Sealer::begin(key, name)?;
+    let (mut done, mut block) = (0, Vec::with_capacity(BLOCK_BYTES as usize));
+    while done < bytes_max {
+        block.clear();
+        let wanted = (bytes_max - done).min(BLOCK_BYTES);
+        let read = Read::take(&mut *plain, wanted).read_to_end(&mut block);
+        let count = read.map_err(BackupError::Stream)? as u64;
+        done += count;
+        let sealed = sealer.push(&block)?;
+        if !sealed.is_empty() && ready.blocking_send((done, sealed)).is_err() {
+            return Ok(None);
+        }
+        if count < wanted {
+            break;
+        }
+    }
+    let (rest, sealed) = sealer.finish()?;
+    Ok(ready.blocking_send((done, rest)).is_ok().then_some(sealed))
 }
 
 /// Seals a few bytes into an object of that path.
@@ -125,6 +195,8 @@ pub enum Sink<'a> {
     File { file: &'a File, path: &'a Path, at: u64 },
     /// Into memory.
     Memory(&'a mut Vec<u8>),
+    /// To a thread that reads.
+    Thread(Sender<Vec<u8>>),
 }
 
 /// Opens an object: checks size, hash, every tag and the order, and hands on only what is authentic. What it wrote
@@ -196,6 +268,7 @@ async fn write_plain(mut plain: Receiver<Vec<u8>>, mut sink: Sink<'_>) -> Result
         match &mut sink {
             Sink::Nowhere => {}
             Sink::Memory(memory) => memory.extend(block),
+            Sink::Thread(reader) => reader.send(block).await.map_err(|_| BackupError::Thread)?,
             Sink::File { file, path, at } => {
                 let (written, _) = file.write_all_at(block, *at + bytes).await;
                 written.map_err(|why| BackupError::file(path, why))?;

@@ -6,12 +6,15 @@ use crate::key::Keyring;
 use crate::manifest::{MANIFEST, MANIFEST_BYTES_MAX, Object};
 use crate::name::BackupName;
 use crate::place::Place;
+use crate::wal;
 
 /// How many manifests were written anew, and how many were under the present key already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Rekeyed {
     pub changed: usize,
     pub unchanged: usize,
+    /// Pieces of logs put under the present key.
+    pub pieces: usize,
 }
 
 /// Rekeys every whole backup. May be interrupted and run again.
@@ -24,7 +27,21 @@ pub async fn rekey(place: &Place, keys: &Keyring) -> Result<Rekeyed, BackupError
             done.unchanged += 1;
         }
     }
+    rekey_logs(place, keys, &mut done).await?;
     Ok(done)
+}
+
+/// The pieces of every server's log.
+async fn rekey_logs(place: &Place, keys: &Keyring, done: &mut Rekeyed) -> Result<(), BackupError> {
+    for listed in place.list(wal::ROOT).await? {
+        let inner = listed.path.strip_prefix(wal::ROOT).unwrap_or_default().trim_start_matches('/');
+        let system = inner.split('/').next().unwrap_or_default();
+        let Some(stretch) = wal::Stretch::of_header(&listed.path, system) else { continue };
+        if wal::rekey(place, keys, system, &stretch).await? {
+            done.pieces += 1;
+        }
+    }
+    Ok(())
 }
 
 async fn rekey_one(place: &Place, keys: &Keyring, name: BackupName) -> Result<bool, BackupError> {

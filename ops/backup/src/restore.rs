@@ -132,7 +132,7 @@ async fn sound(partial: &Path, name: BackupName, manifest: &Manifest) -> Result<
 }
 
 /// The ledger of the newest backup that opens, since erasures after the restored one are only there.
-async fn known_erasures(
+pub(crate) async fn known_erasures(
     place: &Place,
     keys: &Keyring,
     name: BackupName,

@@ -23,7 +23,7 @@ pub const BEGUN: &str = "begun";
 /// The ledger's object.
 const ERASURES: &str = "erasures";
 /// Bytes of the database in one object.
-const OBJECT_BYTES: u64 = 256 * 1024 * 1024;
+pub(crate) const OBJECT_BYTES: u64 = 256 * 1024 * 1024;
 /// How often a name is tried, and when again.
 const CLAIMS_MAX: u32 = 20;
 const CLAIM_AGAIN: Duration = Duration::from_millis(200);
@@ -124,7 +124,7 @@ pub(crate) async fn run_locked(
 }
 
 /// A name that nobody has; names have seconds.
-async fn claim(place: &Place) -> Result<BackupName, BackupError> {
+pub(crate) async fn claim(place: &Place) -> Result<BackupName, BackupError> {
     for _ in 0..CLAIMS_MAX {
         let name = BackupName::at(jiff::Timestamp::now());
         if place.create(&name.path(BEGUN), b"").await? {
@@ -169,9 +169,30 @@ async fn write(
 ) -> Result<Made, BackupError> {
     let key = keys.current();
     let objects = write_database(place, key, name, copy, told).await?;
-    let sealed = seal_bytes(place, &name.path(ERASURES), key, &ledger(erased)).await?;
-    let erasures = Object::new(ERASURES.to_owned(), &sealed);
+    let erasures = write_ledger(place, key, name, erased).await?;
     let manifest = Manifest::new(name, Engine::Sqlite, holds(&contents), objects, erasures);
+    publish(place, key, name, manifest, contents).await
+}
+
+/// Seals whom the database has erased so far.
+pub(crate) async fn write_ledger(
+    place: &Place,
+    key: &MasterKey,
+    name: BackupName,
+    erased: &[Erased],
+) -> Result<Object, BackupError> {
+    let sealed = seal_bytes(place, &name.path(ERASURES), key, &ledger(erased)).await?;
+    Ok(Object::new(ERASURES.to_owned(), &sealed))
+}
+
+/// Writes the manifest, which makes a backup of the objects, and says that it is the newest.
+pub(crate) async fn publish(
+    place: &Place,
+    key: &MasterKey,
+    name: BackupName,
+    manifest: Manifest,
+    contents: Contents,
+) -> Result<Made, BackupError> {
     let document = manifest.sign(key);
     let path = name.path(MANIFEST);
     // When the answer was lost, a second request finds what the first one wrote.
@@ -209,7 +230,7 @@ async fn write_database(
 }
 
 /// Best effort: what stays has no manifest, and goes with the next pruning.
-async fn discard(place: &Place, name: BackupName) {
+pub(crate) async fn discard(place: &Place, name: BackupName) {
     let Ok(listed) = place.list(&name.path("")).await else { return };
     if listed.iter().any(|object| object.path == name.path(MANIFEST)) {
         return;
@@ -219,7 +240,7 @@ async fn discard(place: &Place, name: BackupName) {
     }
 }
 
-fn holds(contents: &Contents) -> Holds {
+pub(crate) fn holds(contents: &Contents) -> Holds {
     Holds {
         schema: contents.schema,
         generation: contents.generation.0,

@@ -84,7 +84,7 @@ async fn make(
 }
 
 /// Where accounts are kept, with the same folder and environment as `up`.
-fn database(data: &Path) -> Result<Database, Failure> {
+pub fn database(data: &Path) -> Result<Database, Failure> {
     folder::make(data)?;
     let lookup = |name: &str| match name {
         "DATA_DIR" => Some(data.display().to_string()),
@@ -99,7 +99,7 @@ pub fn embedded(data: &Path) -> Result<PathBuf, Failure> {
     match database(data)? {
         Database::Sqlite(file) => Ok(file),
         Database::Postgres(_) => {
-            let line = "DATABASE_URL: only the embedded database is backed up and restored yet; use PostgreSQL's own tools";
+            let line = "DATABASE_URL: names a PostgreSQL server; name the folder of the server to make with --target";
             Err(Failure::new(Code::Settings, line))
         }
     }

@@ -32,12 +32,14 @@ pub enum Code {
     Refused = 14,
     NoBackup = 15,
     Old = 16,
+    Warning = 17,
+    Unwell = 18,
 }
 
 #[cfg(test)]
 impl Code {
     /// All of them, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Other,
         Self::Settings,
         Self::Port,
@@ -54,6 +56,8 @@ impl Code {
         Self::Refused,
         Self::NoBackup,
         Self::Old,
+        Self::Warning,
+        Self::Unwell,
     ];
 
     /// What it tells a script.
@@ -74,7 +78,9 @@ impl Code {
             Self::Busy => "Another backup or restore runs.",
             Self::Refused => "A backup was altered or is damaged; nothing was restored.",
             Self::NoBackup => "There is no such backup.",
-            Self::Old => "The newest backup is too old.",
+            Self::Old => "What is safe in backups is too old.",
+            Self::Warning => "`health`: something should be looked at.",
+            Self::Unwell => "`health`: something does not work.",
         }
     }
 }
@@ -175,9 +181,12 @@ impl Failure {
     /// A backup, a check or a restore did not come about.
     pub fn backup(error: BackupError) -> Self {
         use ::backup::manifest::ManifestError;
+        use ::backup::postgres::ToolsError;
         use ::backup::seal::OpenError as Unopened;
         use schema_store::sqlite::CopyError;
-        let code = match &error {
+        let code = match error {
+            BackupError::Server(error) => return Self::database(error),
+            BackupError::Migrate(error) => return Self::migrate(error),
             BackupError::Key(_)
             | BackupError::Manifest { why: ManifestError::UnknownKey(_), .. }
             | BackupError::Object { why: Unopened::UnknownKey(_), .. } => Code::Key,
@@ -203,6 +212,10 @@ impl Failure {
             | BackupError::Seal(_)
             | BackupError::Thread => Code::Other,
             BackupError::Ring(_) => Code::Host,
+            BackupError::Tools(ToolsError::Missing { .. } | ToolsError::Version { .. }) => Code::Host,
+            BackupError::Tools(_) | BackupError::Stream(_) => Code::Database,
+            BackupError::Log { .. } => Code::Refused,
+            BackupError::Target(_) => Code::Folder,
         };
         Self::new(code, error)
     }

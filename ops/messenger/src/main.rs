@@ -5,6 +5,7 @@ mod backup;
 mod chat;
 mod create_admin;
 mod failure;
+mod health;
 mod hidden;
 mod listen;
 mod migrate;
@@ -45,6 +46,10 @@ enum Command {
     Backup(backup::BackupCommand),
     /// Bring a backup back.
     Restore(restore::RestoreOptions),
+    /// Look once at everything the product stands on; the exit code tells the worst.
+    Health(health::HealthOptions),
+    /// Give a sealed file of the log to a PostgreSQL server that recovers; its `restore_command` calls this.
+    WalFetch(backup::postgres::WalFetchOptions),
     /// Talk in a conversation, at a terminal.
     Chat(chat::Options),
     /// Publish messages, and end when all are durable.
@@ -59,6 +64,8 @@ fn main() -> ExitCode {
         Command::CreateAdmin(options) => create_admin::run(&options),
         Command::Migrate(options) => log().and_then(|()| migrate::run(&options)),
         Command::Backup(command) => log().and_then(|()| backup::run(&command)),
+        Command::Health(options) => health::run(&options),
+        Command::WalFetch(options) => Ok(backup::postgres::wal_fetch(&options)),
         Command::Restore(options) => log().and_then(|()| restore::run(&options)),
         Command::Chat(options) => account::block_on(chat::run(options)).map_err(Failure::other),
         Command::Send(options) => account::block_on(send::run(options)).map_err(Failure::other),

@@ -57,6 +57,10 @@ fn back_up(data: &Path) -> String {
     }
 }
 
+fn figures(url: &str) -> String {
+    fine(&Command::new("curl").args(["--silent", "--fail", url]).output().unwrap())
+}
+
 #[test]
 fn it_backs_up_by_itself_and_says_where_and_how_it_went() {
     let server = Server::start();
@@ -68,12 +72,13 @@ fn it_backs_up_by_itself_and_says_where_and_how_it_went() {
     }
     let newest = status(&server.data());
     assert!(newest["ok"] == true && newest["users"].as_u64().unwrap() >= 2, "{newest}");
-    let metrics = Command::new("curl")
-        .args(["--silent", "--fail", &format!("{}/metrics", server.text("internal"))])
-        .output()
-        .unwrap();
-    let metrics = fine(&metrics);
-    assert!(metrics.contains("\nbackups_done_total 1\n"), "{metrics}");
+    let url = format!("{}/metrics", server.text("internal"));
+    // Read from the tables every few seconds.
+    while !figures(&url).lines().any(|line| line.starts_with("backup_age_seconds ") && !line.ends_with("Inf"))
+    {
+        assert!(began.elapsed() < PATIENCE, "{}", figures(&url));
+        std::thread::sleep(Duration::from_millis(200));
+    }
     let key = server.data().join("backup.key");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&key).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);

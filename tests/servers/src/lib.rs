@@ -2,7 +2,7 @@
 //! and machines that lose their power.
 //! Each runs in a folder of its own on free ports, as an account without rights, and ends with the value that holds it.
 
-mod account;
+pub mod account;
 pub mod bouncer;
 pub mod disk;
 mod folder;

@@ -4,13 +4,16 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ::backup::BackupError;
+use ::backup::catalogue::Which;
 use ::backup::drill::{Drilled, drill};
+use ::backup::key::Keyring;
+use ::backup::postgres::restore::{Recovery, Until};
 use clap::Args;
 use schema_store::rows::backup::DrillRow;
 
 use super::progress::Progress;
 use super::settings::PlaceOptions;
-use super::{note, on_ring, unix_ms};
+use super::{note, on_ring, postgres, unix_ms};
 use crate::create_admin::embedded;
 use crate::failure::Failure;
 
@@ -27,6 +30,9 @@ pub struct DrillOptions {
 pub fn run(options: &DrillOptions) -> Result<ExitCode, Failure> {
     let which = options.which.parse().map_err(|error| Failure::backup(BackupError::Name(error)))?;
     let keys = options.place.keys()?;
+    if let Some(server) = postgres::server(&options.place.data)? {
+        return of_server(options, &keys, &server);
+    }
     let file = embedded(&options.place.data)?;
     let folder = file.parent().filter(|folder| folder.is_dir()).unwrap_or(Path::new("."));
     let started_at = unix_ms();
@@ -36,14 +42,53 @@ pub fn run(options: &DrillOptions) -> Result<ExitCode, Failure> {
         let drilled = drill(&place, which, &keys, folder, &mut |done, all| progress.told(done, all)).await;
         drilled.map_err(Failure::backup)
     });
-    let (passed, detail) = match &drilled {
-        Ok(drilled) => (true, line(drilled)),
-        Err(failure) => (false, failure.message.clone()),
-    };
-    let row = DrillRow { passed, started_at, finished_at: unix_ms(), detail };
+    let row = row(started_at, &drilled);
     note(&file, async |store| store.note_drill(row).await);
     println!("{}", line(&drilled?));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The same of a PostgreSQL server's backup, with its log; the server may be gone.
+fn of_server(
+    options: &DrillOptions,
+    keys: &Keyring,
+    server: &console::database::Server,
+) -> Result<ExitCode, Failure> {
+    let which: Which = options.which.parse().map_err(|error| Failure::backup(BackupError::Name(error)))?;
+    let until = match which {
+        Which::Latest => Until::Latest,
+        Which::Named(name) => Until::Backup(name),
+    };
+    crate::up::folder::make(&options.place.data)?;
+    let fetch = postgres::fetch(&options.place)?;
+    let started_at = unix_ms();
+    let drilled = on_ring(async {
+        let place = options.place.open()?;
+        let mut progress = Progress::new("restoring");
+        let recovery = Recovery { place: &place, keys, until, fetch: &fetch, verify: true };
+        let told = &mut |done, all| progress.told(done, all);
+        let drilled = ::backup::postgres::drill::drill(&recovery, &options.place.data, told).await;
+        let drilled = drilled.map_err(Failure::backup);
+        let row = row(started_at, &drilled);
+        let noted = match postgres::source(server).await {
+            Ok(source) => source.store.note_drill(row).await.map_err(Failure::other),
+            Err(why) => Err(why),
+        };
+        if let Err(why) = noted {
+            tracing::warn!(why = why.message, "it could not be noted in the database");
+        }
+        drilled
+    })?;
+    println!("{}", line(&drilled));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(started_at: u64, drilled: &Result<Drilled, Failure>) -> DrillRow {
+    let (passed, detail) = match drilled {
+        Ok(drilled) => (true, line(drilled)),
+        Err(failure) => (false, failure.message.clone()),
+    };
+    DrillRow { passed, started_at, finished_at: unix_ms(), detail }
 }
 
 fn line(drilled: &Drilled) -> String {

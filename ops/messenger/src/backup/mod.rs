@@ -1,6 +1,7 @@
-//! `messenger backup`: makes, lists, checks, prunes and rekeys backups of the embedded database.
+//! `messenger backup`: makes, lists, checks, proves, prunes and rekeys backups of whichever database there is.
 
 mod drill;
+pub mod postgres;
 pub mod progress;
 pub mod settings;
 mod show;
@@ -9,10 +10,11 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::backup::catalogue::{self, Which};
-use ::backup::place::Location;
+use ::backup::key::Keyring;
+use ::backup::place::{Location, Place};
 use ::backup::retain::Retention;
 use ::backup::run::Made;
-use ::backup::{BackupError, check, prune, rekey, run};
+use ::backup::{BackupError, check, prune, rekey, run, wal};
 use clap::{Args, Subcommand};
 use schema_store::SqliteStore;
 use schema_store::rows::backup::{BackupEnd, BackupRow};
@@ -27,6 +29,8 @@ use settings::PlaceOptions;
 pub enum BackupCommand {
     /// Back up the database, also while it is in use.
     Run(RunOptions),
+    /// Follow a PostgreSQL server's log and seal it as it is written, until stopped.
+    Stream(postgres::StreamOptions),
     /// List the backups, oldest first.
     List(ShowOptions),
     /// Say how old the newest backup is; fails when it is too old.
@@ -93,6 +97,7 @@ pub struct RekeyOptions {
 pub fn run(command: &BackupCommand) -> Result<ExitCode, Failure> {
     match command {
         BackupCommand::Run(options) => make(options),
+        BackupCommand::Stream(options) => postgres::stream(options),
         BackupCommand::List(options) => show::list(&options.place, options.json),
         BackupCommand::Status(options) => {
             show::status(&options.show.place, options.show.json, options.max_age)
@@ -105,19 +110,11 @@ pub fn run(command: &BackupCommand) -> Result<ExitCode, Failure> {
 }
 
 fn make(options: &RunOptions) -> Result<ExitCode, Failure> {
-    let keys = options.place.keys()?;
-    let file = embedded(&options.place.data)?;
-    let started_at = unix_ms();
-    let made = on_ring(async {
-        let place = options.place.open()?;
-        let mut progress = Progress::new("backing up");
-        let made = run::run(&place, &keys, &file, &mut |done, all| progress.told(done, all)).await;
-        made.map_err(Failure::backup)
-    });
+    let made = match postgres::server(&options.place.data)? {
+        None => make_embedded(&options.place)?,
+        Some(server) => make_of_server(&options.place, &server)?,
+    };
     let location = options.place.location()?;
-    let row = row("MANUAL", &location, started_at, &made);
-    note(&file, async |store| store.note_backup(row).await);
-    let made = made?;
     println!(
         "{} in {location}: {} of database, {} sealed, {} messages",
         made.name,
@@ -126,6 +123,39 @@ fn make(options: &RunOptions) -> Result<ExitCode, Failure> {
         made.contents.messages
     );
     Ok(ExitCode::SUCCESS)
+}
+
+fn make_embedded(options: &PlaceOptions) -> Result<Made, Failure> {
+    let keys = options.keys()?;
+    let file = embedded(&options.data)?;
+    let started_at = unix_ms();
+    let made = on_ring(async {
+        let place = options.open()?;
+        let mut progress = Progress::new("backing up");
+        let made = run::run(&place, &keys, &file, &mut |done, all| progress.told(done, all)).await;
+        made.map_err(Failure::backup)
+    });
+    let row = row("MANUAL", &options.location()?, started_at, &made);
+    note(&file, async |store| store.note_backup(row).await);
+    made
+}
+
+fn make_of_server(options: &PlaceOptions, server: &console::database::Server) -> Result<Made, Failure> {
+    let keys = options.keys()?;
+    let location = options.location()?;
+    let started_at = unix_ms();
+    on_ring(async {
+        let place = options.open()?;
+        let source = postgres::source(server).await?;
+        let mut progress = Progress::new("backing up");
+        let told = &mut |done, all| progress.told(done, all);
+        let made = ::backup::postgres::run::run(&place, &keys, &source, told).await.map_err(Failure::backup);
+        let noted = source.store.note_backup(row("MANUAL", &location, started_at, &made)).await;
+        if let Err(why) = noted {
+            tracing::warn!(%why, "it could not be noted in the database");
+        }
+        made
+    })
 }
 
 /// The row of an attempt.
@@ -175,16 +205,19 @@ fn verify(options: &VerifyOptions) -> Result<ExitCode, Failure> {
             }
             one => vec![one.parse().map_err(|error| Failure::backup(BackupError::Name(error)))?],
         };
-        let mut worst = None;
+        let (mut worst, mut log) = (None, None);
         for which in wanted {
             let mut progress = Progress::new("checking");
             match check::check(&place, which, &keys, &mut |done, all| progress.told(done, all)).await {
-                Ok(checked) => println!(
-                    "{}: whole and authentic, {} in {} objects",
-                    checked.name,
-                    show::size(checked.manifest.bytes()),
-                    checked.manifest.all_objects().count()
-                ),
+                Ok(checked) => {
+                    println!(
+                        "{}: whole and authentic, {} in {} objects",
+                        checked.name,
+                        show::size(checked.manifest.bytes()),
+                        checked.manifest.all_objects().count()
+                    );
+                    log = checked.manifest.base;
+                }
                 Err(error) => {
                     let failure = Failure::backup(error);
                     if let Some(before) = worst.replace(failure) {
@@ -193,8 +226,22 @@ fn verify(options: &VerifyOptions) -> Result<ExitCode, Failure> {
                 }
             }
         }
+        if let Some(base) = log {
+            verify_log(&place, &keys, &base).await?;
+        }
         worst.map_or(Ok(ExitCode::SUCCESS), Err)
     })
+}
+
+/// The log from the newest checked backup on.
+async fn verify_log(place: &Place, keys: &Keyring, base: &::backup::postgres::Base) -> Result<(), Failure> {
+    let server = (base.system.as_str(), base.segment_bytes);
+    let found = wal::check(place, keys, server, base.start).await.map_err(Failure::backup)?;
+    if let (Some(to), Some(at)) = (found.to, found.sealed_at) {
+        let size = show::size(found.bytes);
+        println!("its log: whole and authentic up to {to} of {at}, {size} in {} pieces", found.pieces);
+    }
+    Ok(())
 }
 
 /// What a place keeps.
@@ -212,6 +259,14 @@ fn remove(options: &PruneOptions) -> Result<ExitCode, Failure> {
         let now = jiff::Timestamp::now();
         let pruned = prune::prune(&place, &retention, now, options.dry_run).await.map_err(Failure::backup)?;
         let verb = if options.dry_run { "would remove" } else { "removed" };
+        // Where the log's end is known by a signed manifest only: without the key all of it stays.
+        if let Ok(keys) = options.place.keys() {
+            let dropped = wal::prune(&place, &keys, &retention, now, options.dry_run).await;
+            let dropped = dropped.map_err(Failure::backup)?;
+            if dropped.pieces > 0 {
+                println!("{verb} {} pieces of the log, {}", dropped.pieces, show::size(dropped.bytes));
+            }
+        }
         for name in pruned.removed.iter().chain(&pruned.interrupted) {
             println!("{verb} {name}");
         }
@@ -232,8 +287,9 @@ fn change_key(options: &RekeyOptions) -> Result<ExitCode, Failure> {
         let place = options.place.open()?;
         let done = rekey::rekey(&place, &keys).await.map_err(Failure::backup)?;
         println!(
-            "{} backups put under key {}, {} were already",
+            "{} backups and {} pieces of logs put under key {}, {} backups were already",
             done.changed,
+            done.pieces,
             keys.current().id(),
             done.unchanged
         );

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ::backup::catalogue::{self, Entry, Which};
+use ::backup::catalogue::{self, Entry, LogEnd, Which};
 use ::backup::manifest::Manifest;
 use serde_json::{Value, json};
 
@@ -49,18 +49,21 @@ pub fn list(options: &PlaceOptions, as_json: bool) -> Result<ExitCode, Failure> 
 /// The newest one, checked as far as its manifest; too old is a failure of its own.
 pub fn status(options: &PlaceOptions, as_json: bool, max_age: u64) -> Result<ExitCode, Failure> {
     let keys = options.keys()?;
-    let (count, name, newest) = on_ring(async {
+    let (count, name, newest, log) = on_ring(async {
         let place = options.open()?;
         let entries = catalogue::entries(&place).await.map_err(Failure::backup)?;
         let count = entries.iter().filter(|entry| entry.is_whole).count();
         let found = catalogue::find(&place, Which::Latest, &keys).await.map_err(Failure::backup)?;
-        Ok((count, found.0, found.1))
+        let log = catalogue::latest(&place).await.map_err(Failure::backup)?.and_then(|latest| latest.log);
+        Ok((count, found.0, found.1, log))
     })?;
     let now = jiff::Timestamp::now().as_second();
-    let age = u64::try_from(now - name.time().as_second()).unwrap_or(0);
+    // A log that is followed makes the moment that is safe younger than the backup it continues.
+    let safe = log.as_ref().map_or(name.time(), |log| log.at.max(name.time()));
+    let age = u64::try_from(now - safe.as_second()).unwrap_or(0);
     let is_recent = age <= max_age;
     if as_json {
-        println!("{}", newest_json(&newest, options, count, age, is_recent)?);
+        println!("{}", newest_json(&newest, options, count, (age, is_recent), log.as_ref())?);
     } else {
         println!(
             "{name}, {age} s old, {} sealed, {} messages; {count} backups in {}",
@@ -68,11 +71,17 @@ pub fn status(options: &PlaceOptions, as_json: bool, max_age: u64) -> Result<Exi
             newest.holds.messages,
             options.location()?
         );
+        if let Some(log) = &log {
+            println!(
+                "its log is sealed up to {} of {}; {} bytes had not arrived then",
+                log.to, log.at, log.lag_bytes
+            );
+        }
     }
     if is_recent {
         return Ok(ExitCode::SUCCESS);
     }
-    let why = format!("the newest backup is {age} s old, more than {max_age}; see why none was made since");
+    let why = format!("what is safe is {age} s old, more than {max_age}; see why nothing was sealed since");
     Err(Failure::new(Code::Old, why))
 }
 
@@ -80,8 +89,8 @@ fn newest_json(
     newest: &Manifest,
     options: &PlaceOptions,
     count: usize,
-    age: u64,
-    is_recent: bool,
+    (age, is_recent): (u64, bool),
+    log: Option<&LogEnd>,
 ) -> Result<Value, Failure> {
     Ok(json!({
         "ok": is_recent,
@@ -97,6 +106,7 @@ fn newest_json(
         "users": newest.holds.users,
         "messages": newest.holds.messages,
         "backups": count,
+        "log": log,
     }))
 }
 

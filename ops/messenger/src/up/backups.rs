@@ -1,9 +1,7 @@
 //! Backups that `up` makes by itself: one when it starts, then one per interval, on a thread of their own; old ones are
-//! pruned. What became of the last one is in the `backups` table and in /metrics.
+//! pruned. What became of each is in the `backups` table.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,59 +22,6 @@ use crate::failure::{Code, Failure};
 const INTERVAL_SECONDS: u64 = 300;
 const INTERVAL_SECONDS_MIN: u64 = 10;
 
-/// What /metrics says of backups.
-#[derive(Default)]
-pub struct Figures {
-    done: AtomicU64,
-    failed: AtomicU64,
-    last_success_ms: AtomicU64,
-    last_duration_ms: AtomicU64,
-    last_bytes: AtomicU64,
-}
-
-impl Figures {
-    fn take(&self, row: &BackupRow) {
-        match &row.end {
-            BackupEnd::Done { bytes, .. } => {
-                self.done.fetch_add(1, Relaxed);
-                self.last_success_ms.store(row.finished_at, Relaxed);
-                self.last_duration_ms.store(row.finished_at.saturating_sub(row.started_at), Relaxed);
-                self.last_bytes.store(*bytes, Relaxed);
-            }
-            BackupEnd::Failed { .. } => {
-                self.failed.fetch_add(1, Relaxed);
-            }
-        }
-    }
-
-    /// As Prometheus reads it.
-    pub fn render(&self) -> String {
-        let seconds = |value: &AtomicU64| value.load(Relaxed) as f64 / 1000.0;
-        let count = |value: &AtomicU64| value.load(Relaxed) as f64;
-        let rows = [
-            ("backups_done_total", "counter", "Backups made.", count(&self.done)),
-            ("backups_failed_total", "counter", "Backups that failed.", count(&self.failed)),
-            (
-                "backup_last_success_timestamp_seconds",
-                "gauge",
-                "When the last backup was whole; 0 before the first.",
-                seconds(&self.last_success_ms),
-            ),
-            (
-                "backup_last_duration_seconds",
-                "gauge",
-                "How long the last one took.",
-                seconds(&self.last_duration_ms),
-            ),
-            ("backup_last_bytes", "gauge", "Sealed bytes of the last one.", count(&self.last_bytes)),
-        ];
-        let row = |(name, kind, help, value): (&str, &str, &str, f64)| {
-            format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
-        };
-        rows.map(row).concat()
-    }
-}
-
 /// What the operator is told.
 #[derive(Clone, Debug)]
 pub struct Told {
@@ -89,7 +34,6 @@ pub struct Told {
 pub struct Backups {
     stop: Sender<()>,
     thread: JoinHandle<()>,
-    pub figures: Arc<Figures>,
     pub told: Told,
 }
 
@@ -130,14 +74,12 @@ impl Backups {
         let runtime = tokio::runtime::Handle::current();
         let job =
             Job { options, location: location.clone(), keys, database: database.clone(), store, runtime };
-        let figures = Arc::new(Figures::default());
         let (stop, stopped) = channel();
-        let shared = figures.clone();
         let thread = std::thread::Builder::new()
             .name("backup".into())
-            .spawn(move || work(&job, every, &stopped, &shared))
+            .spawn(move || work(&job, every, &stopped))
             .map_err(Failure::other)?;
-        Ok(Some(Self { stop, thread, figures, told: Told { location, new_key } }))
+        Ok(Some(Self { stop, thread, told: Told { location, new_key } }))
     }
 
     /// Lets a backup that is going on finish.
@@ -148,10 +90,9 @@ impl Backups {
     }
 }
 
-fn work(job: &Job, every: Duration, stopped: &Receiver<()>, figures: &Figures) {
+fn work(job: &Job, every: Duration, stopped: &Receiver<()>) {
     loop {
         let row = attempt(job);
-        figures.take(&row);
         match &row.end {
             BackupEnd::Done { bytes, .. } => {
                 let took_ms = row.finished_at.saturating_sub(row.started_at);
@@ -182,20 +123,4 @@ fn attempt(job: &Job) -> BackupRow {
         Ok(made)
     });
     row("SCHEDULED", &job.location, started_at, &made)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_figure_is_declared_and_has_one_value() {
-        let text = Figures::default().render();
-        let values = text.lines().filter(|line| !line.starts_with('#'));
-        for value in values.clone() {
-            let name = value.split(' ').next().unwrap();
-            assert!(text.contains(&format!("# TYPE {name} ")) && text.contains(&format!("# HELP {name} ")));
-        }
-        assert_eq!(values.count(), 5);
-    }
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use ::backup::wal::stream::RECEIVER;
 use schema_store::accounts::Answer;
 use schema_store::{PostgresStore, SqliteStore};
 
 use super::backups::Backups;
+use super::figures::Rows;
 use super::settings::Settings;
 use crate::failure::Failure;
 
@@ -24,6 +26,9 @@ pub trait Kept: Clone + Send + Sync + 'static {
 
     /// Starts the backups that `up` makes by itself; none where others make them.
     fn back_up(&self, settings: &Settings) -> Result<Option<Backups>, Failure>;
+
+    /// The newest rows of the tables of backups and drills, and how far behind the receiver of the log is.
+    fn backup_rows(&self, limit: u32) -> impl Future<Output = Answer<Rows>> + Send;
 }
 
 impl Kept for SqliteStore {
@@ -37,6 +42,10 @@ impl Kept for SqliteStore {
 
     fn back_up(&self, settings: &Settings) -> Result<Option<Backups>, Failure> {
         Backups::start(settings, self.clone())
+    }
+
+    async fn backup_rows(&self, limit: u32) -> Answer<Rows> {
+        Ok(Rows { backups: self.backups(limit).await?, drills: self.drills(limit).await?, log_lag: None })
     }
 }
 
@@ -52,6 +61,11 @@ impl Kept for PostgresStore {
     fn back_up(&self, _: &Settings) -> Result<Option<Backups>, Failure> {
         tracing::info!("PostgreSQL is backed up by `messenger backup run` and `messenger backup stream`");
         Ok(None)
+    }
+
+    async fn backup_rows(&self, limit: u32) -> Answer<Rows> {
+        let log_lag = self.log_lag(RECEIVER.to_owned()).await?;
+        Ok(Rows { backups: self.backups(limit).await?, drills: self.drills(limit).await?, log_lag })
     }
 }
 

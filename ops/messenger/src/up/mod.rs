@@ -3,6 +3,7 @@
 
 mod backups;
 mod demo;
+mod figures;
 pub mod folder;
 mod housekeeping;
 mod practice;
@@ -10,6 +11,7 @@ mod ready;
 mod settings;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -24,6 +26,7 @@ use schema_store::{PostgresStore, SqliteStore};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Failure;
+use figures::Figures;
 use folder::DataFolder;
 use housekeeping::Kept;
 use ready::Ready;
@@ -103,11 +106,9 @@ async fn serve<S: Backing + Kept>(
     let number = lease::take(&store, settings.relay.node).await.map_err(Failure::lease)?;
     config.node = number.node;
     let backups = store.back_up(&settings)?;
-    let (api_metrics, figures) =
-        (api.metrics.clone(), backups.as_ref().map(|backups| backups.figures.clone()));
-    config.more_metrics = Some(std::sync::Arc::new(move || {
-        api_metrics.render() + &figures.as_ref().map(|figures| figures.render()).unwrap_or_default()
-    }));
+    let (api_metrics, figures) = (api.metrics.clone(), Arc::new(Figures::default()));
+    let followed = tokio::spawn(figures::follow(store.clone(), figures.clone()));
+    config.more_metrics = Some(Arc::new(move || api_metrics.render() + &figures.render()));
     let node_store = store.clone();
     let node = tokio::task::spawn_blocking(move || Node::start(config, node_store))
         .await
@@ -129,6 +130,7 @@ async fn serve<S: Backing + Kept>(
     state.send_replace(NodeState::Draining);
     tracing::info!("stopping: sessions are told to come back; once more stops at once");
     sweeper.abort();
+    followed.abort();
     let leave = async {
         tokio::task::spawn_blocking(move || node.drain(drain_deadline)).await.map_err(Failure::other)?;
         // The API may have ended by itself already.

@@ -49,6 +49,10 @@ variables! {
         "S3_REGION", "us-east-1", "a name", "Region of the bucket of backups.";
         "S3_ACCESS_KEY", "", "a key", "Account of the bucket of backups; without it that of the machine or pod. The sample is refused.";
         "S3_SECRET_KEY", "", "a key", "Its secret. The sample is refused.";
+        "BACKUP_DATABASE_URL", "", "postgres://USER:PASSWORD@HOST/NAME", "Of PostgreSQL: the server's own address, as a user that may replicate. Default: DATABASE_URL.";
+        "BACKUP_SPOOL", "", "the path of a folder", "Where `backup stream` puts the log down before it is sealed, as --spool. Default: `wal` in the data folder.";
+        "BACKUP_SLOT", "messenger_wal", "a name", "Replication slot of `backup stream`, as --slot.";
+        "BACKUP_SEAL_SECONDS", "3", "1 to 300", "Longest time between two seals of `backup stream`, as --every.";
         "BACKUP_INTERVAL", "300", "10 seconds or more, or off", "Time between two backups that `up` makes.";
     }
     "chat, send, listen" {

@@ -73,7 +73,7 @@ fn number(migration: &refinery::Migration) -> u32 {
 }
 
 /// The newest migration this program has.
-fn newest() -> u32 {
+pub fn newest() -> u32 {
     embedded::migrations::runner().get_migrations().iter().map(number).max().unwrap_or(0)
 }
 

@@ -3,6 +3,7 @@
 mod account;
 mod accounts;
 mod append;
+mod backups;
 mod changes;
 mod connect;
 mod console;
@@ -19,6 +20,7 @@ mod options;
 mod oversight;
 mod recover;
 mod replicas;
+mod restore;
 mod server;
 mod services;
 mod standing;
@@ -33,10 +35,12 @@ mod written;
 
 use std::sync::Arc;
 
+pub use backups::BackupLock;
 pub use connect::OpenError;
 pub use keep::Kept;
-pub use migrate::{MigrateError, migrate};
+pub use migrate::{MigrateError, migrate, newest as schema_version};
 pub use options::{Options, Statements};
+pub use url::environment;
 
 use crate::accounts::{AccountError, Answer};
 use server::Server;

@@ -9,6 +9,9 @@ use tokio_postgres::config::{Host, SslMode};
 
 use super::connect::OpenError;
 
+/// How long PostgreSQL's own programs wait for a server.
+const CONNECT_SECONDS: &str = "10";
+
 /// A server, or several of which one is the primary.
 #[derive(Debug)]
 pub struct Place {
@@ -35,6 +38,37 @@ pub fn parse(url: &str) -> Result<Place, OpenError> {
     };
     config.ssl_mode(mode);
     Ok(Place { config, roots })
+}
+
+/// Certificates that Debian and Alpine trust.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// The same place for PostgreSQL's own programs, as variables of their environment: a password is never an argument.
+pub fn environment(url: &str) -> Result<Vec<(&'static str, String)>, OpenError> {
+    let Place { config, roots } = parse(url)?;
+    let hosts = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    });
+    let ports = config.get_ports().iter().map(u16::to_string);
+    let mode = match config.get_ssl_mode() {
+        SslMode::Disable => "disable",
+        SslMode::Prefer => "prefer",
+        _ => "verify-full",
+    };
+    let roots = roots.map_or_else(|| SYSTEM_ROOTS.to_owned(), |path| path.display().to_string());
+    let mut set = vec![
+        ("PGHOST", hosts.collect::<Vec<_>>().join(",")),
+        ("PGPORT", ports.collect::<Vec<_>>().join(",")),
+        ("PGSSLMODE", mode.to_owned()),
+        ("PGSSLROOTCERT", roots),
+        ("PGCONNECT_TIMEOUT", CONNECT_SECONDS.to_owned()),
+    ];
+    set.retain(|(_, value)| !value.is_empty());
+    set.extend(config.get_user().map(|user| ("PGUSER", user.to_owned())));
+    set.extend(config.get_dbname().map(|name| ("PGDATABASE", name.to_owned())));
+    set.extend(config.get_password().map(|text| ("PGPASSWORD", String::from_utf8_lossy(text).into_owned())));
+    Ok(set)
 }
 
 /// The URL without what the parser does not know, the TLS mode, the trusted certificates.
@@ -93,6 +127,25 @@ mod tests {
         assert_eq!(mode("postgres://u@/x?host=/run/postgresql"), SslMode::Disable);
         assert_eq!(mode("postgres://u@localhost/x?sslmode=verify-full"), SslMode::Require);
         assert!(matches!(parse("postgres://u@localhost/x?sslmode=maybe"), Err(OpenError::SslMode)));
+    }
+
+    #[test]
+    fn other_programs_are_told_the_same() {
+        let told = environment("postgres://u:hunter2@db:6543/x?sslrootcert=/ca.pem").unwrap();
+        for pair in [
+            ("PGHOST", "db"),
+            ("PGPORT", "6543"),
+            ("PGUSER", "u"),
+            ("PGPASSWORD", "hunter2"),
+            ("PGDATABASE", "x"),
+            ("PGSSLMODE", "verify-full"),
+            ("PGSSLROOTCERT", "/ca.pem"),
+        ] {
+            assert!(told.contains(&(pair.0, pair.1.to_owned())), "{pair:?} in {told:?}");
+        }
+        let here = environment("postgres://u@/x?host=/run/postgresql").unwrap();
+        assert!(here.contains(&("PGHOST", "/run/postgresql".to_owned())), "{here:?}");
+        assert!(here.iter().all(|(name, _)| *name != "PGPORT" && *name != "PGPASSWORD"), "{here:?}");
     }
 
     #[test]

@@ -16,6 +16,22 @@ pub struct Contents {
     pub messages: u64,
 }
 
+/// A PostgreSQL server, as backups need to know it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cluster {
+    /// What tells it from every other server, and stays the same for its standbys and restored copies.
+    pub system: String,
+    /// As the server counts: 150004 is 15.4.
+    pub version: u32,
+    /// Bytes of a segment of its log.
+    pub segment_bytes: u64,
+    /// Bytes of all its databases.
+    pub bytes: u64,
+    /// Whose connection it was.
+    pub user: String,
+    pub database: String,
+}
+
 /// A line of the erasure ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Erased {

@@ -87,6 +87,17 @@ impl Postgres {
         self.write("postgresql.conf", &settings);
     }
 
+    /// A server on a data folder that something else made, in a folder of the account that runs it.
+    pub fn on(data: &Path) -> Self {
+        let mut server = Self::prepare(Options::default());
+        std::fs::rename(data, server.folder.join(DATA)).expect("both are on one filesystem");
+        server.write("pg_hba.conf", &server.options.rules());
+        let settings = server.read("postgresql.conf") + &server.options.settings(server.folder.path());
+        server.write("postgresql.conf", &settings);
+        server.start_again();
+        server
+    }
+
     /// Where the server sees its files.
     pub fn data(&self) -> PathBuf {
         // A mount is not empty, which initdb wants.

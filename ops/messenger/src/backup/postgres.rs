@@ -1,0 +1,156 @@
+//! Backups of a PostgreSQL server: what they need to know of it, and the commands that only it has.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ::backup::postgres::restore::Fetch;
+use ::backup::postgres::run::Source;
+use ::backup::wal;
+use clap::Args;
+use console::database::{Database, Server};
+use schema_store::PostgresStore;
+use schema_store::postgres::Options;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::on_ring;
+use super::settings::PlaceOptions;
+use crate::create_admin::database;
+use crate::failure::{Code, Failure};
+
+/// What counts rows of large tables may take this long.
+const STATEMENT: Duration = Duration::from_secs(3600);
+/// Most connections of a command.
+const POOL: usize = 4;
+/// Exit code of `wal-fetch` for a file that is not sealed: recovery ends there.
+const NOT_THERE: u8 = 1;
+/// Exit code of `wal-fetch` for everything else: PostgreSQL stops recovery instead of taking it for the end of the log.
+const STOP: u8 = 200;
+
+#[derive(Args, Debug, Clone)]
+pub struct StreamOptions {
+    #[command(flatten)]
+    place: PlaceOptions,
+    /// Where pg_receivewal puts the log down before it is sealed; `wal` in the data folder when not given.
+    #[arg(long, value_name = "DIR", env = "BACKUP_SPOOL")]
+    spool: Option<PathBuf>,
+    /// The replication slot, by which the server keeps what was not received yet; made when it is missing.
+    #[arg(long, value_name = "NAME", default_value = "messenger_wal", env = "BACKUP_SLOT")]
+    slot: String,
+    /// Longest time between two seals, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, env = "BACKUP_SEAL_SECONDS", value_parser = clap::value_parser!(u64).range(1..=300))]
+    every: u64,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct WalFetchOptions {
+    #[command(flatten)]
+    place: PlaceOptions,
+    /// The server's system identifier.
+    #[arg(long, value_name = "ID")]
+    system: String,
+    /// The file's name: PostgreSQL's %f.
+    #[arg(value_name = "FILE")]
+    file: String,
+    /// Where it goes: PostgreSQL's %p.
+    #[arg(value_name = "INTO")]
+    into: PathBuf,
+}
+
+/// The server that is meant, when it is one.
+pub fn server(data: &Path) -> Result<Option<Server>, Failure> {
+    match database(data)? {
+        Database::Sqlite(_) => Ok(None),
+        Database::Postgres(server) => Ok(Some(server)),
+    }
+}
+
+/// Connects to it as one who copies it: BACKUP_DATABASE_URL, or DATABASE_URL.
+pub async fn source(server: &Server) -> Result<Source, Failure> {
+    let own = std::env::var("BACKUP_DATABASE_URL").ok().filter(|url| !url.is_empty());
+    if own.is_none() && server.is_pooled {
+        let line = "DATABASE_POOLER: a server is not copied through a pooler; fix: give its own address in \
+                    BACKUP_DATABASE_URL";
+        return Err(Failure::new(Code::Settings, line));
+    }
+    let url = own.unwrap_or_else(|| server.url().to_owned());
+    let options = Options { statement_timeout: STATEMENT, pool_size: POOL, ..server.options() };
+    let store = PostgresStore::open(&url, options.clone()).await.map_err(Failure::database)?;
+    Ok(Source { store, url, options })
+}
+
+/// How a recovering server calls this program for sealed files of its log.
+pub fn fetch(place: &PlaceOptions) -> Result<Fetch, Failure> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(Failure::other);
+    let mut environment: Vec<(&'static str, OsString)> = vec![("DATA_DIR", absolute(&place.data)?.into())];
+    let location = match place.location()? {
+        ::backup::place::Location::Folder(path) => absolute(&path)?.into_os_string(),
+        bucket @ ::backup::place::Location::Bucket { .. } => bucket.to_string().into(),
+    };
+    environment.push(("BACKUP_LOCATION", location));
+    if let Some(file) = place.key_file.as_ref().filter(|file| !file.as_os_str().is_empty()) {
+        environment.push(("BACKUP_KEY_FILE", absolute(file)?.into()));
+    }
+    Ok(Fetch { program: std::env::current_exe().map_err(Failure::other)?, environment })
+}
+
+/// Follows the server's log until SIGTERM or SIGINT.
+pub fn stream(options: &StreamOptions) -> Result<ExitCode, Failure> {
+    let keys = options.place.keys()?;
+    let Some(server) = server(&options.place.data)? else {
+        let line =
+            "DATABASE_URL: the embedded database has no log to follow; `messenger up` backs it up by itself";
+        return Err(Failure::new(Code::Settings, line));
+    };
+    let settings = wal::stream::Settings {
+        spool: options.spool.clone().unwrap_or_else(|| options.place.data.join("wal")),
+        slot: options.slot.clone(),
+        every: Duration::from_secs(options.every),
+    };
+    on_ring(async {
+        let place = options.place.open()?;
+        let source = source(&server).await?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::other)?;
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        tracing::info!(place = %place, spool = %settings.spool.display(), "following the log");
+        let mut told = |piece: &wal::Piece| {
+            tracing::info!(
+                file = piece.file,
+                from = piece.from,
+                to = piece.to,
+                bytes = piece.object.bytes,
+                "sealed"
+            );
+        };
+        let done = wal::stream::stream(&place, &keys, &source, &settings, stop, &mut told).await;
+        done.map_err(Failure::backup)
+    })?;
+    println!("stopped; what was received is sealed");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Gives a sealed file of the log to a server that recovers.
+pub fn wal_fetch(options: &WalFetchOptions) -> ExitCode {
+    let fetched = options.place.keys().and_then(|keys| {
+        on_ring(async {
+            let place = options.place.open()?;
+            let fetched = wal::fetch(&place, &keys, &options.system, &options.file, &options.into).await;
+            fetched.map_err(Failure::backup)
+        })
+    });
+    match fetched {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(NOT_THERE),
+        Err(failure) => {
+            failure.report();
+            ExitCode::from(STOP)
+        }
+    }
+}
