@@ -67,6 +67,8 @@ variables! {
     "RATE_LIMIT_TTL", "60", "whole seconds", "Window of RATE_LIMIT_MAX.";
     "RATE_LIMIT_MAX", "100", "a whole number", "Requests of one user, and of one address, within RATE_LIMIT_TTL.";
     "RATE_LIMIT_AUTH_MAX", "10", "a whole number", "The same for registering, logging in and resetting.";
+    "MESSAGE_LIMIT_MAX", "", "a whole number", "Messages of one user within MESSAGE_LIMIT_TTL. Default: RATE_LIMIT_MAX.";
+    "MESSAGE_LIMIT_TTL", "", "whole seconds", "Window of MESSAGE_LIMIT_MAX. Default: RATE_LIMIT_TTL.";
     "TRUSTED_PROXIES", "", "networks such as 10.0.0.0/8, separated by commas", "Proxies whose X-Forwarded-For is believed. Default: none.";
     "CORS_ORIGINS", "", "origins such as https://chat.example.org, separated by commas", "Web origins that may call the API. Default: none.";
     "REGISTRATION", "closed", "closed, invite, approval or open", "Who may make an account.";
@@ -144,6 +146,8 @@ pub struct ConsoleConfig {
     /// Seconds.
     pub refresh_ttl_s: u64,
     pub rate: RateLimits,
+    /// Messages that the relay lets one user send in a minute.
+    pub messages_a_minute: u64,
     /// Shown to the nodes' internal listeners; `None`: nothing is ordered from here.
     pub control: Option<Secret>,
     pub trusted_proxies: Vec<Network>,
@@ -188,6 +192,7 @@ impl ConsoleConfig {
             public_url: public_url(&values, "PUBLIC_URL")?,
             database: database(&values, &data)?,
             signing: signing(&values, &data)?,
+            messages_a_minute: messages_a_minute(&values)?,
             control: values
                 .secret("RELAY_CONTROL_SECRET", "RELAY_CONTROL_SECRET_FILE")?
                 .map(|text| Secret::new(&text).map_err(|problem| fault("RELAY_CONTROL_SECRET", problem)))
@@ -245,6 +250,14 @@ fn database(values: &Values, data: &Path) -> Result<Database, ConfigFault> {
         server.standby_is_synchronous = standby_is_synchronous;
     }
     Ok(database)
+}
+
+fn messages_a_minute(values: &Values) -> Result<u64, ConfigFault> {
+    let most = values.number("RATE_LIMIT_MAX", 100, 1..=u64::from(u32::MAX))?;
+    let window_s = values.number("RATE_LIMIT_TTL", 60, 1..=u64::from(u32::MAX))?;
+    let most = values.number("MESSAGE_LIMIT_MAX", most, 1..=u64::from(u32::MAX))?;
+    let window_s = values.number("MESSAGE_LIMIT_TTL", window_s, 1..=u64::from(u32::MAX))?;
+    Ok(most * 60 / window_s)
 }
 
 fn public_url(values: &Values, name: &'static str) -> Result<Option<String>, ConfigFault> {

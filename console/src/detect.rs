@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use schema_store::AccountError;
 use schema_store::accounts::Answer;
 use schema_store::detection::{MINUTE_MS, NEW_FOR_MS, SAME_WITHIN_MS, Sender};
 use schema_store::rows::account::{Origin, StatusChange};
 use schema_store::rows::moderation::NewFlag;
-use schema_store::{AccountError, Operations};
 
 use crate::app::{App, Backing};
 use crate::settings::{self, Kept};
@@ -29,11 +29,15 @@ struct Usual {
 }
 
 impl Usual {
-    async fn load<S: Operations>(store: &S) -> Answer<Self> {
-        let kept = Kept::load(store).await?;
+    async fn load<S: Backing>(app: &App<S>) -> Answer<Self> {
+        let kept = Kept::load(&app.store).await?;
+        let tolerated = kept.number(settings::MESSAGES_TOLERATED);
+        // Unless somebody set it, nobody is blocked for what the relay's own limit lets through.
+        let let_through = app.config.messages_a_minute;
+        let is_set = kept.set(settings::MESSAGES_TOLERATED).is_some();
         Ok(Self {
             minute: kept.number(settings::MESSAGES_A_MINUTE),
-            minute_tolerated: kept.number(settings::MESSAGES_TOLERATED),
+            minute_tolerated: if is_set { tolerated } else { tolerated.max(let_through) },
             same: kept.number(settings::SAME_TO),
             first_day: kept.number(settings::FIRST_DAY),
         })
@@ -89,7 +93,7 @@ pub async fn detect<S: Backing>(app: App<S>) {
 }
 
 async fn look<S: Backing>(app: &App<S>) -> Answer<()> {
-    let usual = Usual::load(&app.store).await?;
+    let usual = Usual::load(app).await?;
     for sender in app.store.senders(usual.least()).await? {
         for finding in judge(&sender, &usual) {
             match act(app, &sender, finding).await {

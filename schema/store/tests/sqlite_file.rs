@@ -292,7 +292,8 @@ fn a_file_that_cannot_be_used_says_why() {
     let sql = |statement: &str| Connection::open(&file).unwrap().execute_batch(statement).unwrap();
 
     sql("INSERT INTO refinery_schema_history VALUES (99, 'later', '2030-01-01T00:00:00Z', '1')");
-    assert!(matches!(error(&file), OpenError::Newer { found: 99, known: 9, .. }));
+    let newest = schema_store::sqlite::schema_version();
+    assert!(matches!(error(&file), OpenError::Newer { found: 99, known, .. } if known == newest));
     sql("DELETE FROM refinery_schema_history WHERE version = 99");
     sql("UPDATE refinery_schema_history SET checksum = '1' WHERE version = 2");
     assert!(matches!(error(&file), OpenError::Altered { version: 2, .. }));
