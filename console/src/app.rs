@@ -10,6 +10,7 @@ use schema_store::{
 use crate::access::limit::Limiter;
 use crate::access::password::Hasher;
 use crate::access::seal::Seal;
+use crate::access::shared::SharedLimits;
 use crate::access::token::Tokens;
 use crate::clock::Clock;
 use crate::cluster::watch::Watch;
@@ -37,6 +38,8 @@ pub struct Shared<S> {
     pub jwks: String,
     pub hasher: Hasher,
     pub limiter: Limiter,
+    /// The same limits, counted for all processes.
+    pub shared: Option<SharedLimits>,
     pub metrics: Arc<Metrics>,
     pub post: Post,
     /// How people reach the account API; without a slash at the end.

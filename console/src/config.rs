@@ -9,6 +9,7 @@ use crate::access::address::Network;
 use crate::access::limit::RateLimits;
 use crate::access::seal::SealSource;
 use crate::access::secret::Secret;
+use crate::access::shared::SharedThrough;
 use crate::access::signing::{PUBLISHED_KEYS, SigningConfig, SigningSource, secret_kid};
 use crate::database::Database;
 use crate::mail::{MailConfig, SmtpConfig, SmtpTls};
@@ -64,6 +65,8 @@ variables! {
     "JWT_LEGACY_HS256_SECRET_FILE", "", "the path of a file", "The same, read from a file.";
     "JWT_LEGACY_HS256_KID", "", "the kid of the old tokens", "kid of the old HS256 tokens.";
     "JWT_LEGACY_HS256_UNTIL", "", "a day as YYYY-MM-DD", "Day (UTC) from whose first second on HS256 tokens are refused.";
+    "REDIS_URL", "", "redis://HOST:PORT or rediss://HOST:PORT", "Redis that connects the nodes and counts the limits they share. Default: none.";
+    "REDIS_URL_FILE", "", "the path of a file", "The same, read from a file.";
     "RATE_LIMIT_TTL", "60", "whole seconds", "Window of RATE_LIMIT_MAX.";
     "RATE_LIMIT_MAX", "100", "a whole number", "Requests of one user, and of one address, within RATE_LIMIT_TTL.";
     "RATE_LIMIT_AUTH_MAX", "10", "a whole number", "The same for registering, logging in and resetting.";
@@ -150,6 +153,8 @@ pub struct ConsoleConfig {
     pub messages_a_minute: u64,
     /// Shown to the nodes' internal listeners; `None`: nothing is ordered from here.
     pub control: Option<Secret>,
+    /// Where the limits are counted for all processes; `None`: each counts alone.
+    pub shared: Option<SharedThrough>,
     pub trusted_proxies: Vec<Network>,
     pub cors_origins: Vec<String>,
     pub registration: Registration,
@@ -207,6 +212,7 @@ impl ConsoleConfig {
                 general: values.number("RATE_LIMIT_MAX", 100, 1..=1_000_000)? as u32,
                 auth: values.number("RATE_LIMIT_AUTH_MAX", 10, 1..=1_000_000)? as u32,
             },
+            shared: shared(&values)?,
             trusted_proxies: proxies(&values)?,
             cors_origins: origins(&values)?,
             registration,
@@ -258,6 +264,11 @@ fn messages_a_minute(values: &Values) -> Result<u64, ConfigFault> {
     let most = values.number("MESSAGE_LIMIT_MAX", most, 1..=u64::from(u32::MAX))?;
     let window_s = values.number("MESSAGE_LIMIT_TTL", window_s, 1..=u64::from(u32::MAX))?;
     Ok(most * 60 / window_s)
+}
+
+fn shared(values: &Values) -> Result<Option<SharedThrough>, ConfigFault> {
+    let Some(url) = values.secret("REDIS_URL", "REDIS_URL_FILE")? else { return Ok(None) };
+    SharedThrough::parse(&url).map(Some).map_err(|why| fault("REDIS_URL", why.to_string()))
 }
 
 fn public_url(values: &Values, name: &'static str) -> Result<Option<String>, ConfigFault> {
@@ -493,6 +504,7 @@ mod tests {
             ("JWT_SECRET", "your-256-bit-secret-key"),
             ("JWT_SECRET_FILE", "/nonexistent/secret"),
             ("JWT_LEGACY_HS256_UNTIL", "soon"),
+            ("REDIS_URL", "memcached://x"),
             ("RATE_LIMIT_TTL", "0"),
             ("RATE_LIMIT_MAX", "many"),
             ("TRUSTED_PROXIES", "10.0.0.0/40"),

@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use schema_store::AccountError;
 use schema_store::accounts::PAGE_ROWS_MAX;
+use schema_store::redis::RedisFault;
 use schema_store::rows::account::{AuditEntry, Origin};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -28,6 +29,7 @@ use crate::access::limit::Limiter;
 use crate::access::password::{self, Hasher};
 use crate::access::rsa_key::KeyFault;
 use crate::access::seal::{Seal, SealFault};
+use crate::access::shared::SharedLimits;
 use crate::access::signing;
 use crate::api;
 use crate::app::{App, Backing, Shared};
@@ -67,6 +69,8 @@ pub enum ServeFault {
     Seal(#[from] SealFault),
     #[error("the store does not work: {0}")]
     Store(#[from] AccountError),
+    #[error("shared limits: {0}")]
+    Redis(#[from] RedisFault),
     #[error("mail: {0}")]
     Mail(#[from] MailFault),
 }
@@ -191,6 +195,10 @@ async fn prepare<S: Backing>(
     let postman = Postman { store: store.clone(), clock: clock.clone(), public_url: public_url.clone() };
     let (post, postman) = postman.start(sink);
     let limiter = Limiter::new(config.rate);
+    let shared = config.shared.as_ref().map(|through| SharedLimits::new(through, config.rate));
+    if let Some(through) = &config.shared {
+        through.check().await?;
+    }
     let metrics = Arc::new(Metrics::default());
     let hasher = Hasher::new();
     let app = App::new(Shared {
@@ -201,6 +209,7 @@ async fn prepare<S: Backing>(
         jwks,
         hasher,
         limiter,
+        shared,
         metrics,
         post,
         public_url,

@@ -7,6 +7,7 @@ pub mod password;
 pub mod rsa_key;
 pub mod seal;
 pub mod secret;
+pub mod shared;
 pub mod signing;
 pub mod token;
 pub mod totp;

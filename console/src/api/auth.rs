@@ -92,7 +92,7 @@ async fn login<S: Backing>(
 ) -> Result<Json<SessionBody>, Problem> {
     check_name("device", &body.device, NAME_BYTES_MAX)?;
     let device = body.device_id.as_deref().map(|text| DeviceId::from_text("device_id", text)).transpose()?;
-    count(&app, Some(Budget::Auth), account_subject(&body.email))?;
+    count(&app, Some(Budget::Auth), account_subject(&body.email)).await?;
     let record = app.store.login_record(body.email).await?;
     let kept = record.as_ref().map(|record| record.password_hash.clone());
     let is_right = app.hasher.verify(body.password.clone(), kept).await?;

@@ -93,7 +93,7 @@ async fn request_reset<S: Backing>(
     if !app.post.is_open() {
         return Err(Code::MailUnavailable.into());
     }
-    count(&app, Some(Budget::Auth), account_subject(&body.email))?;
+    count(&app, Some(Budget::Auth), account_subject(&body.email)).await?;
     let errand = Errand::PasswordReset { email: body.email.trim().to_owned(), by };
     if !app.post.leave(errand) {
         return Err(Problem::after(Code::Busy, 5));

@@ -187,7 +187,7 @@ async fn find<S: Backing>(
 /// Checks the caller's own password, and gives back their mail address.
 async fn confirm<S: Backing>(app: &App<S>, caller: &Caller, password: String) -> Result<String, Problem> {
     let email = app.store.profile(caller.user).await?.email;
-    count(app, Some(Budget::Auth), account_subject(&email))?;
+    count(app, Some(Budget::Auth), account_subject(&email)).await?;
     let kept = app.store.login_record(email.clone()).await?.map(|record| record.password_hash);
     if app.hasher.verify(password, kept).await? {
         return Ok(email);

@@ -25,6 +25,8 @@ use crate::app::{App, Backing};
 
 /// How long a request may take, its body included.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+/// When to try again after a limit could not be counted, in seconds.
+const UNCOUNTED_RETRY_S: u64 = 2;
 
 /// The other end of the connection.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +80,7 @@ async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> 
     let peer =
         request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let address = client_address(peer, request.headers(), &app.config.trusted_proxies);
-    count(app, rule.budget, Subject::Address(limit_subject(address)))?;
+    count(app, rule.budget, Subject::Address(limit_subject(address))).await?;
     let mut origin =
         Origin { actor: None, address: Some(address), user_agent: user_agent(request.headers()) };
     match rule.access {
@@ -88,7 +90,7 @@ async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> 
             if rule.access == Access::Admin && caller.role != AccountRole::Admin {
                 return Err(Code::RoleMissing.into());
             }
-            count(app, rule.budget, Subject::User(caller.user))?;
+            count(app, rule.budget, Subject::User(caller.user)).await?;
             origin.actor = Some(caller.user);
             request.extensions_mut().insert(caller);
         }
@@ -98,7 +100,7 @@ async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> 
             if !roles.contains(&grant.role) {
                 return Err(Code::RoleMissing.into());
             }
-            count(app, rule.budget, Subject::User(grant.user))?;
+            count(app, rule.budget, Subject::User(grant.user)).await?;
             origin.actor = Some(grant.user);
             origin.user_agent = Some(format!("service token {}", grant.name));
         }
@@ -107,12 +109,22 @@ async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> 
     Ok(())
 }
 
-/// Counts one request of the subject against the budget.
-pub fn count<S>(app: &App<S>, budget: Option<Budget>, subject: Subject) -> Result<(), Problem> {
+/// Counts one request of the subject against the budget, for all processes if they share their limits. When nobody can
+/// say, guesses at secrets are refused, and the rest is counted here alone.
+pub async fn count<S>(app: &App<S>, budget: Option<Budget>, subject: Subject) -> Result<(), Problem> {
     let Some(budget) = budget else { return Ok(()) };
-    app.limiter
-        .admit(budget, &[subject], app.clock.now_ms())
-        .map_err(|seconds| Problem::after(Code::RateLimited, seconds))
+    let over = |seconds| Problem::after(Code::RateLimited, seconds);
+    if let Some(shared) = &app.shared {
+        match shared.admit(budget, &subject).await {
+            Ok(counted) => return counted.map_err(over),
+            Err(fault) if budget == Budget::Auth => {
+                tracing::debug!(%fault, "a request is refused because its limit cannot be counted");
+                return Err(Problem::after(Code::Busy, UNCOUNTED_RETRY_S));
+            }
+            Err(_) => {}
+        }
+    }
+    app.limiter.admit(budget, &[subject], app.clock.now_ms()).map_err(over)
 }
 
 async fn authenticate<S: Backing>(app: &App<S>, headers: &HeaderMap) -> Result<Caller, Problem> {

@@ -74,3 +74,29 @@ fn health_checks_are_not_counted() {
         api.get("/ready", None).ok();
     }
 }
+
+#[test]
+fn two_processes_share_their_limits_and_no_guess_is_let_through_while_nobody_counts() {
+    let mut redis = servers::Redis::start();
+    let url = redis.url();
+    let start = || Api::with(&[("REDIS_URL", &url), ("RATE_LIMIT_AUTH_MAX", "6"), ("RATE_LIMIT_MAX", "50")]);
+    let (one, other) = (start(), start());
+    let guess =
+        |api: &Api| api.post(LOGIN, None, &json!({"email": email("x"), "password": "y", "device": "z"}));
+    for _ in 0..3 {
+        guess(&one).refused(401, "LOGIN_FAILED");
+        guess(&other).refused(401, "LOGIN_FAILED");
+    }
+    // At the turn of a window the one before counts with a little less than its whole.
+    let is_limited = |api: &Api| (0..3).any(|_| guess(api).status == 429);
+    assert!(is_limited(&one) && is_limited(&other));
+    redis.kill();
+    guess(&one).refused(503, "BUSY");
+    one.get("/.well-known/jwks.json", None).ok();
+    redis.start_again();
+    let began = std::time::Instant::now();
+    while guess(&other).status == 503 {
+        assert!(began.elapsed() < Duration::from_secs(20), "it counts again by itself");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -170,7 +170,10 @@ impl Failure {
     pub fn api(error: console::ServeFault) -> Self {
         let code = match &error {
             console::ServeFault::Bind { .. } => Code::Port,
-            console::ServeFault::Key(_) | console::ServeFault::Seal(_) | console::ServeFault::Mail(_) => {
+            console::ServeFault::Key(_)
+            | console::ServeFault::Seal(_)
+            | console::ServeFault::Mail(_)
+            | console::ServeFault::Redis(_) => {
                 Code::Settings
             }
             console::ServeFault::Store(_) => Code::Other,

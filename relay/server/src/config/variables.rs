@@ -296,7 +296,7 @@ pub const VARIABLES: &[Variable] = &[
         "REDIS_URL",
         "redis://HOST:PORT or rediss://HOST:PORT",
         "redis://127.0.0.1:6379",
-        "Redis 7 or newer that connects the nodes. Default: none, and nodes learn of each other's messages from the store.",
+        "Redis 7 or newer that connects the nodes and counts the limits they share. Default: none, and nodes learn of each other's messages from the store.",
     ),
     seconds("REDIS_TTL", "3600", "Life of what is cached in Redis."),
 ];
