@@ -65,7 +65,7 @@ variables! {
     "JWT_LEGACY_HS256_SECRET_FILE", "", "the path of a file", "The same, read from a file.";
     "JWT_LEGACY_HS256_KID", "", "the kid of the old tokens", "kid of the old HS256 tokens.";
     "JWT_LEGACY_HS256_UNTIL", "", "a day as YYYY-MM-DD", "Day (UTC) from whose first second on HS256 tokens are refused.";
-    "REDIS_URL", "", "redis://HOST:PORT or rediss://HOST:PORT", "Redis that connects the nodes and counts the limits they share. Default: none.";
+    "REDIS_URL", "", "redis://HOST:PORT or rediss://HOST:PORT", "Redis 7 or newer that connects the nodes and counts the limits they share. Default: none, and nodes learn of each other's messages from the store.";
     "REDIS_URL_FILE", "", "the path of a file", "The same, read from a file.";
     "RATE_LIMIT_TTL", "60", "whole seconds", "Window of RATE_LIMIT_MAX.";
     "RATE_LIMIT_MAX", "100", "a whole number", "Requests of one user, and of one address, within RATE_LIMIT_TTL.";

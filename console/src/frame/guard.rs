@@ -26,7 +26,7 @@ use crate::access::address::{client_address, limit_subject};
 use crate::access::csrf;
 use crate::access::limit::Subject;
 use crate::app::App;
-use crate::front::guard::{Peer, user_agent};
+use crate::front::guard::{Held, Peer, tally, user_agent};
 use crate::pages;
 use crate::text::Language;
 
@@ -120,9 +120,12 @@ async fn admit<S: Desk>(
     parts: &mut Parts,
     body: Body,
 ) -> Result<(), Trouble> {
-    let address = visit.by.address.map(limit_subject).map(Subject::Address);
-    let counted = app.limiter.admit(duty.budget, address.as_slice(), app.clock.now_ms());
-    counted.map_err(Trouble::TooMany)?;
+    if let Some(address) = visit.by.address.map(limit_subject).map(Subject::Address) {
+        tally(app, duty.budget, address).await.map_err(|held| match held {
+            Held::Over(seconds) => Trouble::TooMany(seconds),
+            Held::Uncounted => Trouble::Unavailable,
+        })?;
+    }
     if let Some(id) = visit.jar.get(&parts.headers, cookie::SESSION) {
         let found = app.store.console_session(TokenHash::of(&id)).await?;
         visit.viewer = found.map(Viewer::from);

@@ -109,22 +109,38 @@ async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> 
     Ok(())
 }
 
+/// Why a request is held back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Held {
+    /// Too many; seconds to wait.
+    Over(u64),
+    /// It may be a guess at a secret, and nobody can say how many there were.
+    Uncounted,
+}
+
 /// Counts one request of the subject against the budget, for all processes if they share their limits. When nobody can
 /// say, guesses at secrets are refused, and the rest is counted here alone.
-pub async fn count<S>(app: &App<S>, budget: Option<Budget>, subject: Subject) -> Result<(), Problem> {
-    let Some(budget) = budget else { return Ok(()) };
-    let over = |seconds| Problem::after(Code::RateLimited, seconds);
+pub async fn tally<S>(app: &App<S>, budget: Budget, subject: Subject) -> Result<(), Held> {
     if let Some(shared) = &app.shared {
         match shared.admit(budget, &subject).await {
-            Ok(counted) => return counted.map_err(over),
+            Ok(counted) => return counted.map_err(Held::Over),
             Err(fault) if budget == Budget::Auth => {
                 tracing::debug!(%fault, "a request is refused because its limit cannot be counted");
-                return Err(Problem::after(Code::Busy, UNCOUNTED_RETRY_S));
+                return Err(Held::Uncounted);
             }
             Err(_) => {}
         }
     }
-    app.limiter.admit(budget, &[subject], app.clock.now_ms()).map_err(over)
+    app.limiter.admit(budget, &[subject], app.clock.now_ms()).map_err(Held::Over)
+}
+
+/// The same for the API, where a route may have no budget.
+pub async fn count<S>(app: &App<S>, budget: Option<Budget>, subject: Subject) -> Result<(), Problem> {
+    let Some(budget) = budget else { return Ok(()) };
+    tally(app, budget, subject).await.map_err(|held| match held {
+        Held::Over(seconds) => Problem::after(Code::RateLimited, seconds),
+        Held::Uncounted => Problem::after(Code::Busy, UNCOUNTED_RETRY_S),
+    })
 }
 
 async fn authenticate<S: Backing>(app: &App<S>, headers: &HeaderMap) -> Result<Caller, Problem> {

@@ -64,6 +64,25 @@ fn nobody_and_the_half_way_get_nowhere() {
     assert_eq!(desk.get("/nothing-here", None).status, 404);
 }
 
+#[test]
+fn sign_ins_are_counted_on_all_nodes_together_and_refused_while_nobody_counts() {
+    let mut redis = servers::Redis::start();
+    let url = redis.url();
+    let start = || Desk::with(&[("REDIS_URL", &url), ("RATE_LIMIT_AUTH_MAX", "4")]);
+    let (one, other) = (start(), start());
+    let guess =
+        |desk: &Desk| desk.post("/sign-in", None, "email=nobody%40staff.example&password=wrong").status;
+    for desk in [&one, &other, &one, &other] {
+        assert!(![429, 503].contains(&guess(desk)));
+    }
+    // At the turn of a window the one before counts with a little less than its whole.
+    let is_limited = |desk: &Desk| (0..3).any(|_| guess(desk) == 429);
+    assert!(is_limited(&one) && is_limited(&other));
+    redis.kill();
+    assert_eq!(guess(&one), 503);
+    assert_eq!(one.get("/sign-in", None).status, 200, "what guesses at nothing goes on");
+}
+
 /// The table as the architecture document prints it. `UPDATE_DOCUMENTS=1` writes it.
 #[test]
 fn the_document_prints_the_table() {

@@ -36,6 +36,11 @@ pub struct Answer {
 
 impl Desk {
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With more in its environment, which wins.
+    pub fn with(more: &[(&str, &str)]) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let data = std::env::temp_dir().join(format!("console-pages-{}-{serial}", std::process::id()));
@@ -50,7 +55,10 @@ impl Desk {
             ("JWT_ALGORITHM", "HS256".to_owned()),
             ("JWT_LEGACY_HS256_SECRET", "0d6f7c1be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f".to_owned()),
         ];
-        let lookup = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
+        let lookup = |name: &str| {
+            let more = more.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            more.or_else(|| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone()))
+        };
         let config = ConsoleConfig::from_env(false, lookup).unwrap();
         let (clock, _) = Clock::manual(BEGIN_MS);
         let store_clock = clock.clone();

@@ -125,6 +125,7 @@ impl Failure {
                 Code::Database
             }
             Failed { .. } => Code::Database,
+            Redis(fault) => return Self::new(Code::Settings, format!("REDIS_URL: {fault}")),
             Thread(_) => Code::Other,
         };
         Self::new(code, format!("DATABASE_URL: {error}"))

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use server::finish;
-use servers::{Options, Postgres, Redis, RedisOptions, Sync};
+use servers::{Bouncer, Options, Postgres, Redis, RedisOptions, Sync};
 
 /// A folder that goes when the test does.
 struct Folder(PathBuf);
@@ -91,6 +91,102 @@ fn nodes_share_a_database_and_each_has_its_number() {
         terminate(child);
     }
     server.until("SELECT string_agg(state, ',') FROM relay_nodes", "GONE,GONE");
+    assert_eq!(server.sql("SELECT DISTINCT version FROM relay_nodes"), env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn a_redis_of_others_stops_the_start_and_stays_as_it_is() {
+    let (server, redis, folder) = (Postgres::start(), Redis::start(), Folder::new());
+    let url = server.url("postgres");
+    migrate(&url);
+    redis.command(&["SET", "session:17", "theirs"]);
+    refused(folder.up(&url).env("REDIS_URL", redis.url()), 2, "data of another program");
+    assert_eq!(redis.command(&["KEYS", "*"]).text() + &redis.command(&["DBSIZE"]).text(), "1");
+    redis.flush();
+    let (child, _) = ready(folder.up(&url).env("REDIS_URL", redis.url()));
+    terminate(child);
+    let other = server.database("other");
+    migrate(&other);
+    refused(folder.up(&other).env("REDIS_URL", redis.url()), 2, "another installation");
+    let (child, _) = ready(folder.up(&url).env("REDIS_URL", redis.url()));
+    terminate(child);
+}
+
+/// One of the demo's people runs a client subcommand.
+fn client(ready: &serde_json::Value, name: &str, person: usize) -> Command {
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let user = &ready["demo"]["users"][person];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_messenger"));
+    command.args([name, "--relay", &text(&ready["relay_quic"]), "--api", &text(&ready["api"])]);
+    command.args(["--ca", &text(&ready["ca"]), "--email", &text(&user["email"])]);
+    command.env("MESSENGER_CONVERSATION", text(&ready["demo"]["conversation"]));
+    command.env("MESSENGER_PASSWORD", text(&user["password"]));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Alice sends so many messages, and Bob hears all there are.
+fn talk(ready: &serde_json::Value, count: usize) {
+    talk_on(ready, 0, count);
+}
+
+/// The same after those that were sent before.
+fn talk_on(ready: &serde_json::Value, before: usize, more: usize) {
+    let count = before + more;
+    for n in before..count {
+        let sent = finish(client(ready, "send", 0).args(["--text", &format!("{n}")]).spawn().unwrap());
+        assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    }
+    let mut command = client(ready, "listen", 1);
+    let heard =
+        finish(command.args(["--json", "--after", "0", "--count", &count.to_string()]).spawn().unwrap());
+    assert!(heard.status.success(), "{}", String::from_utf8_lossy(&heard.stderr));
+    let texts: Vec<_> = server::lines(&heard).iter().map(|line| line["text"].to_string()).collect();
+    assert_eq!(texts, (0..count).map(|n| format!("\"{n}\"")).collect::<Vec<_>>());
+}
+
+#[test]
+fn it_serves_through_a_pooler_and_reads_from_a_replica() {
+    let (server, folder) = (Postgres::start(), Folder::new());
+    migrate(&server.url("postgres"));
+    let standby = server.standby(Sync::Asynchronous, None);
+    let bouncer = Bouncer::before(&server);
+    let mut command = folder.up(&bouncer.url("postgres"));
+    command.env("DATABASE_POOLER", "transaction").env("DATABASE_REPLICA_URLS", standby.url("postgres"));
+    let (child, ready) = ready(command.arg("--demo"));
+    talk(&ready, 3);
+    let by_node = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'messenger'";
+    assert_eq!(standby.sql(by_node), "t", "the replica is asked");
+    let reads = "SELECT sum(coalesce(idx_scan, 0) + seq_scan) > 0 FROM pg_stat_user_tables WHERE relname LIKE 'messages%'";
+    standby.until(reads, "t");
+    terminate(child);
+}
+
+#[test]
+fn a_node_runs_on_while_the_schema_moves_ahead_of_it_and_starts_on_it_too() {
+    let (server, redis, folder) = (Postgres::start(), Redis::start(), Folder::new());
+    let url = server.url("postgres");
+    migrate(&url);
+    let (child, first) = ready(folder.up(&url).env("REDIS_URL", redis.url()).arg("--demo"));
+    talk(&first, 2);
+    // What the next version may do while this one runs: every table grows, and the floor stays.
+    server.sql(
+        "DO $$ DECLARE t text; BEGIN
+           FOR t IN SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+               AND NOT relispartition AND relname <> 'refinery_schema_history' LOOP
+             EXECUTE format('ALTER TABLE %I ADD COLUMN later bigint NOT NULL DEFAULT 7', t);
+           END LOOP;
+         END $$;
+         CREATE TABLE of_the_next_version (id bigint PRIMARY KEY);
+         INSERT INTO change_log (kind, text) VALUES ('OF_THE_NEXT_VERSION', 'unknown here');
+         INSERT INTO refinery_schema_history SELECT 99, 'later', applied_on, checksum FROM refinery_schema_history LIMIT 1",
+    );
+    talk_on(&first, 2, 2);
+    terminate(child);
+    let (child, second) = ready(folder.up(&url).env("REDIS_URL", redis.url()).arg("--demo"));
+    talk_on(&second, 4, 2);
+    terminate(child);
+    assert_eq!(server.sql("SELECT DISTINCT later FROM messages"), "7");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The contract against PostgreSQL: once straight, once through a pooler in transaction mode that knows no names.
+//! The contract against PostgreSQL: once straight, once through a pooler in transaction mode that knows no names, once with
+//! what is read often cached in Redis.
 #![allow(clippy::unwrap_used)]
 
 #[macro_use]
@@ -10,22 +11,34 @@ use contract::{
 };
 use schema_store::PostgresStore;
 use schema_store::postgres::{Options, Statements, migrate};
-use servers::{Bouncer, Postgres};
+use schema_store::redis::{Cache, Lives, RedisAddress};
+use servers::{Bouncer, Postgres, Redis};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// What stands before and beside the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Straight,
+    Pooled,
+    Cached,
+}
 
 /// A server with a migrated database that others are copied from.
 struct Ground {
     // Ends before the server.
     bouncer: Option<Bouncer>,
+    redis: Option<Redis>,
     server: Postgres,
 }
 
 impl Ground {
-    async fn prepare(is_pooled: bool) -> Self {
+    async fn prepare(way: Way) -> Self {
         let server = Postgres::start();
         server.database("ground");
         migrate(&mut server.connect_to("ground").await).await.unwrap();
-        Self { bouncer: is_pooled.then(|| Bouncer::before(&server)), server }
+        let bouncer = (way == Way::Pooled).then(|| Bouncer::before(&server));
+        Self { bouncer, redis: (way == Way::Cached).then(Redis::start), server }
     }
 
     /// A fresh store in a database of its own.
@@ -39,9 +52,21 @@ impl Ground {
         let clock = TestClock::new();
         let reading = clock.clone();
         let clock_of_store: schema_store::sqlite::Clock = Arc::new(move || reading.now());
-        let options =
-            Options { clock: Some(clock_of_store), statements, pool_size: 10, ..Options::default() };
+        let options = Options {
+            clock: Some(clock_of_store),
+            statements,
+            pool_size: 10,
+            cache: self.cache(),
+            ..Options::default()
+        };
         Bed { store: PostgresStore::open(&url, options).await.unwrap(), clock }
+    }
+}
+
+impl Ground {
+    fn cache(&self) -> Option<Arc<Cache>> {
+        let address = RedisAddress::parse(&self.redis.as_ref()?.url()).unwrap();
+        Some(Cache::new(address, Lives::at_most(Duration::from_secs(3_600))))
     }
 }
 
@@ -52,7 +77,7 @@ macro_rules! each {
 
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $module() {
-                let ground = Ground::prepare(false).await;
+                let ground = Ground::prepare(Way::Straight).await;
                 $($module::$test(ground.bed(stringify!($test)).await).await;)*
             })*
         }
@@ -62,7 +87,17 @@ macro_rules! each {
 
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $module() {
-                let ground = Ground::prepare(true).await;
+                let ground = Ground::prepare(Way::Pooled).await;
+                $($module::$test(ground.bed(stringify!($test)).await).await;)*
+            })*
+        }
+
+        mod cached {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $module() {
+                let ground = Ground::prepare(Way::Cached).await;
                 $($module::$test(ground.bed(stringify!($test)).await).await;)*
             })*
         }

@@ -69,3 +69,44 @@ async fn of_many_who_ask_at_once_each_gets_its_own() {
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn only_the_databases_clock_counts_and_a_jump_of_it_costs_a_number_for_a_lease_at_most() {
+    let server = Postgres::start();
+    migrate(&mut server.connect().await).await.unwrap();
+    let now = Arc::new(AtomicU64::new(1_800_000_000_000));
+    let clock = now.clone();
+    let options =
+        Options { clock: Some(Arc::new(move || clock.load(Ordering::SeqCst))), ..Options::default() };
+    let store = PostgresStore::open(&server.url("postgres"), options).await.unwrap();
+    let (living, dead) = (claim(&store, None).await.unwrap(), claim(&store, None).await.unwrap());
+    let ended = claim(&store, None).await.unwrap();
+    assert!(beat(&store, ended, NodeState::Gone).await);
+    // Back by an hour.
+    now.fetch_sub(3_600_000, Ordering::SeqCst);
+    assert!(beat(&store, living, NodeState::Ready).await, "who lives keeps its number");
+    let again = claim(&store, Some(3)).await.unwrap();
+    assert!(
+        again.since > ended.since && !beat(&store, ended, NodeState::Ready).await,
+        "older leases stay lost"
+    );
+    assert_eq!(claim(&store, Some(2)).await, None, "nobody knows yet that it is dead");
+    now.fetch_add(NODE_LEASE_MS, Ordering::SeqCst);
+    assert!(beat(&store, living, NodeState::Ready).await);
+    now.fetch_add(1, Ordering::SeqCst);
+    assert!(
+        claim(&store, Some(2)).await.unwrap().since > dead.since,
+        "free after one lease, not after the hour"
+    );
+    assert_eq!(claim(&store, Some(1)).await, None);
+    // Ahead by an hour: until its next beat nobody can tell who lives from who is dead.
+    now.fetch_add(3_600_000, Ordering::SeqCst);
+    assert!(beat(&store, living, NodeState::Ready).await);
+    assert_eq!(claim(&store, Some(1)).await, None);
+    now.fetch_add(3_600_000, Ordering::SeqCst);
+    let heir = claim(&store, Some(1)).await.unwrap();
+    assert!(
+        !beat(&store, living, NodeState::Ready).await && beat(&store, heir, NodeState::Ready).await,
+        "it is told"
+    );
+}

@@ -14,8 +14,9 @@ use crate::peer::Ephemeral;
 use crate::publication::{Publication, Shared};
 use crate::v1::{PresenceState, ServerFrame, server_frame::Body};
 
-/// The version this release writes. It rises with a change that the release before could not read; new kinds and new
-/// fields at a frame's end need none.
+/// The version this release writes. It rises with a change that the release before could not read, and only a release
+/// after [`READS`] did, so that each release reads what its neighbours write; new kinds and new fields at a frame's end
+/// need none. A frame of a version that is not read makes its reader ask the store more often.
 pub const VERSION: u8 = 1;
 /// The versions this release reads.
 pub const READS: RangeInclusive<u8> = 1..=VERSION;

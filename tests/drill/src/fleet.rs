@@ -1,12 +1,13 @@
 //! The nodes of a run: one on SQLite, or several that share PostgreSQL, Redis, certificate and keys, each through
 //! proxies of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use servers::machine::Sync;
 
 use crate::outside::{Files, Outside};
+use crate::run::Plan;
 use crate::server::{Launch, Server};
 
 /// What all nodes derive their QUIC secrets from.
@@ -23,11 +24,16 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts `nodes` on servers of their own, or one on a file. With `Files::Machine` what is killed loses its power.
-    pub fn start(program: PathBuf, folder: &Path, nodes: Option<usize>, files: Files) -> Result<Self> {
-        let outside = nodes.map(|nodes| Outside::start(nodes, files));
+    /// Starts the plan's nodes on servers of their own, or one on a file. With `Files::Machine` what is killed loses its
+    /// power.
+    pub fn start(plan: &Plan, folder: &Path) -> Result<Self> {
+        let files = plan.files;
+        let outside = plan.nodes.map(|nodes| Outside::start(nodes, files));
         let mut fleet = Self { launches: Vec::new(), servers: Vec::new(), trusted: Vec::new(), outside };
-        for node in 0..nodes.unwrap_or(1) {
+        let nodes = plan.nodes.unwrap_or(1);
+        for node in 0..nodes {
+            let is_last = node > 0 && node + 1 == nodes;
+            let program = plan.previous.as_ref().filter(|_| is_last).unwrap_or(&plan.program);
             let data = folder.join(format!("data-{node}"));
             let mut launch = Launch::new(program.clone(), data, folder.join(format!("server-{node}.log")))?;
             match &fleet.outside {

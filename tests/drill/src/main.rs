@@ -60,6 +60,9 @@ struct Cli {
     /// How many.
     #[arg(long, default_value_t = 3)]
     nodes: usize,
+    /// A program of the version before: the last node runs it.
+    #[arg(long)]
+    previous: Option<std::path::PathBuf>,
     /// `both`, `quic` or `ws`.
     #[arg(long, default_value = "both")]
     transport: String,
@@ -130,6 +133,7 @@ fn plan(cli: &Cli) -> Result<Plan> {
         clients: cli.clients,
         transports,
         program: Launch::program()?,
+        previous: cli.previous.clone(),
         nodes,
         files,
         quiet: Duration::from_millis(cli.quiet_ms),

@@ -43,6 +43,8 @@ pub struct Plan {
     /// One transport per device, in turn.
     pub transports: Vec<Transport>,
     pub program: PathBuf,
+    /// What the last of several nodes runs instead: the version before.
+    pub previous: Option<PathBuf>,
     /// Nodes on one PostgreSQL and one Redis; `None`: one on SQLite.
     pub nodes: Option<usize>,
     pub files: Files,
@@ -73,7 +75,7 @@ pub struct Outcome {
 pub async fn run(plan: &Plan, each: impl Fn(&Outcome)) -> Result<Outcome> {
     let began = Instant::now();
     let folder = work_folder("drill")?;
-    let start = || Fleet::start(plan.program.clone(), &folder, plan.nodes, plan.files);
+    let start = || Fleet::start(plan, &folder);
     let mut fleet = tokio::task::block_in_place(start)?;
     let around = fleet.outside.as_ref().map_or_else(Vec::new, Outside::calamities);
     let mut order = Order::of(plan.counts, around, plan.only);

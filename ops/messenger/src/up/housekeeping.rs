@@ -1,8 +1,10 @@
 //! What keeps a store in order while it is served; it differs between stores.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::backup::wal::stream::RECEIVER;
+use relay_server::start::MoreMetrics;
 use schema_store::accounts::Answer;
 use schema_store::{PostgresStore, SqliteStore};
 
@@ -23,6 +25,11 @@ pub trait Kept: Clone + Send + Sync + 'static {
 
     /// Once a day.
     fn keep_daily(&self) -> impl Future<Output = Answer<()>> + Send;
+
+    /// What the store counts, as Prometheus text. Holds no handle on the store.
+    fn figures(&self) -> MoreMetrics {
+        Arc::new(String::new)
+    }
 
     /// Starts the backups that `up` makes by itself; none where others make them.
     fn back_up(&self, settings: &Settings) -> Result<Option<Backups>, Failure>;
@@ -50,6 +57,10 @@ impl Kept for SqliteStore {
 }
 
 impl Kept for PostgresStore {
+    fn figures(&self) -> MoreMetrics {
+        Arc::new(self.cache_metrics())
+    }
+
     async fn sweep_once(&self, now: u64) -> Answer<()> {
         self.sweep(now).await.map(drop)
     }

@@ -25,7 +25,7 @@ use schema_store::rows::node::NodeState;
 use schema_store::{PostgresStore, SqliteStore};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use figures::Figures;
 use folder::DataFolder;
 use housekeeping::Kept;
@@ -85,8 +85,10 @@ async fn open(options: &UpOptions, settings: Settings) -> Result<Ended, Failure>
             serve(options, settings, store).await
         }
         Database::Postgres(_) => {
-            let database = &settings.relay.database;
-            let store = PostgresStore::open(database.url.expose(), database.options()).await;
+            let opening = settings.relay.store_options();
+            let opening =
+                opening.map_err(|fault| Failure::new(Code::Settings, format!("REDIS_URL: {fault}")))?;
+            let store = PostgresStore::open(settings.relay.database.url.expose(), opening).await;
             serve(options, settings, store.map_err(Failure::database)?).await
         }
     }
@@ -108,7 +110,8 @@ async fn serve<S: Backing + Kept>(
     let backups = store.back_up(&settings)?;
     let (api_metrics, figures) = (api.metrics.clone(), Arc::new(Figures::default()));
     let followed = tokio::spawn(figures::follow(store.clone(), figures.clone()));
-    config.more_metrics = Some(Arc::new(move || api_metrics.render() + &figures.render()));
+    let cached = store.figures();
+    config.more_metrics = Some(Arc::new(move || api_metrics.render() + &figures.render() + &cached()));
     let node_store = store.clone();
     let node = tokio::task::spawn_blocking(move || Node::start(config, node_store))
         .await

@@ -1,7 +1,11 @@
 //! The variables of PostgreSQL: where it is, how many connections, what stands before and beside it.
 
-use schema_store::postgres::{Options, Statements};
+use std::time::Duration;
 
+use schema_store::postgres::{Options, Statements};
+use schema_store::redis::{Cache, Lives, RedisAddress, RedisFault};
+
+use super::RelayConfig;
 use super::parse::{ConfigError, Reader, Redacted};
 
 /// How the store on PostgreSQL is reached.
@@ -34,6 +38,19 @@ impl DatabaseConfig {
             standby_is_synchronous: self.standby_is_synchronous,
             ..Options::default()
         }
+    }
+}
+
+impl RelayConfig {
+    /// What a node's store on PostgreSQL is opened with.
+    ///
+    /// # Errors
+    /// REDIS_URL is none of Redis.
+    pub fn store_options(&self) -> Result<Options, RedisFault> {
+        let lives = Lives::at_most(Duration::from_secs(u64::from(self.redis_ttl_s)));
+        let url = self.redis_url.as_ref().map(|url| RedisAddress::parse(url.expose())).transpose()?;
+        let cache = url.map(|address| Cache::new(address, lives));
+        Ok(Options { cache, ..self.database.options() })
     }
 }
 

@@ -298,5 +298,5 @@ pub const VARIABLES: &[Variable] = &[
         "redis://127.0.0.1:6379",
         "Redis 7 or newer that connects the nodes and counts the limits they share. Default: none, and nodes learn of each other's messages from the store.",
     ),
-    seconds("REDIS_TTL", "3600", "Life of what is cached in Redis."),
+    seconds("REDIS_TTL", "3600", "Longest life of what is cached in Redis; more than an hour is an hour."),
 ];

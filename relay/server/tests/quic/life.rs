@@ -4,7 +4,7 @@ use crate::client::{Client, framed};
 use crate::world::{SHARD, World, config};
 use quinn_proto::{ConnectionError, Dir, Side, TransportErrorCode};
 use relay_server::transport::quic::{
-    CloseCause, Issuer, QuicEndpoint, QuicEvent, QuicHandle, QuicLimits, WriteError,
+    CloseCause, Issuer, QuicEndpoint, QuicEvent, QuicHandle, QuicKeys, QuicLimits, WriteError,
 };
 use schema_wire::frame::Lane;
 use std::time::Duration;
@@ -180,6 +180,30 @@ fn many_handshakes_ask_for_proof_and_another_shard_honours_it() {
     let handle = world.open_next();
     exchange(&mut world, handle);
     assert_eq!(world.server.counters().retried, 0);
+}
+
+#[test]
+fn a_node_honours_the_proof_that_a_node_with_the_same_secret_asked_for_and_no_other() {
+    for same in [true, false] {
+        let limits = QuicLimits { handshakes_before_retry: 0, ..QuicLimits::default() };
+        let mut world = World::new(limits.clone());
+        world.connect();
+        world.run_until("Retry", |world| world.server.counters().retried == 1);
+        world.run_for(Duration::from_millis(11));
+        let mut other = config(&world.tls, limits, 2);
+        other.issuer.node += 1;
+        // What each node has for itself does not matter.
+        other.keys = QuicKeys { retry: [if same { 1 } else { 3 }; 32], reset: [9; 32] };
+        world.server = QuicEndpoint::new(&other).unwrap();
+        if same {
+            let handle = world.open_next();
+            exchange(&mut world, handle);
+            assert_eq!(world.server.counters().retried, 0);
+        } else {
+            world.run_for(Duration::from_secs(20));
+            assert!(!world.clients[0].connected && world.server.connections() == 0);
+        }
+    }
 }
 
 #[test]

@@ -11,10 +11,12 @@ use super::account::{
     admin, audit, conversation, erase, export, invite, keys, listing, membership, password, profile,
     register, session,
 };
+use super::cached;
 use super::recover::recover;
-use super::transaction::Access;
-use crate::accounts::{Accounts, Answer};
+use super::transaction::{Access, Tx};
+use crate::accounts::{AccountError, Accounts, Answer};
 use crate::audit_chain::Verified;
+use crate::redis::Item;
 use crate::rows::account::{
     AuditEntry, AuditHead, AuditRow, Erasure, Invite, InviteId, LoginRecord, NewInvite, Origin, Profile,
     ProfileChange, Registration, StatusChange,
@@ -66,7 +68,12 @@ impl Accounts for PostgresStore {
     }
 
     async fn verify_mail(&self, token: TokenHash, by: Origin) -> Answer<UserId> {
-        self.write(async move |tx, now| register::verify_mail(tx, token, &by, now).await).await
+        let verify = async move |tx: &Tx, now| register::verify_mail(tx, token, &by, now).await;
+        let done = self.thread.call(async move |server| {
+            let done = server.transact(Access::Write, verify).await;
+            done.inspect(|user| server.forget(vec![Item::Profile(*user)]))
+        });
+        done.await.map_err(AccountError::Fault)?
     }
 
     async fn pending(&self, after: Option<UserId>, limit: u32) -> Answer<Vec<Profile>> {
@@ -106,7 +113,8 @@ impl Accounts for PostgresStore {
     }
 
     async fn profile(&self, user: UserId) -> Answer<Profile> {
-        self.read(async move |tx, now| profile::profile(tx, user, now).await).await
+        let done = self.thread.call(async move |server| cached::profile::read(server, user).await).await;
+        done.map_err(AccountError::Fault)?
     }
 
     async fn find_user(&self, email: String) -> Answer<Profile> {
@@ -114,7 +122,8 @@ impl Accounts for PostgresStore {
     }
 
     async fn update_profile(&self, user: UserId, change: ProfileChange, by: Origin) -> Answer<Profile> {
-        self.write(async move |tx, now| profile::update(tx, user, &change, &by, now).await).await
+        let stale = vec![Item::Profile(user)];
+        self.write_over(stale, async move |tx, now| profile::update(tx, user, &change, &by, now).await).await
     }
 
     async fn change_password(
@@ -158,8 +167,13 @@ impl Accounts for PostgresStore {
 
     async fn erase_account(&self, user: UserId, reason: String, by: Origin) -> Answer<Erasure> {
         // The messages of years go at once.
-        self.transact(Access::Long, async move |tx, now| erase::erase(tx, user, &reason, &by, now).await)
-            .await
+        let erase = async move |tx: &Tx, now| erase::erase(tx, user, &reason, &by, now).await;
+        let done = self.thread.call(async move |server| {
+            let done = server.transact(Access::Long, erase).await;
+            server.forget(vec![Item::Profile(user)]);
+            done
+        });
+        done.await.map_err(AccountError::Fault)?
     }
 
     async fn publish_keys(
@@ -198,7 +212,9 @@ impl Accounts for PostgresStore {
         conversation: ConversationId,
         change: ConversationChange,
     ) -> Answer<()> {
-        self.write(async move |tx, now| conversation::change(tx, by, conversation, &change, now).await).await
+        let stale = vec![Item::Conversation(conversation)];
+        let work = async move |tx: &Tx, now| conversation::change(tx, by, conversation, &change, now).await;
+        self.write_over(stale, work).await
     }
 
     async fn add_members(
@@ -273,11 +289,13 @@ impl Accounts for PostgresStore {
     }
 
     async fn set_status(&self, user: UserId, change: StatusChange, reason: String, by: Origin) -> Answer<()> {
-        self.write(async move |tx, now| admin::set_status(tx, user, change, &reason, &by, now).await).await
+        let work = async move |tx: &Tx, now| admin::set_status(tx, user, change, &reason, &by, now).await;
+        self.write_over(vec![Item::Profile(user)], work).await
     }
 
     async fn set_account_role(&self, user: UserId, role: AccountRole, by: Origin) -> Answer<()> {
-        self.write(async move |tx, now| admin::set_role(tx, user, role, &by, now).await).await
+        let work = async move |tx: &Tx, now| admin::set_role(tx, user, role, &by, now).await;
+        self.write_over(vec![Item::Profile(user)], work).await
     }
 
     async fn set_address_ban(&self, address: IpAddr, banned: bool, reason: String, by: Origin) -> Answer<()> {

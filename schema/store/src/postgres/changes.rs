@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use super::fault::Failed;
 use super::transaction::Tx;
 use super::value::{id, uint, uint_opt};
+use crate::redis::Item;
 use crate::store::ChangePosition;
 use crate::stored::status;
 
@@ -25,23 +26,33 @@ struct Place {
     reading: Option<(String, u64, i64)>,
 }
 
+/// What one look at the log showed.
+pub struct Read {
+    pub changes: Vec<Change>,
+    pub next: ChangePosition,
+    pub generation: Generation,
+    /// What was cached of it before is of no use.
+    pub stale: Vec<Item>,
+    /// There may be more behind it.
+    pub more: bool,
+}
+
 /// Changes after a position; the default position is "from now".
-pub async fn changes(
-    tx: &Tx,
-    after: &ChangePosition,
-    limit: u32,
-) -> Result<(Vec<Change>, ChangePosition), Failed> {
+pub async fn changes(tx: &Tx, after: &ChangePosition, limit: u32) -> Result<Read, Failed> {
     let row = tx
         .query_one("SELECT pg_current_snapshot()::text, max(generation) FROM store_generation", &[])
         .await?;
     let (now, generation): (String, _) = (row.try_get(0)?, u32::try_from(uint(&row, 1)?).unwrap_or(u32::MAX));
+    let of = Generation(generation);
     let Some(place) = after.0.as_deref().and_then(Place::decode) else {
-        return Ok((Vec::new(), Place { generation, read: now, reading: None }.encode()));
+        let next = Place { generation, read: now, reading: None }.encode();
+        let stale = lately(tx).await?;
+        return Ok(Read { changes: Vec::new(), next, generation: of, stale, more: false });
     };
     if place.generation != generation {
-        let read = before_generation(tx).await?;
-        let told = Change::Generation { generation: Generation(generation) };
-        return Ok((vec![told], Place { generation, read, reading: None }.encode()));
+        let next = Place { generation, read: before_generation(tx).await?, reading: None }.encode();
+        let changes = vec![Change::Generation { generation: of }];
+        return Ok(Read { changes, next, generation: of, stale: Vec::new(), more: false });
     }
     let limit = limit.clamp(1, CHANGES_MAX);
     let (until, transaction, last) = place.reading.clone().unwrap_or((now, 0, 0));
@@ -56,18 +67,42 @@ pub async fn changes(
             &[&place.read, &until, &transaction.to_string(), &last, &i64::from(limit)],
         )
         .await?;
-    let mut changes = Vec::with_capacity(rows.len());
+    let (mut changes, mut stale) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in &rows {
         changes.extend(change(row)?);
+        stale.extend(item(row)?);
     }
+    let more = rows.len() as u64 == u64::from(limit);
     let next = match rows.last() {
-        Some(row) if rows.len() as u64 == u64::from(limit) => {
+        Some(row) if more => {
             let transaction = row.try_get::<_, &str>(6)?.parse().unwrap_or(0);
             Place { reading: Some((until, transaction, row.try_get(7)?)), ..place }
         }
         _ => Place { read: until, reading: None, ..place },
     };
-    Ok((changes, next.encode()))
+    Ok(Read { changes, next: next.encode(), generation: of, stale, more })
+}
+
+/// What changed while nobody looked, if no node ran: within the longest life of an entry.
+async fn lately(tx: &Tx) -> Result<Vec<Item>, Failed> {
+    if tx.cache().is_none() {
+        return Ok(Vec::new());
+    }
+    let find = "SELECT DISTINCT kind, user_id, device_id, conversation_id FROM change_log
+        WHERE kind IN ('PROFILE', 'USER_STATUS', 'CONVERSATION', 'ERASED') AND created_at > now() - interval '1 hour'";
+    let rows = tx.query(find, &[]).await?;
+    let items = rows.iter().map(item).collect::<Result<Vec<_>, _>>()?;
+    Ok(items.into_iter().flatten().collect())
+}
+
+/// What is cached of what a row of the log is about.
+fn item(row: &Row) -> Result<Option<Item>, Failed> {
+    Ok(match row.try_get(0)? {
+        "PROFILE" | "USER_STATUS" => Some(Item::Profile(id(row, 1)?)),
+        "CONVERSATION" => Some(Item::Conversation(id(row, 3)?)),
+        "ERASED" => Some(Item::Recent(id(row, 3)?)),
+        _ => None,
+    })
 }
 
 /// A snapshot before whatever this generation's beginning may have brought: numbers of transactions from before mean

@@ -12,6 +12,7 @@ use tokio_postgres::error::SqlState;
 use super::fault::Failed;
 use super::options::Options;
 use super::{tls, url};
+use crate::redis::RedisFault;
 
 /// A dead server is noticed by probes after about this long, also when nothing is asked of it.
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -50,6 +51,8 @@ pub enum OpenError {
         "the schema (version {found}) is too new for this program, which knows {known}; update this program"
     )]
     Newer { found: u32, known: u32 },
+    #[error(transparent)]
+    Redis(#[from] RedisFault),
     #[error("{host}: {why}")]
     Failed { host: String, why: String },
     #[error("no thread could be started for the store: {0}")]

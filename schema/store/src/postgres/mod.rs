@@ -4,6 +4,7 @@ mod account;
 mod accounts;
 mod append;
 mod backups;
+mod cached;
 mod changes;
 mod connect;
 mod console;
@@ -43,6 +44,7 @@ pub use options::{Options, Statements};
 pub use url::environment;
 
 use crate::accounts::{AccountError, Answer};
+use crate::redis::{Cache, Item};
 use server::Server;
 use thread::Thread;
 use transaction::{Access, Tx};
@@ -52,6 +54,7 @@ use value::At;
 #[derive(Clone)]
 pub struct PostgresStore {
     thread: Arc<Thread>,
+    cache: Option<Arc<Cache>>,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -74,12 +77,18 @@ impl PostgresStore {
     /// Connects to the primary and checks that this program works on its schema. Changes nothing, unless the server
     /// is one that no generation was seen on: then one begins.
     pub async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
-        let queue_max = options.queue_max;
+        let (queue_max, cache) = (options.queue_max, options.cache.clone());
         let thread = Thread::start(Server::new(url, options)?, queue_max)?;
         let host = String::new();
         let ready = thread.call(async move |server| server.prepare().await).await;
         ready.map_err(|_| OpenError::Failed { host, why: "the store's thread ended".to_owned() })??;
-        Ok(Self { thread: Arc::new(thread) })
+        Ok(Self { thread: Arc::new(thread), cache })
+    }
+
+    /// Makes the Prometheus text of what is cached; no handle on the store.
+    pub fn cache_metrics(&self) -> impl Fn() -> String + Send + Sync + 'static + use<> {
+        let cache = self.cache.clone();
+        move || cache.as_ref().map(|cache| cache.metrics()).unwrap_or_default()
     }
 
     /// Whether the store answers and is writable.
@@ -100,6 +109,21 @@ impl PostgresStore {
         F: AsyncFn(&Tx, u64) -> Answer<T> + Send + 'static,
     {
         self.transact(Access::Write, work).await
+    }
+
+    /// The same for what is cached under these names. They are forgotten in any case: nobody knows of a commit whose answer
+    /// was lost whether it happened.
+    async fn write_over<T, F>(&self, items: Vec<Item>, work: F) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&Tx, u64) -> Answer<T> + Send + 'static,
+    {
+        let done = self.thread.call(async move |server| {
+            let done = server.transact(Access::Write, work).await;
+            server.forget(items);
+            done
+        });
+        done.await.map_err(AccountError::Fault)?
     }
 
     /// Runs `work` on one snapshot of the primary.

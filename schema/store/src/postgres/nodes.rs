@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 
 use super::PostgresStore;
 use super::fault::Failed;
-use super::value::At;
+use super::value::{At, time};
 use crate::accounts::Answer;
 use crate::nodes::Nodes;
 use crate::rows::node::{NODE_KEPT_MS, NODE_LEASE_MS, NODES_MAX, NodeLease, NodeRow, NodeState};
@@ -20,10 +20,13 @@ FROM (SELECT coalesce($1, (
   )) AS id) wanted
 WHERE wanted.id IS NOT NULL
 ON CONFLICT (id) DO UPDATE
-  SET name = excluded.name, address = '', version = excluded.version, state = excluded.state,
-    started_at = excluded.started_at, seen_at = excluded.seen_at
-  WHERE (relay_nodes.state = 'GONE' OR relay_nodes.seen_at < $5) AND relay_nodes.started_at < excluded.started_at
-RETURNING id";
+  SET name = excluded.name, address = '', version = excluded.version, state = excluded.state, seen_at = excluded.seen_at,
+    started_at = greatest(excluded.started_at, relay_nodes.started_at + interval '1 millisecond')
+  WHERE relay_nodes.state = 'GONE' OR relay_nodes.seen_at < $5
+RETURNING id, started_at";
+
+/// The server's clock was set back: from here on, who lives says so within a beat.
+const SET_BACK: &str = "UPDATE relay_nodes SET seen_at = $1 WHERE seen_at > $1 + interval '5 seconds'";
 
 impl Nodes for PostgresStore {
     async fn claim_node(
@@ -35,11 +38,13 @@ impl Nodes for PostgresStore {
         self.write(async move |tx, now| {
             let old = At(now.saturating_sub(NODE_KEPT_MS));
             tx.execute("DELETE FROM relay_nodes WHERE seen_at < $1", &[&old]).await?;
+            tx.execute(SET_BACK, &[&At(now)]).await?;
             let wanted = wanted.map(|node| i64::from(node.0));
             let alive = At(now.saturating_sub(NODE_LEASE_MS));
             let most = i64::from(NODES_MAX);
             let row = tx.query_opt(CLAIM, &[&wanted, &name, &version, &At(now), &alive, &most]).await?;
-            Ok(row.map(|row| number(&row)).transpose()?.map(|node| NodeLease { node, since: now }))
+            let lease = |row: Row| Ok::<_, Failed>(NodeLease { node: number(&row)?, since: time(&row, 1)? });
+            Ok(row.map(lease).transpose()?)
         })
         .await
     }
@@ -85,7 +90,7 @@ fn node(row: &Row) -> Result<NodeRow, Failed> {
         version: row.try_get(3)?,
         // A state that a newer version knows is one of a node that is there.
         state: NodeState::parse(row.try_get(4)?).unwrap_or(NodeState::Ready),
-        started_at: row.try_get::<_, At>(5)?.0,
-        seen_at: row.try_get::<_, At>(6)?.0,
+        started_at: time(row, 5)?,
+        seen_at: time(row, 6)?,
     })
 }

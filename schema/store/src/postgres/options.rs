@@ -1,7 +1,9 @@
 //! What an operator or a test may choose about the store on PostgreSQL.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::redis::Cache;
 use crate::sqlite::Clock;
 
 /// How statements reach the server.
@@ -31,6 +33,8 @@ pub struct Options {
     /// The operator's word that whichever standby is promoted had been synchronous: a new timeline then goes on with the
     /// generation it finds. Wrong, it lets an offset mean two messages.
     pub standby_is_synchronous: bool,
+    /// What is read often, for all nodes; `None`: each read is the store's.
+    pub cache: Option<Arc<Cache>>,
     /// The store's clock instead of the server's: for tests.
     pub clock: Option<Clock>,
 }
@@ -45,6 +49,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(10),
             standby_is_synchronous: false,
+            cache: None,
             clock: None,
         }
     }

@@ -1,6 +1,8 @@
 //! Pages of a log: the reader's stretches first, then all rows of the page at once. Bodies beyond the page's bytes are
 //! not sent.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use futures_util::future::try_join3;
 use schema_wire::record::{Entry, Message, Page};
@@ -8,6 +10,7 @@ use schema_wire::v1::GoneReason;
 use schema_wire::{ConversationId, Generation, Offset, UserId};
 use tokio_postgres::Row;
 
+use super::cached::recent::{self, State};
 use super::fault::Failed;
 use super::generation::current;
 use super::transaction::Tx;
@@ -30,14 +33,17 @@ pub async fn recover(
         tx.query(find, &[&Id(conversation.0), &Id(user.0)]),
     )
     .await?;
-    let Some((newest, members_version)) = counters else { return Ok(unreadable(generation)) };
+    let Some(Counters { head: newest, members_version, erasures }) = counters else {
+        return Ok(unreadable(generation));
+    };
     let stays =
         stays.iter().map(|row| Ok((uint(row, 0)?, uint_opt(row, 1)?))).collect::<Result<Vec<_>, Failed>>()?;
     let (readable, left) = stretches(stays.into_iter(), newest);
     let Some(left) = left else { return Ok(unreadable(generation)) };
     let head = if left { readable.last().map_or(0, |s| s.to) } else { newest };
     let log = Log { generation, members_version, readable, head };
-    page(tx, conversation, &log, Wish { from: from.0, limit, backwards }, now).await
+    let state = State { generation, head: newest, erasures };
+    page(tx, (conversation, state), &log, Wish { from: from.0, limit, backwards }, now).await
 }
 
 /// Entries as they are, for a home shard.
@@ -49,11 +55,12 @@ pub async fn read(
     now: u64,
 ) -> Result<Page, Failed> {
     let generation = current(tx).await?;
-    let Some((head, members_version)) = counters(tx, conversation).await? else {
+    let Some(Counters { head, members_version, erasures }) = counters(tx, conversation).await? else {
         return Ok(unreadable(generation));
     };
     let log = Log { generation, members_version, readable: vec![Stretch { from: 1, to: head }], head };
-    page(tx, conversation, &log, Wish { from: from.0, limit, backwards: false }, now).await
+    let state = State { generation, head, erasures };
+    page(tx, (conversation, state), &log, Wish { from: from.0, limit, backwards: false }, now).await
 }
 
 /// Those of these messages that are not gone.
@@ -73,22 +80,33 @@ pub async fn newest(tx: &Tx, heads: &[(ConversationId, Offset)], now: u64) -> Re
     Ok(messages)
 }
 
-/// Newest offset and membership version.
-async fn counters(tx: &Tx, conversation: ConversationId) -> Result<Option<(u64, u64)>, Failed> {
-    let find = "SELECT next_offset - 1, members_version FROM conversations WHERE id = $1";
+/// What of a conversation's row its log is read by.
+struct Counters {
+    /// Newest offset.
+    head: u64,
+    members_version: u64,
+    erasures: u64,
+}
+
+async fn counters(tx: &Tx, conversation: ConversationId) -> Result<Option<Counters>, Failed> {
+    let find = "SELECT next_offset - 1, members_version, erasures FROM conversations WHERE id = $1";
     let row = tx.query_opt(find, &[&Id(conversation.0)]).await?;
-    row.map(|row| Ok((uint(&row, 0)?, uint(&row, 1)?))).transpose()
+    let read = |row: Row| {
+        Ok(Counters { head: uint(&row, 0)?, members_version: uint(&row, 1)?, erasures: uint(&row, 2)? })
+    };
+    row.map(read).transpose()
 }
 
 async fn page(
     tx: &Tx,
-    conversation: ConversationId,
+    (conversation, state): (ConversationId, State),
     log: &Log,
     wish: Wish,
     now: u64,
 ) -> Result<Page, Failed> {
     let asked = log.stretches(wish);
-    let found = if asked.is_empty() { Vec::new() } else { rows(tx, conversation, &asked, wish, now).await? };
+    let found =
+        if asked.is_empty() { Vec::new() } else { at(tx, (conversation, state), &asked, wish, now).await? };
     log.page(wish, |stretch, take| {
         for entry in found.iter().filter(|(offset, _)| (stretch.from..=stretch.to).contains(offset)) {
             if !take(entry.1.clone()) {
@@ -97,6 +115,24 @@ async fn page(
         }
         Ok(())
     })
+}
+
+/// What is at these offsets: cached, or in the store.
+async fn at(
+    tx: &Tx,
+    (conversation, state): (ConversationId, State),
+    asked: &[Stretch],
+    wish: Wish,
+    now: u64,
+) -> Result<Vec<(u64, Entry)>, Failed> {
+    let Some(cache) = tx.cache() else { return rows(tx, conversation, asked, wish, now).await };
+    if let Some(found) = recent::cached(cache, conversation, state, asked, now).await {
+        return Ok(found);
+    }
+    let began = Instant::now();
+    let found = rows(tx, conversation, asked, wish, now).await?;
+    recent::keep(cache, conversation, state, began, &found);
+    Ok(found)
 }
 
 /// What is gone has no body; what comes after a page's bytes in the reader's direction is left out.

@@ -47,7 +47,7 @@ impl Replicas {
     pub fn new(options: &Options) -> Result<Self, OpenError> {
         let places = options.replicas.iter().map(|url| {
             let connections = Connections::to_replica(url, options)?;
-            Ok(Replica { connections, rests_until: Cell::new(None) })
+            Ok::<_, OpenError>(Replica { connections, rests_until: Cell::new(None) })
         });
         Ok(Self { places: places.collect::<Result<_, _>>()?, next: Cell::new(0), seen: RefCell::default() })
     }
@@ -169,9 +169,7 @@ impl Server {
         let place = self.replicas().next().filter(|_| may)?;
         let options = self.options();
         let reply = async {
-            let connection = place.connections.get().await?;
-            let (begin, limit) = (Access::Replica.begin(options), Access::Replica.limit(options));
-            let tx = Tx::on(connection, begin, limit, options.statements);
+            let tx = Tx::on(place.connections.get().await?, Access::Replica, options);
             let begun = tx.start().await?;
             let reply = answer(&tx, request, begun.now).await?;
             tokio::task::spawn_local(tx.rollback());

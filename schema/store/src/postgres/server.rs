@@ -13,6 +13,7 @@ use super::replicas::Replicas;
 use super::transaction::{Access, Begun, Tx};
 use super::{generation, migrate};
 use crate::accounts::{AccountError, Answer};
+use crate::redis::SEAL_BYTES;
 
 /// How often a transaction is tried that met another one, or found its connection dead.
 const TRIES_MAX: u32 = 6;
@@ -55,9 +56,15 @@ impl Server {
         let connection = self.primary.get().await.map_err(why)?;
         migrate::check(&connection).await?.map_err(|e| why(Failed::Sql(e)))?;
         drop(connection);
-        let known = self.transact(Access::Snapshot, async |_, _| Ok(())).await;
-        let host = self.primary.host.clone();
-        known.map_err(|e| OpenError::Failed { host, why: e.to_string() })
+        let failed =
+            |e: AccountError| OpenError::Failed { host: self.primary.host.clone(), why: e.to_string() };
+        let known = async |tx: &Tx, _| Ok((generation::current(tx).await?, secret(tx).await?));
+        let (generation, secret) = self.transact(Access::Snapshot, known).await.map_err(failed)?;
+        if let Some(cache) = &self.options.cache {
+            cache.begin(generation);
+            cache.unlock(&secret).await?;
+        }
+        Ok(())
     }
 
     pub fn options(&self) -> &Options {
@@ -95,9 +102,7 @@ impl Server {
 
     /// A transaction on the primary, still to be started.
     pub async fn open(&self, access: Access) -> Result<Tx, Failed> {
-        let options = &self.options;
-        let connection = self.primary.get().await?;
-        Ok(Tx::on(connection, access.begin(options), access.limit(options), options.statements))
+        Ok(Tx::on(self.primary.get().await?, access, &self.options))
     }
 
     async fn attempt<T>(&self, access: Access, work: &impl AsyncFn(&Tx, u64) -> Answer<T>) -> Tried<T> {
@@ -176,6 +181,13 @@ pub async fn lost<T>(tx: Tx, failed: &Failed) -> Tried<T> {
         Trouble::Plain => Tried::Done(Err(AccountError::Fault(fault))),
         Trouble::Collision | Trouble::Broken => Tried::Again(fault),
     }
+}
+
+/// What entries of the cache are sealed with.
+async fn secret(tx: &Tx) -> Result<[u8; SEAL_BYTES], Failed> {
+    let row = tx.query_one("SELECT secret FROM cache_key", &[]).await?;
+    let secret: &[u8] = row.try_get(0)?;
+    secret.try_into().map_err(|_| Failed::Unreadable("the key of the cache"))
 }
 
 /// Between 0 and 1.

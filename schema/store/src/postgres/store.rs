@@ -6,7 +6,7 @@ use super::append::{self, Patience};
 use super::fault::Failed;
 use super::server::Server;
 use super::transaction::Tx;
-use super::{PostgresStore, changes, generation, recover, standing, stream};
+use super::{PostgresStore, generation, recover, standing, stream};
 use crate::accounts::{AccountError, Answer};
 use crate::store::{ChangePosition, Store, Tried};
 
@@ -52,8 +52,8 @@ impl Store for PostgresStore {
         after: ChangePosition,
         limit: u32,
     ) -> Result<(Vec<Change>, ChangePosition), StoreFault> {
-        let look = async move |tx: &Tx, _| Ok(changes::changes(tx, &after, limit).await?);
-        self.read(look).await.map_err(fault_of)
+        let look = async move |server: &Server| server.changes(after, limit).await;
+        self.thread.call(look).await?.map_err(fault_of)
     }
 
     async fn check(&self) -> Result<(), StoreFault> {

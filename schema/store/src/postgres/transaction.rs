@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Object;
@@ -16,6 +17,7 @@ use super::fault::{Failed, Trouble};
 use super::options::{Options, Statements};
 use super::value::Param;
 use crate::accounts::{AccountError, Answer};
+use crate::redis::Cache;
 
 /// Beyond a statement's deadline, which the server itself watches, the connection counts as lost.
 const GRACE: Duration = Duration::from_secs(2);
@@ -50,6 +52,7 @@ pub struct Tx {
     statements: Statements,
     begin: String,
     limit: Duration,
+    cache: Option<Arc<Cache>>,
     trouble: Cell<Option<Trouble>>,
 }
 
@@ -61,14 +64,20 @@ pub enum Prepared {
 
 impl Tx {
     /// Nothing is sent before `start`.
-    pub fn on(connection: Object, begin: String, limit: Duration, statements: Statements) -> Self {
+    pub fn on(connection: Object, access: Access, options: &Options) -> Self {
         Self {
             connection: Some(connection),
-            statements,
-            begin,
-            limit: limit + GRACE,
+            statements: options.statements,
+            begin: access.begin(options),
+            limit: access.limit(options) + GRACE,
+            cache: options.cache.clone(),
             trouble: Cell::new(None),
         }
+    }
+
+    /// What is read often, if it is cached.
+    pub fn cache(&self) -> Option<&Arc<Cache>> {
+        self.cache.as_ref()
     }
 
     /// Begins it.
@@ -235,13 +244,13 @@ fn typed<'a>(params: &'a [&'a dyn Param]) -> impl Iterator<Item = (Value<'a>, Ty
 
 impl Access {
     /// How long one statement may take.
-    pub fn limit(self, options: &Options) -> Duration {
+    fn limit(self, options: &Options) -> Duration {
         if self == Self::Long { options.statement_timeout.max(LONG) } else { options.statement_timeout }
     }
 
     /// One round trip: the transaction, its bounds, and what the server says of itself. A node that stops in the
     /// middle must not hold its locks, and an acknowledged commit must be on a disk whatever the server's default is.
-    pub fn begin(self, options: &Options) -> String {
+    fn begin(self, options: &Options) -> String {
         let mode = match self {
             Self::Snapshot | Self::Replica => "ISOLATION LEVEL REPEATABLE READ READ ONLY",
             Self::Write | Self::Long => "ISOLATION LEVEL READ COMMITTED",

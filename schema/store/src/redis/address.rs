@@ -15,6 +15,8 @@ use super::slots::Primary;
 const CONNECT: Duration = Duration::from_secs(1);
 /// The oldest release that is served: sharded pub/sub came with it.
 const MAJOR_MIN: u32 = 7;
+/// Keys looked at for those of others.
+const KEYS_LOOKED_AT: usize = 1_000;
 /// Requests that wait on one connection before its user waits too.
 const PIPELINE: usize = 64;
 
@@ -33,6 +35,12 @@ pub enum RedisFault {
     Away(String),
     #[error("Redis answers what no Redis should; look whether REDIS_URL names another service")]
     Answer,
+    #[error(
+        "Redis holds data of another program (keys that do not begin with relay:); give this one a Redis of its own"
+    )]
+    Foreign,
+    #[error("Redis belongs to another installation, with another database; give this one a Redis of its own")]
+    Another,
 }
 
 impl RedisFault {
@@ -110,7 +118,7 @@ impl RedisAddress {
         }
     }
 
-    /// Looks once whether Redis is there, lets us in, and is new enough.
+    /// Looks once whether Redis is there, lets us in, is new enough, and holds nothing of others.
     ///
     /// # Errors
     /// The reason why it is of no use; see [`RedisFault::may_pass`].
@@ -120,7 +128,7 @@ impl RedisAddress {
         match info {
             Ok(info) => match major(&info) {
                 Some(major) if major < MAJOR_MIN => Err(RedisFault::TooOld(major)),
-                Some(_) => Ok(()),
+                Some(_) => alone(&mut connection).await,
                 None => Err(RedisFault::Answer),
             },
             // An account may be kept from asking.
@@ -138,6 +146,19 @@ impl RedisAddress {
             _ => ConnectionAddr::Tcp(host, port),
         };
         self.info.clone().set_addr(address)
+    }
+}
+
+/// Looks at some keys: what others keep here would be lost when memory runs out, and ours would.
+async fn alone(connection: &mut MultiplexedConnection) -> Result<(), RedisFault> {
+    let mut scan = redis::cmd("SCAN");
+    scan.arg(0).arg("COUNT").arg(KEYS_LOOKED_AT);
+    match scan.query_async::<(String, Vec<Vec<u8>>)>(connection).await {
+        Ok((_, keys)) if keys.iter().any(|key| !key.starts_with(b"relay:")) => Err(RedisFault::Foreign),
+        Ok(_) => Ok(()),
+        // An account may be kept from asking.
+        Err(error) if error.code() == Some("NOPERM") => Ok(()),
+        Err(error) => Err(RedisFault::of(&error)),
     }
 }
 

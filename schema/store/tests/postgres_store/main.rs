@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod append;
+mod cache;
 mod changes;
 mod death;
 mod housekeeping;

@@ -66,6 +66,19 @@ async fn a_database_that_stops_dies_or_hangs_comes_back() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_takes_no_writes_any_more_is_read_and_waited_for() -> Result<()> {
+    let mut postgres = Postgres::start();
+    let mut scene = on(&postgres, "read-only").await?;
+    let turn = |postgres: &mut Postgres, to: &str| {
+        postgres.sql(&format!("ALTER SYSTEM SET default_transaction_read_only = {to}"));
+        postgres.sql("SELECT pg_reload_conf()");
+        postgres.until("SHOW default_transaction_read_only", to);
+    };
+    away_and_back(&mut scene, &mut postgres, |p| turn(p, "on"), |p| turn(p, "off")).await?;
+    scene.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_hangs_for_30_seconds_goes_on() -> Result<()> {
     let postgres = Postgres::start();
     let mut scene = on(&postgres, "hang").await?;

@@ -23,6 +23,9 @@ pub struct Figures {
     /// Hints that a shard had no room for.
     pub(super) lost_in: AtomicU64,
     pub(super) connects: AtomicU64,
+    /// What others said of a user was still in Redis when somebody asked, or was not.
+    pub(super) online_hits: AtomicU64,
+    pub(super) online_misses: AtomicU64,
     /// Microseconds the last sign of life took back to this node.
     pub(super) lag_us: AtomicU64,
     unreadable: [AtomicU64; Unreadable::ALL.len()],
@@ -50,9 +53,9 @@ impl Figures {
 
     /// Prometheus text.
     pub fn render(&self) -> String {
-        let mut text = String::with_capacity(2_048);
+        let mut text = String::with_capacity(3_072);
         let get = |value: &AtomicU64| value.load(Ordering::Relaxed);
-        let rows: [(&str, &str, &str, u64); 10] = [
+        let rows: [(&str, &str, &str, u64); 12] = [
             ("relay_bus_connections", "gauge", "Connections to Redis that work.", get(&self.connected)),
             ("relay_bus_sound", "gauge", "Whether the bus is thought to bring everything.", get(&self.sound)),
             ("relay_bus_listens", "gauge", "Conversations and users listened to.", get(&self.listens)),
@@ -62,6 +65,8 @@ impl Figures {
             ("relay_bus_lost_out_total", "counter", "Frames that never left.", get(&self.lost_out)),
             ("relay_bus_lost_in_total", "counter", "Frames no shard had room for.", get(&self.lost_in)),
             ("relay_bus_connects_total", "counter", "Connections made to Redis.", get(&self.connects)),
+            ("relay_bus_online_hits_total", "counter", "Who is online, found.", get(&self.online_hits)),
+            ("relay_bus_online_misses_total", "counter", "The same, not found.", get(&self.online_misses)),
             ("relay_bus_lag_microseconds", "gauge", "Way of a frame back to here.", get(&self.lag_us)),
         ];
         for (name, kind, help, value) in rows {

@@ -22,6 +22,8 @@ pub(super) struct Heard {
     others: HashMap<Life, Other>,
     /// Something was lost that nobody will say again.
     missed: bool,
+    /// When somebody last spoke in a way that only other releases understand.
+    strange: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,11 @@ impl Heard {
         true
     }
 
+    /// A node of another release spoke, and this one does not know what it said.
+    pub(super) fn strange(&mut self, now: Instant) {
+        self.strange = Some(now);
+    }
+
     /// Another node left on purpose.
     pub(super) fn left(&mut self, life: Life) {
         self.others.remove(&life);
@@ -66,7 +73,8 @@ impl Heard {
     pub(super) fn is_sound(&mut self, now: Instant) -> bool {
         self.others.retain(|_, other| now.saturating_duration_since(other.at) < FORGOTTEN);
         let lately = |at: Instant| now.saturating_duration_since(at) < SILENT;
-        self.own.is_some_and(lately) && self.others.values().all(|other| lately(other.at))
+        let understood = !self.strange.is_some_and(lately);
+        self.own.is_some_and(lately) && understood && self.others.values().all(|other| lately(other.at))
     }
 
     /// Other nodes heard lately.
@@ -101,6 +109,8 @@ mod tests {
         assert!(!heard.take_missed());
         heard.other(Life(2), Some(3), at(1_300));
         assert!(heard.take_missed() && !heard.take_missed(), "three of its frames never left");
+        heard.strange(at(1_300));
+        assert!(!heard.is_sound(at(1_350)), "somebody says what this node does not understand");
         heard.left(Life(2));
         heard.own(at(9_000));
         assert!(heard.is_sound(at(9_100)));

@@ -4,6 +4,7 @@
 mod figures;
 mod heard;
 mod link;
+mod online;
 mod receive;
 mod run;
 mod shared;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use redis::{PushInfo, PushKind, Value};
-use schema_wire::bus::{BusFrame, Life, decode};
+use schema_wire::bus::{BusFrame, Life, Unreadable, decode};
 
 use super::figures::Figures;
 use super::shared::Shared;
@@ -56,7 +56,7 @@ fn part(shared: &Shared, pulse: &Pulse) {
 fn take(shared: &Shared, bytes: &[u8]) {
     let (from, frame) = match decode(bytes) {
         Ok(frame) => frame,
-        Err(reason) => return shared.figures.unreadable(reason),
+        Err(reason) => return pass_over(shared, reason),
     };
     let is_own = from == shared.life;
     if !is_own {
@@ -71,6 +71,14 @@ fn take(shared: &Shared, bytes: &[u8]) {
         BusFrame::Nudge if is_own => {}
         BusFrame::Nudge => (shared.nudge)(),
         BusFrame::Bye => shared.heard.lock().expect("nothing panics while it listens").left(from),
+    }
+}
+
+/// What a node of a release says that this one does not read has to be looked for in the store.
+fn pass_over(shared: &Shared, reason: Unreadable) {
+    shared.figures.unreadable(reason);
+    if reason == Unreadable::Version {
+        shared.heard.lock().expect("nothing panics while it listens").strange(Instant::now());
     }
 }
 

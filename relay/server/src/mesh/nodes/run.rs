@@ -2,6 +2,7 @@
 //! the bus is sound, and makes connections again when they break, with back-off and jitter.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::figures::Figures;
 use super::heard::BEAT;
 use super::link::{Link, Made, make};
+use super::online::Online;
 use super::shared::Shared;
 use super::take::Counts;
 use crate::mesh::cores::Mail;
@@ -39,6 +41,7 @@ struct Bus {
     /// What each shard was last told.
     told: Vec<Option<bool>>,
     complained: bool,
+    online: Online,
 }
 
 /// What looking for Redis came to.
@@ -49,7 +52,8 @@ struct Found {
 
 /// Runs until `stop` says so, or nobody can any more.
 pub(super) async fn run(shared: Arc<Shared>, address: RedisAddress, mut stop: watch::Receiver<bool>) {
-    let counts = Counts::new(Keys::new(address.clone()));
+    let keys = Rc::new(Keys::new(address.clone()));
+    let counts = Counts::new(keys.clone());
     let told = shared.inboxes.iter().map(|_| None).collect();
     let mut bus = Bus {
         shared: shared.clone(),
@@ -63,6 +67,7 @@ pub(super) async fn run(shared: Arc<Shared>, address: RedisAddress, mut stop: wa
         beat_at: Instant::now(),
         told,
         complained: false,
+        online: Online::new(keys),
     };
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -110,6 +115,7 @@ impl Bus {
             BusFrame::Hint(hint) => hint.subject(),
             BusFrame::Beat { .. } | BusFrame::Nudge | BusFrame::Bye => Subject::Nodes,
         };
+        self.online.pass(&self.shared, frame);
         let life = self.shared.life;
         match self.link_of(subject) {
             Some(link) => link.publish(subject.channel(), encode(life, frame)),

@@ -22,8 +22,8 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn new(keys: Keys) -> Self {
-        Self { keys: Rc::new(keys), places: Arc::new(Semaphore::new(UNDER_WAY)) }
+    pub(super) fn new(keys: Rc<Keys>) -> Self {
+        Self { keys, places: Arc::new(Semaphore::new(UNDER_WAY)) }
     }
 
     /// Asks what waits.

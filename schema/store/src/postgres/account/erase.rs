@@ -118,6 +118,8 @@ async fn bury_messages(tx: &Tx, user: UserId, now: u64) -> Answer<u64> {
             "WITH buried AS (
                UPDATE messages SET gone = $2::bigint, deleted_at = $3, body = '', commitment = NULL, media_id = NULL
                WHERE sender_id = $1 AND gone IS NULL RETURNING conversation_id),
+             raised AS (
+               UPDATE conversations SET erasures = erasures + 1 WHERE id IN (SELECT conversation_id FROM buried)),
              noted AS (
                INSERT INTO change_log (kind, conversation_id, created_at)
                SELECT 'ERASED', conversation_id, $3 FROM buried GROUP BY conversation_id)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join;
 use schema_wire::record::Message;
 use schema_wire::{ConversationId, Offset, UserId};
 use tokio_postgres::Row;
@@ -9,15 +10,27 @@ use tokio_postgres::Row;
 use super::membership::must_be_member;
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
+use crate::postgres::cached::description::{self, Description};
+use crate::postgres::cached::profile;
 use crate::postgres::recover::newest;
 use crate::postgres::transaction::Tx;
-use crate::postgres::value::{At, Id, id, role, small, time, time_opt, uint, uint_opt};
+use crate::postgres::value::{At, Id, Param, id, role, small, time, time_opt, uint, uint_opt};
+use crate::redis::Item;
 use crate::rows::conversation::{
     ConversationDetail, ConversationKind, ConversationSummary, HistoryPolicy, Member,
 };
 
 const COLUMNS: &str = "c.id, c.kind = 'DIRECT', c.name, c.direct_pair, m.role, c.member_count,
     c.next_offset - 1, coalesce(k.log_offset, 0), m.joined_offset, c.last_at, c.created_at, c.history = 'all', c.ttl,
+    c.epoch, c.members_version, m.muted_until,
+    (SELECT min(f.joined_offset) FROM conversation_members f
+     WHERE f.conversation_id = c.id AND f.user_id = m.user_id)
+  FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
+  LEFT JOIN cursors k ON k.user_id = m.user_id AND k.conversation_id = c.id";
+
+/// The same without what does not depend on who asks.
+const OWN_COLUMNS: &str = "c.id, false, '', NULL::bytea, m.role, c.member_count,
+    c.next_offset - 1, coalesce(k.log_offset, 0), m.joined_offset, c.last_at, c.last_at, false, NULL::bigint,
     c.epoch, c.members_version, m.muted_until,
     (SELECT min(f.joined_offset) FROM conversation_members f
      WHERE f.conversation_id = c.id AND f.user_id = m.user_id)
@@ -58,16 +71,27 @@ pub async fn one(
     conversation: ConversationId,
     now: u64,
 ) -> Answer<ConversationDetail> {
-    let found = tx
-        .query_opt(
-            &format!(
-                "SELECT {COLUMNS} WHERE m.user_id = $1 AND m.conversation_id = $2 AND m.left_offset IS NULL"
-            ),
-            &[&Id(user.0), &Id(conversation.0)],
-        )
-        .await?;
-    let found = detail(&found.ok_or(AccountError::NotFound)?, user)?;
+    let columns = if tx.cache().is_some() { OWN_COLUMNS } else { COLUMNS };
+    let find =
+        format!("SELECT {columns} WHERE m.user_id = $1 AND m.conversation_id = $2 AND m.left_offset IS NULL");
+    let ids: [&dyn Param; 2] = [&Id(user.0), &Id(conversation.0)];
+    let (found, known) = join(tx.query_opt(&find, &ids), description::cached(tx, conversation)).await;
+    let mut found = detail(&found?.ok_or(AccountError::NotFound)?, user)?;
+    if tx.cache().is_some() {
+        let known = match known {
+            Some(known) => known,
+            None => description::read(tx, conversation).await?.ok_or(AccountError::NotFound)?,
+        };
+        describe(&mut found.detail, known, user);
+    }
     complete(tx, vec![found], now).await?.pop().ok_or(AccountError::NotFound)
+}
+
+/// What does not depend on who asks.
+fn describe(detail: &mut ConversationDetail, known: Description, user: UserId) {
+    detail.summary.peer = known.peer_of(user).map(|peer| (peer, String::new()));
+    (detail.summary.kind, detail.summary.name) = (known.kind, known.name);
+    (detail.created_at, detail.history, detail.ttl) = (known.created_at, known.history, known.ttl);
 }
 
 pub async fn members(
@@ -133,17 +157,18 @@ fn other_half(pair: &[u8], user: UserId) -> UserId {
     UserId::from_slice(if low == user.0 { high } else { low }).unwrap_or_default()
 }
 
-/// The peers' names and the newest messages the member may read, in one statement each.
+/// The peers' names and the newest messages the member may read, in one statement each, of one round trip.
 async fn complete(tx: &Tx, found: Vec<Found>, now: u64) -> Answer<Vec<ConversationDetail>> {
-    let mut names = names(tx, &found).await?;
     let heads: Vec<(ConversationId, Offset)> = found
         .iter()
         .map(|f| (f.detail.summary.id, f.detail.summary.head, f.joined))
         .filter(|(_, head, joined)| head >= joined)
         .map(|(conversation, head, _)| (conversation, head))
         .collect();
+    let (names, messages) = join(names(tx, &found), newest(tx, &heads, now)).await;
+    let mut names = names?;
     let mut messages: BTreeMap<ConversationId, Message> =
-        newest(tx, &heads, now).await?.into_iter().map(|message| (message.conversation, message)).collect();
+        messages?.into_iter().map(|message| (message.conversation, message)).collect();
     Ok(found
         .into_iter()
         .map(|Found { mut detail, .. }| {
@@ -162,6 +187,12 @@ async fn names(tx: &Tx, found: &[Found]) -> Answer<BTreeMap<UserId, String>> {
         found.iter().filter_map(|f| f.detail.summary.peer.as_ref()).map(|(peer, _)| Id(peer.0)).collect();
     if peers.is_empty() {
         return Ok(BTreeMap::new());
+    }
+    if let ([Id(peer)], Some(cache)) = (&peers[..], tx.cache())
+        && let Some(entry) = cache.get(Item::Profile(UserId(*peer))).await
+        && let Some(name) = profile::name(UserId(*peer), &entry)
+    {
+        return Ok(BTreeMap::from([(UserId(*peer), name)]));
     }
     let rows = tx.query("SELECT id, name FROM users WHERE id = ANY ($1)", &[&peers]).await?;
     rows.iter().map(|row| Ok((id(row, 0)?, row.try_get(1)?))).collect()
