@@ -1,7 +1,7 @@
 //! The nodes of a run: one on SQLite, or several that share PostgreSQL, Redis, certificate and keys, each through
 //! proxies of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use servers::machine::Sync;
