@@ -174,9 +174,7 @@ impl Failure {
             console::ServeFault::Key(_)
             | console::ServeFault::Seal(_)
             | console::ServeFault::Mail(_)
-            | console::ServeFault::Redis(_) => {
-                Code::Settings
-            }
+            | console::ServeFault::Redis(_) => Code::Settings,
             console::ServeFault::Store(_) => Code::Other,
         };
         Self::new(code, error)
