@@ -2,7 +2,6 @@
 
 mod clock;
 mod dialect;
-mod keys;
 mod meter;
 mod pace;
 mod quic;

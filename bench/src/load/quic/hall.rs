@@ -4,7 +4,6 @@ use anyhow::Result;
 
 use crate::load::clock::now_ns;
 use crate::load::dialect::{self, Conversation, Position};
-use crate::load::keys::Keys;
 use crate::load::pace::Pacer;
 use crate::load::tally::{Reader, Tally};
 use crate::plan::{Dialect, Kind, Pace, Plan};
@@ -43,14 +42,16 @@ pub struct Hall {
     pub body: Vec<u8>,
     /// A frame being written.
     pub frame: Vec<u8>,
-    pub keys: Keys,
+    key: [u8; 16],
 }
 
 impl Hall {
     /// # Errors
-    /// A conversation of the plan is none.
+    /// A conversation of the plan is none, or there is no randomness.
     pub fn new(plan: &Plan) -> Result<Self> {
         let members = members(plan);
+        let mut key = [0; 16];
+        getrandom::fill(&mut key[..8])?;
         let subscribers = members.iter().filter(|member| !member.publishes);
         Ok(Self {
             dialect: plan.dialect,
@@ -66,8 +67,16 @@ impl Hall {
             cut: Vec::new(),
             body: vec![b'.'; plan.payload],
             frame: Vec::new(),
-            keys: Keys::default(),
+            key,
         })
+    }
+
+    /// A publish key that was never used before.
+    pub fn fresh_key(&mut self) -> [u8; 16] {
+        let (_, count) = self.key.split_at_mut(8);
+        let next = u64::from_be_bytes((&*count).try_into().expect("eight bytes")) + 1;
+        count.copy_from_slice(&next.to_be_bytes());
+        self.key
     }
 
     /// Nothing more is to come: every reader has everything, every publication its ack.
