@@ -17,6 +17,10 @@ pub const NEW_FOR_MS: u64 = 86_400_000;
 pub const ACTIVE_WITHIN_MS: u64 = 2 * MINUTE_MS;
 /// Most accounts looked at in one go, the most recently active first.
 pub const SENDERS_MAX: u32 = 20_000;
+/// Messages of one account are not counted further: the cost of a look is bounded however much somebody sends.
+pub const COUNTED_MAX: u32 = 10_000;
+/// Among so many of an account's newest messages the same content is looked for.
+pub const COMPARED_MAX: u32 = 1_000;
 
 /// What one active account sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,11 +28,11 @@ pub struct Sender {
     pub user: UserId,
     /// Whether it has a role in the console.
     pub is_staff: bool,
-    /// Messages of the last minute.
+    /// Messages of the last minute, [`COUNTED_MAX`] at most.
     pub minute: u64,
-    /// Messages of an account's first day; 0: it is older.
+    /// Messages of an account's first day, [`COUNTED_MAX`] at most; 0: it is older.
     pub first_day: u64,
-    /// To how many conversations the same content went within an hour.
+    /// To how many conversations the same content went within an hour, among its [`COMPARED_MAX`] newest messages.
     pub same: u64,
 }
 

@@ -6,21 +6,27 @@ use super::PostgresStore;
 use super::value::{At, id, uint};
 use crate::accounts::Answer;
 use crate::detection::{
-    ACTIVE_WITHIN_MS, Detection, MINUTE_MS, NEW_FOR_MS, SAME_WITHIN_MS, SENDERS_MAX, Sender,
+    ACTIVE_WITHIN_MS, COMPARED_MAX, COUNTED_MAX, Detection, MINUTE_MS, NEW_FOR_MS, SAME_WITHIN_MS,
+    SENDERS_MAX, Sender,
 };
 use crate::stored::int;
 
 const SENDERS: &str = "SELECT u.id, u.role <> 'USER',
-       (SELECT count(*) FROM messages m WHERE m.sender_id = u.id AND m.created_at > $2),
+       (SELECT count(*) FROM (
+          SELECT FROM messages m WHERE m.sender_id = u.id AND m.created_at > $2 LIMIT $7) counted),
        CASE WHEN u.created_at > $3
-         THEN (SELECT count(*) FROM messages m WHERE m.sender_id = u.id AND m.created_at > $3) ELSE 0 END,
+         THEN (SELECT count(*) FROM (
+           SELECT FROM messages m WHERE m.sender_id = u.id AND m.created_at > $3 LIMIT $7) counted) ELSE 0 END,
        (SELECT coalesce(max(n), 0) FROM (
-          SELECT count(DISTINCT m.conversation_id) AS n FROM messages m
-          WHERE m.sender_id = u.id AND m.created_at > $4 AND m.gone IS NULL
-          GROUP BY sha256(coalesce(m.commitment, m.body))) same)
+          SELECT count(DISTINCT newest.conversation_id) AS n FROM (
+            SELECT m.conversation_id, coalesce(m.commitment, m.body) AS content FROM messages m
+            WHERE m.sender_id = u.id AND m.created_at > $4 AND m.gone IS NULL
+            ORDER BY m.created_at DESC LIMIT $8) newest
+          GROUP BY sha256(newest.content)) same)
      FROM (SELECT id, role, created_at FROM users WHERE status = 'ACTIVE' AND last_active_at > $1
            ORDER BY last_active_at DESC LIMIT $6) u
-     WHERE (SELECT count(*) FROM messages m WHERE m.sender_id = u.id AND m.created_at > $4) >= $5";
+     WHERE (SELECT count(*) FROM (
+       SELECT FROM messages m WHERE m.sender_id = u.id AND m.created_at > $4 LIMIT $5) counted) >= $5";
 
 impl Detection for PostgresStore {
     async fn senders(&self, at_least: u64) -> Answer<Vec<Sender>> {
@@ -28,8 +34,10 @@ impl Detection for PostgresStore {
             let before = |ms: u64| At(now.saturating_sub(ms));
             let (active, minute) = (before(ACTIVE_WITHIN_MS), before(MINUTE_MS));
             let (day, hour) = (before(NEW_FOR_MS), before(SAME_WITHIN_MS));
+            let most = [SENDERS_MAX, COUNTED_MAX, COMPARED_MAX].map(i64::from);
+            let least = int(at_least);
             let rows = tx
-                .query(SENDERS, &[&active, &minute, &day, &hour, &int(at_least), &i64::from(SENDERS_MAX)])
+                .query(SENDERS, &[&active, &minute, &day, &hour, &least, &most[0], &most[1], &most[2]])
                 .await?;
             let read = |row: &Row| {
                 Ok(Sender {

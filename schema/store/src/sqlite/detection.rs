@@ -6,18 +6,23 @@ use super::SqliteStore;
 use super::value::{id, int, uint};
 use crate::accounts::Answer;
 use crate::detection::{
-    ACTIVE_WITHIN_MS, Detection, MINUTE_MS, NEW_FOR_MS, SAME_WITHIN_MS, SENDERS_MAX, Sender,
+    ACTIVE_WITHIN_MS, COMPARED_MAX, COUNTED_MAX, Detection, MINUTE_MS, NEW_FOR_MS, SAME_WITHIN_MS,
+    SENDERS_MAX, Sender,
 };
 
 const SENDERS: &str = "SELECT u.id, u.role <> 'USER',
-       (SELECT count(*) FROM messages m WHERE m.sender_id = u.id AND m.created_at > ?2),
-       iif(u.created_at > ?3, (SELECT count(*) FROM messages m WHERE m.sender_id = u.id AND m.created_at > ?3), 0),
+       (SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.sender_id = u.id AND m.created_at > ?2 LIMIT ?7)),
+       iif(u.created_at > ?3,
+         (SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.sender_id = u.id AND m.created_at > ?3 LIMIT ?7)), 0),
        (SELECT coalesce(max(n), 0) FROM (
-          SELECT count(DISTINCT m.conversation_id) AS n FROM messages m
-          WHERE m.sender_id = u.id AND m.created_at > ?4 AND m.gone IS NULL GROUP BY coalesce(m.commitment, m.body)))
+          SELECT count(DISTINCT newest.conversation_id) AS n FROM (
+            SELECT m.conversation_id, coalesce(m.commitment, m.body) AS content FROM messages m
+            WHERE m.sender_id = u.id AND m.created_at > ?4 AND m.gone IS NULL
+            ORDER BY m.created_at DESC LIMIT ?8) newest
+          GROUP BY newest.content))
      FROM (SELECT id, role, created_at FROM users WHERE status = 'ACTIVE' AND last_active_at > ?1
            ORDER BY last_active_at DESC LIMIT ?6) u
-     WHERE (SELECT count(*) FROM messages m WHERE m.sender_id = u.id AND m.created_at > ?4) >= ?5";
+     WHERE (SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.sender_id = u.id AND m.created_at > ?4 LIMIT ?5)) >= ?5";
 
 impl Detection for SqliteStore {
     async fn senders(&self, at_least: u64) -> Answer<Vec<Sender>> {
@@ -30,7 +35,9 @@ impl Detection for SqliteStore {
                 before(NEW_FOR_MS),
                 before(SAME_WITHIN_MS),
                 int(at_least),
-                SENDERS_MAX
+                SENDERS_MAX,
+                COUNTED_MAX,
+                COMPARED_MAX
             ];
             let rows = find.query_map(arguments, |row| {
                 Ok(Sender {
