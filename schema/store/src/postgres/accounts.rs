@@ -69,11 +69,7 @@ impl Accounts for PostgresStore {
 
     async fn verify_mail(&self, token: TokenHash, by: Origin) -> Answer<UserId> {
         let verify = async move |tx: &Tx, now| register::verify_mail(tx, token, &by, now).await;
-        let done = self.thread.call(async move |server| {
-            let done = server.transact(Access::Write, verify).await;
-            done.inspect(|user| server.forget(vec![Item::Profile(*user)]))
-        });
-        done.await.map_err(AccountError::Fault)?
+        self.write_about(|user| Some(Item::Profile(*user)), verify).await
     }
 
     async fn pending(&self, after: Option<UserId>, limit: u32) -> Answer<Vec<Profile>> {

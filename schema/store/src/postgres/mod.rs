@@ -126,6 +126,19 @@ impl PostgresStore {
         done.await.map_err(AccountError::Fault)?
     }
 
+    /// The same where only what `work` gives says what it changed. If that answer is lost, the change log tells.
+    async fn write_about<T, F>(&self, changed: fn(&T) -> Option<Item>, work: F) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&Tx, u64) -> Answer<T> + Send + 'static,
+    {
+        let done = self.thread.call(async move |server| {
+            let done = server.transact(Access::Write, work).await;
+            done.inspect(|given| server.forget(changed(given).into_iter().collect()))
+        });
+        done.await.map_err(AccountError::Fault)?
+    }
+
     /// Runs `work` on one snapshot of the primary.
     async fn read<T, F>(&self, work: F) -> Answer<T>
     where

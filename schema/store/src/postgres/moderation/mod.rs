@@ -11,9 +11,10 @@ mod report;
 use schema_wire::UserId;
 
 use super::PostgresStore;
-use super::transaction::Access;
-use crate::accounts::Answer;
+use super::transaction::{Access, Tx};
+use crate::accounts::{AccountError, Answer};
 use crate::moderation::Moderation;
+use crate::redis::Item;
 use crate::rows::account::{Erasure, Origin};
 use crate::rows::moderation::{
     CaseCounts, CaseDetail, CaseFilter, CaseRow, Decision, DecisionId, DueLetter, ErasureRequest,
@@ -71,11 +72,14 @@ impl Moderation for PostgresStore {
     }
 
     async fn reverse(&self, wanted: DecisionId, reason: String, by: Origin) -> Answer<Decision> {
-        self.write(async move |tx, now| apply::reverse(tx, wanted, &reason, &by, now).await).await
+        let work = async move |tx: &Tx, now| apply::reverse(tx, wanted, &reason, &by, now).await;
+        self.write_about(|decision| Some(Item::Profile(decision.subject)), work).await
     }
 
     async fn apply_due(&self) -> Answer<Option<Decision>> {
-        self.write(async move |tx, now| apply::apply_due(tx, now).await).await
+        let work = async move |tx: &Tx, now| apply::apply_due(tx, now).await;
+        self.write_about(|applied| applied.as_ref().map(|decision| Item::Profile(decision.subject)), work)
+            .await
     }
 
     async fn decision(&self, wanted: DecisionId) -> Answer<Decision> {
@@ -99,7 +103,13 @@ impl Moderation for PostgresStore {
     }
 
     async fn agree_to_erasure(&self, subject: UserId, by: Origin) -> Answer<Erasure> {
-        self.transact(Access::Long, async move |tx, now| erasure::agree(tx, subject, &by, now).await).await
+        let agree = async move |tx: &Tx, now| erasure::agree(tx, subject, &by, now).await;
+        let done = self.thread.call(async move |server| {
+            let done = server.transact(Access::Long, agree).await;
+            server.forget(vec![Item::Profile(subject)]);
+            done
+        });
+        done.await.map_err(AccountError::Fault)?
     }
 
     async fn erasure_asked(&self, subject: UserId) -> Answer<Option<ErasureRequest>> {
