@@ -85,8 +85,8 @@ export async function aNodeIsDrained(browser, origin, product) {
   await page.goto('/nodes');
   await page.locator('tbody details summary').first().click();
   await inspect(visit, 'node-drain');
-  await page.click('form[action$="/drain"] button');
-  holds((await page.textContent('[role=status]')).includes('drains'), 'the order was taken');
+  // The console belongs to the same program: whether it still answers the redirect is a matter of luck, that it ends is not.
+  await page.click('form[action$="/drain"] button', { noWaitAfter: true });
   await product.ended;
   await visit.context.close();
 }
