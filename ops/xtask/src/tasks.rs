@@ -21,23 +21,33 @@ pub fn test(rest: &[String]) -> Result<()> {
     let python = prerequisites::ensure()?;
     let python = python.to_string_lossy();
     check()?;
-    run("cargo", &["build", "--package", "messenger", "--package", "drill", "--package", "sim"])?;
+    // One build for all that follows: any other choice of packages has other features, and is built once more.
+    run("cargo", &["build", "--workspace", "--bins", "--tests", "--examples"])?;
     run_with(
         "cargo",
         &["nextest", "run", "--workspace", "--no-fail-fast"],
         &[("MESSENGER_TEST_PYTHON", &python)],
     )?;
-    browser(&[])?;
-    sim(&["--seeds".into(), SEEDS.into()])?;
-    drill(&["--kills".into(), KILLS.into()])?;
-    let several = ["--store", "postgres", "--nodes", "3", "--kills", KILLS_OF_SEVERAL];
-    drill(&several.map(String::from))
+    pages(&[])?;
+    built("sim", &["--seeds", SEEDS])?;
+    built("drill", &["--kills", KILLS])?;
+    built("drill", &["--store", "postgres", "--nodes", "3", "--kills", KILLS_OF_SEVERAL])
+}
+
+/// Runs a program that is built already.
+fn built(name: &str, args: &[&str]) -> Result<()> {
+    run(&target().join("debug").join(name).to_string_lossy(), args)
 }
 
 /// The console's pages in a real Chromium; pictures of them land in `target/browser/pictures`.
 pub fn browser(rest: &[String]) -> Result<()> {
-    let modules = prerequisites::browser()?;
     run("cargo", &["build", "--package", "messenger"])?;
+    pages(rest)
+}
+
+/// As `browser`, of the program that is built already.
+fn pages(rest: &[String]) -> Result<()> {
+    let modules = prerequisites::browser()?;
     let program = target().join("debug/messenger");
     let mut args = vec!["tests/browser/run.mjs"];
     args.extend(rest.iter().map(String::as_str));
