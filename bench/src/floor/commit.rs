@@ -13,15 +13,14 @@ use schema_store::rows::device::NewSession;
 use schema_store::token::NewToken;
 use schema_store::{Accounts, SqliteStore};
 use schema_wire::publication::kind;
-use schema_wire::{ConversationId, DeviceId, UserId};
+use schema_wire::{ConversationId, DeviceId, PublishKey, UserId};
 use serde::{Deserialize, Serialize};
 
 /// The file that is written in the given folder.
 const FILE: &str = "commit-floor.db";
 const BATCH_MAX: usize = 4096;
-/// A row's random bytes: of its id, and its publish key.
-const ID_RANDOM_BYTES: usize = 10;
-const KEY_BYTES: usize = 16;
+/// A row's random bytes, of its id and of its publish key each.
+const RANDOM_BYTES: usize = 10;
 /// Longest commit told apart, in nanoseconds.
 const COMMIT_NS_MAX: u64 = 60_000_000_000;
 
@@ -160,7 +159,7 @@ impl Log {
 
     /// Commits `rows` messages together.
     fn commit(&mut self, body: &[u8], rows: usize) -> Result<()> {
-        self.random.resize(rows * (ID_RANDOM_BYTES + KEY_BYTES), 0);
+        self.random.resize(rows * 2 * RANDOM_BYTES, 0);
         getrandom::fill(&mut self.random).context("the operating system has no randomness")?;
         let at = now_ms();
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -168,13 +167,13 @@ impl Log {
         {
             let mut message = tx.prepare_cached(MESSAGE)?;
             let mut publish_key = tx.prepare_cached(PUBLISH_KEY)?;
-            for (row, random) in self.random.chunks_exact(ID_RANDOM_BYTES + KEY_BYTES).enumerate() {
+            for (row, random) in self.random.as_chunks().0.chunks_exact(2).enumerate() {
                 let seat = &mut self.seats[row % seats];
                 let (conversation, sender) = (seat.conversation.0, seat.sender.0);
-                let (id, key) = random.split_first_chunk().expect("a chunk begins with the id's bytes");
+                let (id, key) = (UserId::v7(at, random[0]).0, PublishKey::v7(at, random[1]).0);
                 let (offset, none) = (seat.next_offset, None::<i64>);
                 message.execute(params![
-                    UserId::v7(at, *id).0,
+                    id,
                     conversation,
                     offset,
                     self.generation,

@@ -9,6 +9,11 @@ pub fn now_ns() -> u64 {
     time_of(libc::CLOCK_MONOTONIC).expect("every Linux has a monotonic clock").as_nanos() as u64
 }
 
+/// Milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    time_of(libc::CLOCK_REALTIME).expect("every Linux has a wall clock").as_millis() as u64
+}
+
 /// User and system time of this process.
 pub fn own_cpu() -> Duration {
     time_of(libc::CLOCK_PROCESS_CPUTIME_ID).expect("every process has a CPU clock")

@@ -2,6 +2,7 @@
 
 mod clock;
 mod dialect;
+mod keys;
 mod meter;
 mod pace;
 mod quic;

@@ -107,7 +107,7 @@ fn relay(shape: &Shape, stage: &Stage, settings: &Settings, stopped: f64) -> Res
 fn other(shape: &Shape, stage: &Stage, settings: &Settings) -> Result<Other> {
     match shape.against {
         Against::Floor(kind) => {
-            let mut server = Server::floor(kind, stage.path(), &Pin::server(1))?;
+            let mut server = Server::floor(kind, stage.path(), &Pin::server(1, shape.kind))?;
             let rooms = &stage.floor_rooms;
             let carrier = if kind == floor::Kind::Plain { Carrier::Plain } else { shape.carrier };
             let shape = &Shape { carrier, ..*shape };
@@ -126,7 +126,7 @@ fn commit(shape: &Shape, stage: &Stage, settings: &Settings) -> Result<CommitOut
     // Of an earlier turn.
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
-    let mut command = Pin::server(1).command(&std::env::current_exe()?);
+    let mut command = Pin::server(1, shape.kind).command(&std::env::current_exe()?);
     command.args(["commit", "--payload", &shape.payload.to_string(), "--batch", &COMMIT_ROWS.to_string()]);
     command.args(["--conversations", &shape.seats.rooms.to_string()]);
     command.args(["--seconds", &(shape.measure_s * settings.brevity).to_string()]);

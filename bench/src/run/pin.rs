@@ -1,8 +1,12 @@
 //! Which processes run where: the server on one core, the load generator on another, both as real-time processes of
-//! sessions of their own where that is allowed, since the kernel's groups by terminal make `nice` meaningless.
+//! sessions of their own where that is allowed, since the kernel's groups by terminal make `nice` meaningless. What writes
+//! to a disk runs as ordinary processes: the kernel's own threads that finish a flush are ordinary ones, and wait up to
+//! a second beside a real-time process that does not sleep.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use crate::plan::Kind;
 
 /// Where a process runs.
 #[derive(Clone, Debug)]
@@ -14,17 +18,16 @@ pub struct Pin {
 
 impl Pin {
     /// The server's place: the first `cores` cores.
-    pub fn server(cores: usize) -> Self {
+    pub fn server(cores: usize, kind: Kind) -> Self {
         let last = cores.min(allowed()) - 1;
-        Self {
-            cores: if last == 0 { "0".into() } else { format!("0-{last}") },
-            real_time: may_be_real_time(),
-        }
+        let cores = if last == 0 { "0".into() } else { format!("0-{last}") };
+        Self { cores, real_time: kind == Kind::Ephemeral && may_be_real_time() }
     }
 
     /// The load generator's place: the last core.
-    pub fn client() -> Self {
-        Self { cores: (allowed() - 1).to_string(), real_time: may_be_real_time() }
+    pub fn client(kind: Kind) -> Self {
+        let cores = (allowed() - 1).to_string();
+        Self { cores, real_time: kind == Kind::Ephemeral && may_be_real_time() }
     }
 
     /// A command that starts `program` there; the process keeps the id of the one that is spawned.
@@ -40,7 +43,11 @@ impl Pin {
 
     /// For the report.
     pub fn describe(&self) -> String {
-        let how = if self.real_time { "SCHED_RR 1" } else { "SCHED_OTHER (chrt is not allowed here)" };
+        let how = if self.real_time {
+            "SCHED_RR 1 (durable shapes SCHED_OTHER)"
+        } else {
+            "SCHED_OTHER (chrt is not allowed here)"
+        };
         format!("core {} {how}", self.cores)
     }
 }

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use super::{Arguments, machine, pin};
+use crate::plan::Kind;
 use crate::report::{Row, Run, history, html, json, table};
 
 /// The rows, and where and how they were measured.
@@ -19,8 +20,8 @@ pub fn described(arguments: &Arguments, rows: Vec<Row>) -> Run {
         machine: format!(
             "{}; server {}, load {}",
             machine::processor(),
-            pin::Pin::server(1).describe(),
-            pin::Pin::client().describe()
+            pin::Pin::server(1, Kind::Ephemeral).describe(),
+            pin::Pin::client(Kind::Ephemeral).describe()
         ),
         kernel: machine::kernel(),
         command: command(arguments),

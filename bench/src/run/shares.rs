@@ -94,7 +94,7 @@ struct Generator {
 
 impl Generator {
     fn start(plan: &Plan) -> Result<Self> {
-        let mut command = Pin::client().command(&std::env::current_exe()?);
+        let mut command = Pin::client(plan.kind).command(&std::env::current_exe()?);
         command.arg("load").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("the load generator could not be started")?;
         let mut input = child.stdin.take().context("its standard input")?;

@@ -10,7 +10,7 @@ use super::crowd::{self, Crowd, Mint};
 use super::pin::Pin;
 use super::server::{Relay, Server};
 use super::shape::Shape;
-use crate::plan::Room;
+use crate::plan::{Kind, Room};
 
 /// The set of one shape.
 pub struct Stage {
@@ -22,6 +22,7 @@ pub struct Stage {
     ca: PathBuf,
     program: Option<PathBuf>,
     env: &'static [(&'static str, &'static str)],
+    kind: Kind,
 }
 
 impl Stage {
@@ -31,7 +32,7 @@ impl Stage {
         let data = folder.path().join("data");
         let crowd = runtime.block_on(Crowd::prepare(&data, shape.seats)).context("seat the crowd")?;
         let (rooms, floor_rooms, ca) = (Vec::new(), Vec::new(), PathBuf::new());
-        let mut stage = Self { folder, rooms, floor_rooms, ca, program, env: shape.env };
+        let mut stage = Self { folder, rooms, floor_rooms, ca, program, env: shape.env, kind: shape.kind };
         let server = stage.relay(1)?;
         stage.ca = server.ca.clone();
         let mint = Mint::of(server.signing_key.as_deref().context("the relay names its key")?)?;
@@ -58,7 +59,7 @@ impl Stage {
         Server::relay(&Relay {
             data: &data,
             shards,
-            pin: Pin::server(usize::from(shards)),
+            pin: Pin::server(usize::from(shards), self.kind),
             env: self.env,
             program: self.program.as_deref(),
         })
@@ -66,7 +67,7 @@ impl Stage {
 
     /// A relay on this stage's store whose allocations are counted.
     pub fn counted(&self) -> Result<Server> {
-        Server::counted(&self.data(), self.ca.clone(), &Pin::server(1))
+        Server::counted(&self.data(), self.ca.clone(), &Pin::server(1, self.kind))
     }
 
     /// The relay's data folder.

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::load::clock::now_ns;
 use crate::load::dialect::{self, Conversation, Position};
+use crate::load::keys::Keys;
 use crate::load::pace::Pacer;
 use crate::load::tally::{Reader, Tally};
 use crate::plan::{Dialect, Kind, Pace, Plan};
@@ -42,16 +43,14 @@ pub struct Hall {
     pub body: Vec<u8>,
     /// A frame being written.
     pub frame: Vec<u8>,
-    key: [u8; 16],
+    pub keys: Keys,
 }
 
 impl Hall {
     /// # Errors
-    /// A conversation of the plan is none, or there is no randomness.
+    /// A conversation of the plan is none.
     pub fn new(plan: &Plan) -> Result<Self> {
         let members = members(plan);
-        let mut key = [0; 16];
-        getrandom::fill(&mut key[..8])?;
         let subscribers = members.iter().filter(|member| !member.publishes);
         Ok(Self {
             dialect: plan.dialect,
@@ -67,16 +66,8 @@ impl Hall {
             cut: Vec::new(),
             body: vec![b'.'; plan.payload],
             frame: Vec::new(),
-            key,
+            keys: Keys::default(),
         })
-    }
-
-    /// A publish key that was never used before.
-    pub fn fresh_key(&mut self) -> [u8; 16] {
-        let (_, count) = self.key.split_at_mut(8);
-        let next = u64::from_be_bytes((&*count).try_into().expect("eight bytes")) + 1;
-        count.copy_from_slice(&next.to_be_bytes());
-        self.key
     }
 
     /// Nothing more is to come: every reader has everything, every publication its ack.

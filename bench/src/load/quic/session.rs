@@ -152,7 +152,7 @@ impl Session {
             (Dialect::Floor, _) => dialect::publish_floor(&mut hall.frame, room, &hall.body),
             (Dialect::Relay, Kind::Ephemeral) => dialect::signal(&mut hall.frame, &conversation, &hall.body),
             (Dialect::Relay, Kind::Durable) => {
-                let key = hall.fresh_key();
+                let key = hall.keys.fresh().0;
                 let request = self.oldest + self.unacked.len() as u64;
                 self.unacked.push_back(Some(intended_ns));
                 hall.unacked += 1;

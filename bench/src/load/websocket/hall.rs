@@ -1,7 +1,6 @@
 //! All connections of a run on one thread: opened a few at a time, woken by the reactor, published on when it is due.
 
 use anyhow::{Context, Result, bail, ensure};
-use getrandom::fill;
 
 use super::frames;
 use super::link::{BUFFER_BYTES, Opening};
@@ -10,6 +9,7 @@ use super::reactor::{Event, Reactor};
 use super::tls;
 use crate::load::clock;
 use crate::load::dialect;
+use crate::load::keys::Keys;
 use crate::load::pace::Pacer;
 use crate::load::tally::stamp;
 use crate::plan::{Carrier, Dialect, Kind, Plan};
@@ -26,8 +26,6 @@ const SOURCES: usize = 8;
 const SPIN_NS: u64 = 60_000;
 /// Longest sleep, so that the end of a phase is not missed by more.
 const SLEEP_NS: u64 = 50_000_000;
-/// Bytes of random publish keys fetched at once.
-const KEYS_BYTES: usize = 4_096;
 
 /// Everything of a run.
 pub struct Hall<'p> {
@@ -48,7 +46,7 @@ struct Publications {
     frames: Vec<Vec<u8>>,
     /// Rooms with frames.
     dirty: Vec<u32>,
-    keys: Vec<u8>,
+    keys: Keys,
 }
 
 impl<'p> Hall<'p> {
@@ -74,7 +72,7 @@ impl<'p> Hall<'p> {
                 message: Vec::new(),
                 frames: vec![Vec::new(); plan.rooms.len()],
                 dirty: Vec::new(),
-                keys: Vec::new(),
+                keys: Keys::default(),
             },
         })
     }
@@ -262,7 +260,7 @@ impl<'p> Hall<'p> {
             (Dialect::Relay, Kind::Durable) => {
                 let request = self.peers[self.publishers[room as usize]].session.acks.wait(intended_ns);
                 desk.unacked += 1;
-                dialect::publish(message, request, conversation, &random_key(keys)?, body);
+                dialect::publish(message, request, conversation, &keys.fresh().0, body);
             }
         }
         let frames = &mut frames[room as usize];
@@ -272,17 +270,6 @@ impl<'p> Hall<'p> {
         frames::binary(frames, message);
         Ok(())
     }
-}
-
-/// Random bytes, fetched many at a time.
-fn random_key(keys: &mut Vec<u8>) -> Result<[u8; 16]> {
-    if keys.is_empty() {
-        keys.resize(KEYS_BYTES, 0);
-        fill(keys).context("random bytes from the system")?;
-    }
-    let key = *keys.last_chunk().context("sixteen bytes")?;
-    keys.truncate(keys.len() - 16);
-    Ok(key)
 }
 
 /// As many descriptors as the system lets this process have.
