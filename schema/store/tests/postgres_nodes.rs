@@ -11,7 +11,11 @@ use schema_wire::NodeId;
 use servers::Postgres;
 
 async fn claim(store: &PostgresStore, wanted: Option<u16>) -> Option<NodeLease> {
-    store.claim_node("here".into(), "1".into(), wanted.map(NodeId)).await.unwrap()
+    store.claim_node("here".into(), "1".into(), wanted.map(NodeId), None).await.unwrap()
+}
+
+async fn claim_again(store: &PostgresStore, wanted: Option<u16>, previous: NodeLease) -> Option<NodeLease> {
+    store.claim_node("here".into(), "1".into(), wanted.map(NodeId), Some(previous)).await.unwrap()
 }
 
 async fn beat(store: &PostgresStore, lease: NodeLease, state: NodeState) -> bool {
@@ -44,6 +48,29 @@ async fn no_two_living_nodes_have_one_number() {
     let rows = store.nodes().await.unwrap();
     assert_eq!(rows.iter().map(|row| row.node.0).collect::<Vec<_>>(), [1, 2]);
     assert_eq!((rows[0].address.as_str(), rows[0].state), ("127.0.0.1:9", NodeState::Ready));
+}
+
+#[tokio::test]
+async fn a_process_that_follows_one_that_died_has_its_number_at_once_unless_somebody_was_faster() {
+    let server = Postgres::start();
+    migrate(&mut server.connect().await).await.unwrap();
+    let now = Arc::new(AtomicU64::new(1_800_000_000_000));
+    let clock = now.clone();
+    let options =
+        Options { clock: Some(Arc::new(move || clock.load(Ordering::SeqCst))), ..Options::default() };
+    let store = PostgresStore::open(&server.url("postgres"), options).await.unwrap();
+    let (one, two) = (claim(&store, None).await.unwrap(), claim(&store, None).await.unwrap());
+    let next = claim_again(&store, None, two).await.unwrap();
+    assert_eq!(next.node, two.node, "not the lowest free one, and without waiting for the lease to end");
+    assert!(next.since > two.since && !beat(&store, two, NodeState::Ready).await);
+    let elsewhere = store.claim_node("there".into(), "1".into(), Some(NodeId(2)), Some(next)).await.unwrap();
+    assert_eq!(elsewhere, None, "a copied data folder takes nothing away");
+    assert_eq!(claim_again(&store, Some(2), next).await.unwrap().node, next.node, "nor when it is asked for");
+    assert_eq!(claim_again(&store, Some(1), next).await, None, "another's number stays another's");
+    assert_eq!(claim_again(&store, None, two).await.unwrap().node, NodeId(3), "somebody had it since");
+    assert!(beat(&store, one, NodeState::Gone).await);
+    now.fetch_add(1, Ordering::SeqCst);
+    assert_eq!(claim_again(&store, None, one).await.unwrap().node, one.node, "also after an end in order");
 }
 
 #[tokio::test]

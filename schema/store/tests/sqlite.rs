@@ -37,7 +37,7 @@ contract!(each);
 #[tokio::test]
 async fn the_only_node_always_gets_its_number() {
     let (_folder, bed) = bed();
-    let claim = async || bed.store.claim_node("here".into(), "1".into(), None).await.unwrap().unwrap();
+    let claim = async || bed.store.claim_node("here".into(), "1".into(), None, None).await.unwrap().unwrap();
     let first = claim().await;
     bed.clock.forward(1);
     let second = claim().await;

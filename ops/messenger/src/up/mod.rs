@@ -105,7 +105,7 @@ async fn serve<S: Backing + Kept>(
     let people = if options.demo { Some(demo::people(&store, &settings.data).await?) } else { None };
     let drain_deadline = settings.relay.drain_deadline;
     let (mut config, ca) = prepare(settings.relay.clone()).map_err(Failure::start)?;
-    let number = lease::take(&store, settings.relay.node).await.map_err(Failure::lease)?;
+    let number = lease::take(&store, settings.relay.node, &settings.data).await.map_err(Failure::lease)?;
     config.node = number.node;
     let backups = store.back_up(&settings)?;
     let (api_metrics, figures) = (api.metrics.clone(), Arc::new(Figures::default()));

@@ -10,11 +10,12 @@ use crate::accounts::Answer;
 use crate::nodes::Nodes;
 use crate::rows::node::{NODE_KEPT_MS, NODE_LEASE_MS, NODES_MAX, NodeLease, NodeRow, NodeState};
 
-/// Takes number $1, or the lowest free one, unless a living process has it.
+/// Takes number $1, or $7 if it still is as this machine took it at $8, or the lowest free one, unless a living process
+/// has it. The machine's name is asked for because a data folder may have been copied to another.
 const CLAIM: &str = "
 INSERT INTO relay_nodes (id, name, address, version, state, started_at, seen_at)
 SELECT wanted.id, $2, '', $3, 'READY', $4, $4
-FROM (SELECT coalesce($1, (
+FROM (SELECT coalesce($1, (SELECT n.id FROM relay_nodes n WHERE n.id = $7 AND n.started_at = $8 AND n.name = $2), (
     SELECT min(free.id) FROM generate_series(1, $6) free (id)
     WHERE NOT EXISTS (SELECT 1 FROM relay_nodes n WHERE n.id = free.id AND n.state <> 'GONE' AND n.seen_at >= $5)
   )) AS id) wanted
@@ -23,6 +24,7 @@ ON CONFLICT (id) DO UPDATE
   SET name = excluded.name, address = '', version = excluded.version, state = excluded.state, seen_at = excluded.seen_at,
     started_at = greatest(excluded.started_at, relay_nodes.started_at + interval '1 millisecond')
   WHERE relay_nodes.state = 'GONE' OR relay_nodes.seen_at < $5
+    OR (relay_nodes.id = $7 AND relay_nodes.started_at = $8 AND relay_nodes.name = $2)
 RETURNING id, started_at";
 
 /// The server's clock was set back: from here on, who lives says so within a beat.
@@ -34,6 +36,7 @@ impl Nodes for PostgresStore {
         name: String,
         version: String,
         wanted: Option<NodeId>,
+        previous: Option<NodeLease>,
     ) -> Answer<Option<NodeLease>> {
         self.write(async move |tx, now| {
             let old = At(now.saturating_sub(NODE_KEPT_MS));
@@ -42,7 +45,10 @@ impl Nodes for PostgresStore {
             let wanted = wanted.map(|node| i64::from(node.0));
             let alive = At(now.saturating_sub(NODE_LEASE_MS));
             let most = i64::from(NODES_MAX);
-            let row = tx.query_opt(CLAIM, &[&wanted, &name, &version, &At(now), &alive, &most]).await?;
+            let (mine, since) = previous.map(|lease| (i64::from(lease.node.0), At(lease.since))).unzip();
+            let row = tx
+                .query_opt(CLAIM, &[&wanted, &name, &version, &At(now), &alive, &most, &mine, &since])
+                .await?;
             let lease = |row: Row| Ok::<_, Failed>(NodeLease { node: number(&row)?, since: time(&row, 1)? });
             Ok(row.map(lease).transpose()?)
         })

@@ -15,6 +15,7 @@ impl Nodes for SqliteStore {
         name: String,
         version: String,
         wanted: Option<NodeId>,
+        _previous: Option<NodeLease>,
     ) -> Answer<Option<NodeLease>> {
         let node = wanted.unwrap_or(NodeId(1));
         self.write(move |tx, now| {
