@@ -1,10 +1,11 @@
-//! Benchmarks of the relay: floors to measure against, a load generator over the public wire, and reports.
+//! Benchmarks: the relay against floors, with a load generator and reports, and backups against pgBackRest.
 //! Decides only which of them this process is; `cargo x bench` starts it.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod backup;
 mod floor;
 mod framing;
 mod load;
@@ -14,7 +15,7 @@ mod run;
 mod udp;
 
 #[derive(Parser)]
-#[command(about = "Benchmarks of the relay against floors measured in the same run")]
+#[command(about = "Benchmarks of the relay and of backups, against what is measured in the same run")]
 struct Arguments {
     #[command(subcommand)]
     role: Role,
@@ -32,6 +33,8 @@ enum Role {
     Commit(floor::commit::Arguments),
     /// Puts load on a server; the plan comes on standard input, the result goes to standard output, both JSON.
     Load(load::Arguments),
+    /// Measures backups of PostgreSQL against pgBackRest.
+    Backup(backup::Arguments),
     /// Makes a measured run into a page.
     Report(report::Arguments),
 }
@@ -54,6 +57,7 @@ fn carry_out(role: Role) -> anyhow::Result<()> {
         Role::Floor(arguments) => floor::run(&arguments),
         Role::Commit(arguments) => floor::commit::run(&arguments),
         Role::Load(arguments) => load::run(&arguments),
+        Role::Backup(arguments) => backup::run(&arguments),
         Role::Report(arguments) => report::run(&arguments),
     }
 }

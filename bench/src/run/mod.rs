@@ -4,7 +4,7 @@
 mod allocations;
 mod cell;
 mod crowd;
-mod machine;
+pub mod machine;
 mod pairs;
 mod pin;
 mod publish;

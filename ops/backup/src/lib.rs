@@ -6,6 +6,7 @@ pub mod check;
 pub mod drill;
 pub mod error;
 pub mod hex;
+mod hint;
 pub mod key;
 pub mod manifest;
 pub mod name;

@@ -60,8 +60,8 @@ pub async fn seal_file(
     }
 }
 
-/// Seals bytes from a stream, until it ends or so many were read, into an object of that path. The stream is read by
-/// the thread that seals. `told` hears of the plain bytes.
+/// Seals bytes from a stream, until it ends or so many were read, into an object of that path, which appears once its
+/// writer is finished. The stream is read by the thread that seals. `told` hears of the plain bytes.
 pub async fn seal_stream<R: Read + Send + 'static>(
     place: &Place,
     path: &str,
@@ -69,7 +69,7 @@ pub async fn seal_stream<R: Read + Send + 'static>(
     plain: Arc<Mutex<R>>,
     bytes_max: u64,
     told: &mut dyn FnMut(u64),
-) -> Result<Sealed, BackupError> {
+) -> Result<(Sealed, Writer), BackupError> {
     let (ready, mut sealed) = mpsc::channel::<(u64, Vec<u8>)>(BLOCKS_MAX);
     let (key, name) = (key.clone(), path.to_owned());
     let sealing = std::thread::spawn(move || seal_read(&key, &name, &plain, bytes_max, &ready));
@@ -86,10 +86,7 @@ pub async fn seal_stream<R: Read + Send + 'static>(
     drop(sealed);
     let sealed = on_thread(move || sealing.join()).await?.map_err(|_| BackupError::Thread)?;
     match (written, sealed) {
-        (Ok(()), Ok(Some(sealed))) => {
-            writer.finish().await?;
-            Ok(sealed)
-        }
+        (Ok(()), Ok(Some(sealed))) => Ok((sealed, writer)),
         (written, sealed) => {
             writer.abandon().await;
             written?;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bed;
+mod equal;
 
 use std::collections::BTreeSet;
 

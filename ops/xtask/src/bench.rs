@@ -1,24 +1,32 @@
-//! `cargo x bench`: the relay against its floors, as the release build that users get, and the steps measured alone.
+//! `cargo x bench`: the relay against its floors and backups against pgBackRest, as the release build that users get, and
+//! the steps measured alone.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::prerequisites;
 use crate::run::{root, run};
 
 /// What a measured figure is held against in CI.
 const RECORDED: &str = "bench/recorded.json";
+
+/// What is no shape of the relay.
+const BACKUP: &str = "backup";
 
 /// Builds what is measured and measures it, or with `--steps` runs the micro-benchmarks.
 pub fn bench(rest: &[String]) -> Result<()> {
     if rest.iter().any(|flag| flag == "--steps") {
         return steps(rest);
     }
+    if rest.first().is_some_and(|shape| shape == BACKUP) {
+        prerequisites::ensure_rival()?;
+    }
     // Both in one go: built apart, their dependencies would be built twice with different features.
     run("cargo", &["build", "--release", "--package", "messenger", "--package", "bench"])?;
     let program = root().join(target()).join("release/bench");
     let args = arguments(rest);
-    let args: Vec<&str> = ["run"].into_iter().chain(args.iter().map(String::as_str)).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
     run(&program.to_string_lossy(), &args)
 }
 
@@ -30,8 +38,12 @@ fn steps(rest: &[String]) -> Result<()> {
 
 /// What was asked for, and what follows from it unless it was asked for otherwise.
 fn arguments(rest: &[String]) -> Vec<String> {
+    if rest.first().is_some_and(|shape| shape == BACKUP) {
+        return rest.to_vec();
+    }
     let given = |flag: &str| rest.iter().any(|arg| arg == flag || arg.starts_with(&format!("{flag}=")));
-    let mut args = rest.to_vec();
+    let mut args = vec!["run".to_owned()];
+    args.extend_from_slice(rest);
     let mut imply = |flag: &str, value: String| {
         if !given(flag) {
             args.extend([flag.to_owned(), value]);
@@ -66,17 +78,18 @@ mod tests {
 
     #[test]
     fn what_is_given_is_passed_on() {
-        assert_eq!(of("rooms --runs 3 --json"), "rooms --runs 3 --json");
+        assert_eq!(of("rooms --runs 3 --json"), "run rooms --runs 3 --json");
+        assert_eq!(of("backup --megabytes 500"), "backup --megabytes 500");
     }
 
     #[test]
     fn a_smoke_run_is_checked() {
-        assert_eq!(of("--smoke"), "--smoke --check bench/recorded.json");
-        assert_eq!(of("--smoke --check=other.json"), "--smoke --check=other.json");
+        assert_eq!(of("--smoke"), "run --smoke --check bench/recorded.json");
+        assert_eq!(of("--smoke --check=other.json"), "run --smoke --check=other.json");
     }
 
     #[test]
     fn a_whole_run_leaves_a_page() {
-        assert!(of("--all --save run.json").starts_with("--all --save run.json --html "));
+        assert!(of("--all --save run.json").starts_with("run --all --save run.json --html "));
     }
 }

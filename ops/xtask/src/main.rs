@@ -32,6 +32,8 @@ const USAGE: &str = "cargo x TASK
                     measure the relay against its floors; --list names the shapes
   bench --all [--record]
                     every shape, and target/bench/report.html; --record adds to bench/history.jsonl
+  bench backup [--megabytes N] [--runs N] [--json]
+                    backups of PostgreSQL against pgBackRest
   bench --smoke     the few short shapes of CI; fails when clearly worse than bench/recorded.json
   bench --steps [NAME]
                     the steps of a message's life alone";

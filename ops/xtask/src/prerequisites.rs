@@ -1,4 +1,4 @@
-//! What the tests need beyond Rust: installed when that is possible, named with the command when not.
+//! What the tests and benchmarks need beyond Rust: installed when that is possible, named with the command when not.
 
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
@@ -40,19 +40,32 @@ fn debian() -> Result<()> {
         })
         .map(|(_, package)| *package)
         .collect();
+    install(&missing)
+}
+
+/// Makes sure that what backups are measured against is there.
+pub fn ensure_rival() -> Result<()> {
+    let mut missing = Vec::new();
+    if server_folder().is_none() {
+        missing.push("postgresql");
+    }
+    if !present("pgbackrest") {
+        missing.push("pgbackrest");
+    }
+    install(&missing)
+}
+
+fn install(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
     if is_root() && present("apt-get") {
         let mut args = vec!["install", "-y", "--no-install-recommends"];
-        args.extend(&missing);
+        args.extend(missing);
         run("apt-get", &["update"])?;
         return run("apt-get", &args);
     }
-    bail!(
-        "the tests need these packages; run this and try again:\n  sudo apt-get install -y {}",
-        missing.join(" ")
-    )
+    bail!("packages are missing; run this and try again:\n  sudo apt-get install -y {}", missing.join(" "))
 }
 
 fn nextest() -> Result<()> {

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Listed, PlaceError, Version};
 use crate::hex;
+use crate::hint;
 
 /// Bytes read at once.
 const BLOCK_BYTES: usize = 1024 * 1024;
@@ -66,7 +67,7 @@ impl Folder {
         let aside = parent.join(format!("{ASIDE}{random:016x}"));
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside);
         let file = tokio_uring::fs::File::from_std(opened.map_err(|error| self.fail(error))?);
-        Ok(FileWriter { folder: self.clone(), aside: Aside(aside), target, file, at: 0 })
+        Ok(FileWriter { folder: self.clone(), aside: Aside(aside), target, file, at: 0, written_out: 0 })
     }
 
     pub(super) async fn replace(
@@ -181,6 +182,8 @@ pub struct FileWriter {
     target: PathBuf,
     file: tokio_uring::fs::File,
     at: u64,
+    /// Up to where the disk was told to begin.
+    written_out: u64,
 }
 
 impl FileWriter {
@@ -189,6 +192,10 @@ impl FileWriter {
         let (written, _) = self.file.write_all_at(bytes, self.at).await;
         written.map_err(|error| self.folder.fail(error))?;
         self.at += count;
+        if self.at - self.written_out >= hint::WRITE_OUT_BYTES {
+            hint::write_out(&self.file, self.written_out, self.at);
+            self.written_out = self.at;
+        }
         Ok(())
     }
 

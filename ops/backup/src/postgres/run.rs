@@ -3,6 +3,7 @@
 use std::process::{ChildStdout, Stdio};
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join;
 use schema_store::PostgresStore;
 use schema_store::postgres::BackupLock;
 use schema_store::rows::backup::Cluster;
@@ -10,11 +11,12 @@ use schema_store::rows::backup::Cluster;
 use super::tools::Running;
 use super::{Base, Lsn, Tools, ToolsError};
 use crate::error::BackupError;
+use crate::hint;
 use crate::key::{Keyring, MasterKey};
 use crate::manifest::{Engine, Manifest, Object};
 use crate::name::BackupName;
 use crate::pipe::seal_stream;
-use crate::place::Place;
+use crate::place::{Place, PlaceError, Writer};
 use crate::run::{self, Made};
 
 /// The server, as a base backup needs it.
@@ -67,6 +69,7 @@ async fn copy_and_write(
     command.args(["--verbose", "--label"]).arg(name.to_string()).stdout(Stdio::piped());
     let mut copying = Running::start("pg_basebackup", &mut command)?;
     let plain = copying.child.stdout.take().ok_or(BackupError::Thread)?;
+    hint::widen(&plain);
     let written =
         write_objects(place, keys.current(), name, plain, &mut |done| told(done, cluster.bytes)).await;
     // A program that failed ends its stream early: what it says explains more than what came of it.
@@ -88,17 +91,37 @@ async fn write_objects(
 ) -> Result<Vec<Object>, BackupError> {
     let plain = Arc::new(Mutex::new(plain));
     let (mut objects, mut done) = (Vec::new(), 0);
+    let mut before = None;
     loop {
         let object = format!("base.{:04}", objects.len());
         let told_more = &mut |bytes| told(done + bytes);
         let path = name.path(&object);
-        let sealed = seal_stream(place, &path, key, plain.clone(), run::OBJECT_BYTES, told_more).await?;
+        let sealing = seal_stream(place, &path, key, plain.clone(), run::OBJECT_BYTES, told_more);
+        // One becomes durable while the next is sealed.
+        let (finished, sealed) = join(finish(before.take()), sealing).await;
+        let (sealed, writer) = match (finished, sealed) {
+            (Ok(()), Ok(sealed)) => sealed,
+            (Err(why), Ok((_, writer))) => {
+                writer.abandon().await;
+                return Err(why.into());
+            }
+            (finished, Err(why)) => return Err(finished.err().map_or(why, BackupError::from)),
+        };
         objects.push(Object::new(object, &sealed));
         done += sealed.plain_bytes;
         told(done);
         if sealed.plain_bytes < run::OBJECT_BYTES {
+            writer.finish().await?;
             return Ok(objects);
         }
+        before = Some(writer);
+    }
+}
+
+async fn finish(writer: Option<Writer>) -> Result<(), PlaceError> {
+    match writer {
+        Some(writer) => writer.finish().await,
+        None => Ok(()),
     }
 }
 

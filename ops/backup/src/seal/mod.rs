@@ -16,6 +16,8 @@ pub use envelope::{ENVELOPE_BYTES, Envelope};
 pub use open::{Opener, open_all};
 pub use write::{SealError, Sealed, Sealer, seal_all};
 
+use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
+
 use crate::key::KeyId;
 
 /// Plain bytes of a full chunk.
@@ -50,9 +52,37 @@ fn associated(name: &str, chunk: u32, is_last: bool) -> Vec<u8> {
     bound
 }
 
+/// What seals and opens chunks.
+fn cipher(data_key: &[u8; 32]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, data_key).expect("32 bytes are an AES-256 key"))
+}
+
 fn nonce(chunk: u32, is_last: bool) -> [u8; 12] {
     let mut nonce = [0; 12];
     nonce[7..11].copy_from_slice(&chunk.to_be_bytes());
     nonce[11] = u8::from(is_last);
     nonce
+}
+
+#[cfg(test)]
+mod tests {
+    use aes_gcm::aead::{AeadInPlace, KeyInit};
+    use aes_gcm::{Aes256Gcm, Nonce};
+
+    use super::*;
+
+    #[test]
+    fn another_implementation_seals_alike() {
+        for (chunk, is_last, bytes) in [(0, false, CHUNK_BYTES), (7, true, 1), (u32::MAX, true, 1_000)] {
+            let (key, bound, nonce) = ([7; 32], associated("name", chunk, is_last), nonce(chunk, is_last));
+            let (mut one, mut other) = (vec![9; bytes], vec![9; bytes]);
+            let number = aws_lc_rs::aead::Nonce::assume_unique_for_key(nonce);
+            let bound_too = aws_lc_rs::aead::Aad::from(bound.clone());
+            let tag = cipher(&key).seal_in_place_separate_tag(number, bound_too, &mut one).unwrap();
+            let rival = Aes256Gcm::new_from_slice(&key).unwrap();
+            let second =
+                rival.encrypt_in_place_detached(Nonce::from_slice(&nonce), &bound, &mut other).unwrap();
+            assert!(one == other && tag.as_ref() == second.as_slice(), "chunk {chunk}");
+        }
+    }
 }

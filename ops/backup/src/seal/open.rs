@@ -1,11 +1,10 @@
 //! Opening: sealed bytes in, plain bytes out, each chunk only after its tag was checked. Memory stays bounded also
 //! when the content unfolds to much more.
 
-use aes_gcm::aead::{AeadInPlace, KeyInit};
-use aes_gcm::{Aes256Gcm, Nonce, Tag};
+use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
-use super::{CHUNK_BYTES, Envelope, MAGIC, OpenError, TAG_BYTES, associated, nonce};
+use super::{CHUNK_BYTES, Envelope, MAGIC, OpenError, TAG_BYTES, associated, cipher, nonce};
 use crate::key::Keyring;
 
 /// A chunk and its tag.
@@ -17,11 +16,14 @@ const PIECE_BYTES: usize = 128 * 1024;
 
 /// Opens one object.
 pub struct Opener {
-    cipher: Aes256Gcm,
+    cipher: LessSafeKey,
     name: String,
     next: u32,
     begun: bool,
+    /// The beginning of a chunk.
     held: Vec<u8>,
+    /// A chunk's compressed bytes.
+    opened: Vec<u8>,
     decoder: Decoder<'static>,
     piece: Vec<u8>,
     is_whole: bool,
@@ -31,19 +33,18 @@ impl Opener {
     /// Begins the object of that name.
     pub fn begin(keys: &Keyring, name: &str, envelope: &Envelope) -> Result<Self, OpenError> {
         let data_key = envelope.unwrap(keys, name)?;
-        let cipher = Aes256Gcm::new_from_slice(data_key.as_slice()).expect("32 bytes are an AES-256 key");
         let mut decoder = Decoder::new().map_err(|_| OpenError::Content)?;
         let bounded = decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX));
         bounded.map_err(|_| OpenError::Content)?;
-        let (held, piece) = (Vec::new(), vec![0; PIECE_BYTES]);
         Ok(Self {
-            cipher,
+            cipher: cipher(&data_key),
             name: name.to_owned(),
             next: 0,
             begun: false,
-            held,
+            held: Vec::new(),
+            opened: vec![0; CHUNK_BYTES],
             decoder,
-            piece,
+            piece: vec![0; PIECE_BYTES],
             is_whole: false,
         })
     }
@@ -52,6 +53,12 @@ impl Opener {
     pub fn push(&mut self, mut sealed: &[u8], sink: &mut impl FnMut(&[u8])) -> Result<(), OpenError> {
         while !sealed.is_empty() {
             // One byte more than a chunk shows that the chunk is not the last.
+            if self.begun && self.held.is_empty() && sealed.len() > SEALED_BYTES {
+                let (chunk, after) = sealed.split_at(SEALED_BYTES);
+                self.open(chunk, false, sink)?;
+                sealed = after;
+                continue;
+            }
             let wanted = if self.begun { SEALED_BYTES + 1 } else { MAGIC.len() };
             let taken = sealed.len().min(wanted - self.held.len());
             self.held.extend_from_slice(&sealed[..taken]);
@@ -63,9 +70,10 @@ impl Opener {
                 self.begin_chunks()?;
                 continue;
             }
-            let after = self.held.split_off(SEALED_BYTES);
-            self.open(false, sink)?;
-            self.held = after;
+            let mut chunk = std::mem::take(&mut self.held);
+            self.open(&chunk[..SEALED_BYTES], false, sink)?;
+            chunk.drain(..SEALED_BYTES);
+            self.held = chunk;
         }
         Ok(())
     }
@@ -75,7 +83,8 @@ impl Opener {
         if !self.begun {
             return Err(OpenError::NotSealed);
         }
-        self.open(true, sink)?;
+        let chunk = std::mem::take(&mut self.held);
+        self.open(&chunk, true, sink)?;
         if self.is_whole { Ok(()) } else { Err(OpenError::Content) }
     }
 
@@ -88,18 +97,24 @@ impl Opener {
         Ok(())
     }
 
-    fn open(&mut self, is_last: bool, sink: &mut impl FnMut(&[u8])) -> Result<(), OpenError> {
+    fn open(&mut self, chunk: &[u8], is_last: bool, sink: &mut impl FnMut(&[u8])) -> Result<(), OpenError> {
         let refused = OpenError::Chunk { chunk: self.next };
-        let mut chunk = std::mem::take(&mut self.held);
         let end = chunk.len().checked_sub(TAG_BYTES).filter(|end| *end > 0).ok_or(refused)?;
-        let tag = Tag::clone_from_slice(&chunk[end..]);
-        chunk.truncate(end);
-        let (nonce, bound) = (nonce(self.next, is_last), associated(&self.name, self.next, is_last));
-        self.cipher
-            .decrypt_in_place_detached(Nonce::from_slice(&nonce), &bound, &mut chunk, &tag)
-            .map_err(|_| refused)?;
-        self.next = self.next.checked_add(1).ok_or(refused)?;
-        self.unfold(&chunk, sink)
+        let (sealed, tag) = chunk.split_at(end);
+        let nonce = Nonce::assume_unique_for_key(nonce(self.next, is_last));
+        let bound = Aad::from(associated(&self.name, self.next, is_last));
+        let mut opened = std::mem::take(&mut self.opened);
+        let plain = &mut opened[..end];
+        let is_authentic = self.cipher.open_separate_gather(nonce, bound, sealed, tag, plain).is_ok();
+        let outcome = match self.next.checked_add(1) {
+            Some(next) if is_authentic => {
+                self.next = next;
+                self.unfold(plain, sink)
+            }
+            _ => Err(refused),
+        };
+        self.opened = opened;
+        outcome
     }
 
     fn unfold(&mut self, compressed: &[u8], sink: &mut impl FnMut(&[u8])) -> Result<(), OpenError> {

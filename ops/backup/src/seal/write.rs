@@ -2,13 +2,12 @@
 
 use std::io::Write;
 
-use aes_gcm::aead::{AeadInPlace, KeyInit};
-use aes_gcm::{Aes256Gcm, Nonce};
+use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 use zstd::stream::write::Encoder;
 
-use super::{CHUNK_BYTES, Envelope, MAGIC, TAG_BYTES, associated, nonce};
+use super::{CHUNK_BYTES, Envelope, MAGIC, associated, cipher, nonce};
 use crate::key::MasterKey;
 
 /// Fast: messages are ciphertext already, which no level compresses; what does compress are tables around them.
@@ -56,7 +55,7 @@ impl Sealer {
     pub fn push(&mut self, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         self.plain_bytes += plain.len() as u64;
         self.encoder.write_all(plain).map_err(explain)?;
-        Ok(std::mem::take(&mut self.encoder.get_mut().ready))
+        Ok(self.encoder.get_mut().take())
     }
 
     /// Seals what is left.
@@ -82,62 +81,69 @@ fn explain(error: std::io::Error) -> SealError {
     }
 }
 
-/// Collects compressed bytes into chunks and seals each once a byte follows it.
+/// Collects compressed bytes into chunks and seals each where it lies once a byte follows it.
 struct Chunks {
-    cipher: Aes256Gcm,
+    cipher: LessSafeKey,
     name: String,
     next: u32,
-    open: Vec<u8>,
+    /// What is sealed, and then the chunk that is open.
     ready: Vec<u8>,
+    /// Where the open one begins.
+    open: usize,
     hash: Sha256,
     bytes: u64,
 }
 
 impl Chunks {
     fn new(data_key: &[u8; 32], name: &str) -> Self {
-        let cipher = Aes256Gcm::new_from_slice(data_key).expect("32 bytes are an AES-256 key");
         let mut chunks = Self {
-            cipher,
+            cipher: cipher(data_key),
             name: name.to_owned(),
             next: 0,
-            open: Vec::with_capacity(CHUNK_BYTES),
-            ready: Vec::new(),
+            ready: MAGIC.to_vec(),
+            open: 0,
             hash: Sha256::new(),
             bytes: 0,
         };
-        chunks.emit(&MAGIC);
+        chunks.close();
         chunks
     }
 
-    fn emit(&mut self, bytes: &[u8]) {
-        self.hash.update(bytes);
-        self.bytes += bytes.len() as u64;
-        self.ready.extend_from_slice(bytes);
+    /// What lies there belongs to the object as it is.
+    fn close(&mut self) {
+        let closed = &self.ready[self.open..];
+        self.hash.update(closed);
+        self.bytes += closed.len() as u64;
+        self.open = self.ready.len();
     }
 
     fn seal(&mut self, is_last: bool) -> std::io::Result<()> {
-        let chunk = self.next;
-        let mut open = std::mem::take(&mut self.open);
-        let bound = associated(&self.name, chunk, is_last);
-        let nonce = nonce(chunk, is_last);
-        let tag = self.cipher.encrypt_in_place_detached(Nonce::from_slice(&nonce), &bound, &mut open);
-        let tag: [u8; TAG_BYTES] = tag.expect("a chunk is not too long for GCM").into();
-        self.emit(&open);
-        self.emit(&tag);
-        open.clear();
-        self.open = open;
-        self.next = chunk.checked_add(1).ok_or(std::io::ErrorKind::FileTooLarge)?;
+        let bound = Aad::from(associated(&self.name, self.next, is_last));
+        let nonce = Nonce::assume_unique_for_key(nonce(self.next, is_last));
+        let tag = self.cipher.seal_in_place_separate_tag(nonce, bound, &mut self.ready[self.open..]);
+        self.ready.extend_from_slice(tag.expect("a chunk is not too long for GCM").as_ref());
+        self.close();
+        self.next = self.next.checked_add(1).ok_or(std::io::ErrorKind::FileTooLarge)?;
         Ok(())
+    }
+
+    /// Takes what is sealed.
+    fn take(&mut self) -> Vec<u8> {
+        let mut rest = Vec::with_capacity(self.ready.len() + CHUNK_BYTES);
+        rest.extend_from_slice(&self.ready[self.open..]);
+        self.ready.truncate(self.open);
+        self.open = 0;
+        std::mem::replace(&mut self.ready, rest)
     }
 }
 
 impl Write for Chunks {
     fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
-        if self.open.len() == CHUNK_BYTES && !data.is_empty() {
+        if self.ready.len() - self.open == CHUNK_BYTES && !data.is_empty() {
             self.seal(false)?;
         }
-        let taken = data.len().min(CHUNK_BYTES - self.open.len());
-        self.open.extend_from_slice(&data[..taken]);
+        let taken = data.len().min(CHUNK_BYTES - (self.ready.len() - self.open));
+        self.ready.extend_from_slice(&data[..taken]);
         Ok(taken)
     }
 

@@ -16,7 +16,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ops/backup", &["schema-wire", "schema-store"]),
     ("ops/messenger", &["schema-wire", "schema-store", "relay-client", "relay-server", "console", "backup"]),
     ("ops/xtask", &[]),
-    ("bench", &["schema-wire", "schema-store", "relay-server", "drill"]),
+    ("bench", &["schema-wire", "schema-store", "relay-server", "drill", "servers"]),
     ("tests/sim", &["schema-wire", "relay-proto"]),
     ("tests/wire", &["schema-wire", "schema-store", "relay-client"]),
     ("tests/drill", &["schema-wire", "schema-store", "relay-client", "servers"]),
