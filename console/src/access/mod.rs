@@ -6,8 +6,9 @@ pub mod limit;
 pub mod password;
 pub mod rsa_key;
 pub mod seal;
-pub mod secret;
 pub mod shared;
 pub mod signing;
 pub mod token;
 pub mod totp;
+
+pub use schema_store::secret;

@@ -8,7 +8,7 @@ use schema_wire::UserId;
 use sha2::{Digest, Sha256};
 
 use super::rsa_key::{KeyFault, write_private};
-use super::secret::Secret;
+use super::secret::{Secret, WeakSecret};
 use super::totp;
 
 /// Name of the key's file in the folder of keys.
@@ -31,7 +31,7 @@ pub enum SealFault {
     #[error("key that seals second factors: {0}")]
     File(#[from] KeyFault),
     #[error("{path}: {problem}")]
-    Weak { path: String, problem: &'static str },
+    Weak { path: String, problem: WeakSecret },
 }
 
 /// Seals and opens.

@@ -15,6 +15,7 @@ mod page;
 pub mod postgres;
 pub mod redis;
 pub mod rows;
+pub mod secret;
 pub mod services;
 pub mod sqlite;
 pub mod store;

@@ -10,6 +10,18 @@ use schema_store::{Nodes, PostgresStore};
 use schema_wire::NodeId;
 use servers::Postgres;
 
+/// A server of one's own, and a store on it by a clock that the test moves.
+async fn on_a_clock() -> (Postgres, PostgresStore, Arc<AtomicU64>) {
+    let server = Postgres::start();
+    migrate(&mut server.connect().await).await.unwrap();
+    let now = Arc::new(AtomicU64::new(1_800_000_000_000));
+    let clock = now.clone();
+    let options =
+        Options { clock: Some(Arc::new(move || clock.load(Ordering::SeqCst))), ..Options::default() };
+    let store = PostgresStore::open(&server.url("postgres"), options).await.unwrap();
+    (server, store, now)
+}
+
 async fn claim(store: &PostgresStore, wanted: Option<u16>) -> Option<NodeLease> {
     store.claim_node("here".into(), "1".into(), wanted.map(NodeId), None).await.unwrap()
 }
@@ -24,13 +36,7 @@ async fn beat(store: &PostgresStore, lease: NodeLease, state: NodeState) -> bool
 
 #[tokio::test]
 async fn no_two_living_nodes_have_one_number() {
-    let server = Postgres::start();
-    migrate(&mut server.connect().await).await.unwrap();
-    let now = Arc::new(AtomicU64::new(1_800_000_000_000));
-    let clock = now.clone();
-    let options =
-        Options { clock: Some(Arc::new(move || clock.load(Ordering::SeqCst))), ..Options::default() };
-    let store = PostgresStore::open(&server.url("postgres"), options).await.unwrap();
+    let (_server, store, now) = on_a_clock().await;
     let forward = |ms: u64| now.fetch_add(ms, Ordering::SeqCst);
     let one = claim(&store, None).await.unwrap();
     let two = claim(&store, None).await.unwrap();
@@ -52,13 +58,7 @@ async fn no_two_living_nodes_have_one_number() {
 
 #[tokio::test]
 async fn a_process_that_follows_one_that_died_has_its_number_at_once_unless_somebody_was_faster() {
-    let server = Postgres::start();
-    migrate(&mut server.connect().await).await.unwrap();
-    let now = Arc::new(AtomicU64::new(1_800_000_000_000));
-    let clock = now.clone();
-    let options =
-        Options { clock: Some(Arc::new(move || clock.load(Ordering::SeqCst))), ..Options::default() };
-    let store = PostgresStore::open(&server.url("postgres"), options).await.unwrap();
+    let (_server, store, now) = on_a_clock().await;
     let (one, two) = (claim(&store, None).await.unwrap(), claim(&store, None).await.unwrap());
     let next = claim_again(&store, None, two).await.unwrap();
     assert_eq!(next.node, two.node, "not the lowest free one, and without waiting for the lease to end");
@@ -99,13 +99,7 @@ async fn of_many_who_ask_at_once_each_gets_its_own() {
 
 #[tokio::test]
 async fn only_the_databases_clock_counts_and_a_jump_of_it_costs_a_number_for_a_lease_at_most() {
-    let server = Postgres::start();
-    migrate(&mut server.connect().await).await.unwrap();
-    let now = Arc::new(AtomicU64::new(1_800_000_000_000));
-    let clock = now.clone();
-    let options =
-        Options { clock: Some(Arc::new(move || clock.load(Ordering::SeqCst))), ..Options::default() };
-    let store = PostgresStore::open(&server.url("postgres"), options).await.unwrap();
+    let (_server, store, now) = on_a_clock().await;
     let (living, dead) = (claim(&store, None).await.unwrap(), claim(&store, None).await.unwrap());
     let ended = claim(&store, None).await.unwrap();
     assert!(beat(&store, ended, NodeState::Gone).await);

@@ -5,7 +5,6 @@ mod error;
 mod files;
 mod gate;
 mod keys;
-mod secret;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -14,5 +13,5 @@ pub use error::{AccessError, KeyError};
 pub use files::{AccessConfig, IssuerConfig, KeyFiles, LegacyKey};
 pub use gate::Gate;
 pub use keys::{KEYS_MAX, KeyRing};
-pub use secret::{SECRET_BYTES_MIN, Secret, WeakSecret};
+pub use schema_store::secret::{SECRET_BYTES_MIN, Secret, WeakSecret};
 pub use verify::{Claims, LEEWAY_S_DEFAULT, LEEWAY_S_MAX, TOKEN_BYTES_MAX, Verifier};

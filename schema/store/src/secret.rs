@@ -1,4 +1,5 @@
-//! Shared secrets: refuses at start those that anybody can guess, and never shows the others.
+//! Shared secrets, for relay, console and ops alike: those that anybody can guess are refused at start, the others are
+//! never shown.
 
 use std::fmt;
 
@@ -44,6 +45,12 @@ pub enum WeakSecret {
     /// Few different bytes, or one piece again and again.
     #[error("the secret repeats itself; generate one with: openssl rand -hex 32")]
     Repeated,
+}
+
+impl From<WeakSecret> for String {
+    fn from(weak: WeakSecret) -> Self {
+        weak.to_string()
+    }
 }
 
 impl Secret {
