@@ -11,7 +11,7 @@ use crate::key::Keyring;
 use crate::manifest::{MANIFEST, MANIFEST_BYTES_MAX, Manifest};
 use crate::name::{BackupName, ROOT};
 use crate::place::{Listed, Place, Version};
-use crate::postgres::Lsn;
+use crate::postgres::{Base, Lsn};
 
 /// The document that names the newest backup, for people and for monitoring. Restoring does not rely on it.
 pub const LATEST: &str = "latest.json";
@@ -101,6 +101,9 @@ pub struct Latest {
     pub generation: u32,
     pub audit_id: u64,
     pub audit_hash: String,
+    /// Of PostgreSQL: where in its log the backup ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<Lsn>,
     /// Of PostgreSQL: up to where its log is sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogEnd>,
@@ -111,6 +114,9 @@ pub struct Latest {
 pub struct LogEnd {
     pub system: String,
     pub timeline: u32,
+    /// From where on nothing is missing.
+    #[serde(default)]
+    pub from: Option<Lsn>,
     pub to: Lsn,
     /// When all that had arrived was sealed.
     pub at: jiff::Timestamp,
@@ -119,7 +125,7 @@ pub struct LogEnd {
 }
 
 impl LogEnd {
-    /// Says so in `latest.json`; false while there is no backup that the log could continue.
+    /// Says so in `latest.json`; false while there is no backup that the log continues.
     pub async fn publish(&self, place: &Place) -> Result<bool, BackupError> {
         for _ in 0..TRIES_MAX {
             let Some((present, version)) = place.get(LATEST, LATEST_BYTES_MAX).await? else {
@@ -129,10 +135,17 @@ impl LogEnd {
             let latest = Latest { log: Some(self.clone()), ..present };
             let document = serde_json::to_vec_pretty(&latest).expect("it is JSON");
             if place.replace(LATEST, &document, &version).await? {
-                return Ok(true);
+                return Ok(latest.followed().is_some());
             }
         }
         Err(BackupError::Busy { folder: place.to_string() })
+    }
+}
+
+impl Latest {
+    /// The log, when it goes on where the backup ends: one that begins later cannot be put on top of it.
+    pub fn followed(&self) -> Option<&LogEnd> {
+        self.log.as_ref().filter(|log| self.ends.is_none_or(|ends| log.from.is_none_or(|from| from <= ends)))
     }
 }
 
@@ -154,6 +167,7 @@ impl Latest {
             generation: manifest.holds.generation,
             audit_id: manifest.holds.audit_id,
             audit_hash: manifest.holds.audit_hash.clone(),
+            ends: manifest.base.as_ref().map(Base::log_after),
             log: None,
         }
     }
@@ -183,5 +197,32 @@ impl Latest {
             }
         }
         Err(BackupError::Busy { folder: place.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_counts_when_it_goes_on_where_the_backup_ends() {
+        let latest = |ends: Option<u64>, from: Option<u64>| {
+            let document = serde_json::json!({
+                "name": "x", "manifest": "x", "manifest_sha256": "", "finished_at": "2026-01-01T00:00:00Z", "bytes": 1,
+                "generation": 1, "audit_id": 1, "audit_hash": "", "ends": ends.map(Lsn),
+                "log": {"system": "7", "timeline": 1, "from": from.map(Lsn), "to": "0/5000000",
+                        "at": "2026-01-01T00:00:00Z", "lag_bytes": 0},
+            });
+            serde_json::from_value::<Latest>(document).unwrap()
+        };
+        for (ends, from, counts) in [
+            (Some(0x300_0000), Some(0x300_0000), true),
+            (Some(0x300_0000), Some(0x200_0000), true),
+            (Some(0x300_0000), Some(0x400_0000), false),
+            (None, Some(0x400_0000), true),
+            (Some(0x300_0000), None, true),
+        ] {
+            assert_eq!(latest(ends, from).followed().is_some(), counts, "{ends:?} {from:?}");
+        }
     }
 }

@@ -40,6 +40,12 @@ pub enum BackupError {
     Newer { name: String, schema: u32, known: u32 },
     #[error("another backup or restore runs on {folder}; wait for it")]
     Busy { folder: String },
+    #[error(
+        "{place}: the newest backup there, {name}, is of the future: set this machine's clock, or move that backup out of the place if it was made under a wrong one"
+    )]
+    Clock { place: String, name: String },
+    #[error("{object} went while the backup was made; see who prunes there, and make another")]
+    Pruned { object: String },
     #[error("others take every name there; try again")]
     SameSecond,
     #[error("{folder}: not empty; name another folder with --data, or say --replace")]

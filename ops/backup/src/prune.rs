@@ -7,7 +7,7 @@ use crate::error::BackupError;
 use crate::manifest::MANIFEST;
 use crate::name::BackupName;
 use crate::place::Place;
-use crate::retain::Retention;
+use crate::retain::{Retention, reckoned};
 
 /// An interrupted backup may still be going on in another process for so long.
 const INTERRUPTED_HOURS: i64 = 24;
@@ -31,7 +31,7 @@ pub async fn prune(
     let (whole, interrupted): (Vec<Entry>, Vec<Entry>) =
         entries(place).await?.into_iter().partition(|entry| entry.is_whole);
     let names: Vec<BackupName> = whole.iter().map(|entry| entry.name).collect();
-    let kept = retention.keep(now, &names);
+    let kept = retention.keep(reckoned(now, &names), &names);
     let mut pruned = Pruned { kept: kept.len(), ..Pruned::default() };
     let is_old = |entry: &Entry| now.as_second() - entry.name.time().as_second() > INTERRUPTED_HOURS * 3600;
     for entry in whole.iter().filter(|entry| !kept.contains(&entry.name)) {

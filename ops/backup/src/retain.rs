@@ -12,6 +12,26 @@ const ALL_HOURS: i64 = 1;
 /// Hours for which the newest of each hour is kept.
 const HOURLY_HOURS: i64 = 24;
 
+/// A pause between two backups that may as well be a clock that leapt.
+const LEAP_HOURS: i64 = 7 * 24;
+/// How long somebody has to see it before what lies beyond is believed.
+const BELIEVED_HOURS: i64 = 24;
+
+/// Up to when ages are counted: not beyond the newest backup, and for a day not beyond a leap. A clock that runs ahead
+/// removes nothing.
+pub fn reckoned(now: Timestamp, names: &[BackupName]) -> Timestamp {
+    let mut newest_first: Vec<Timestamp> = names.iter().map(|name| name.time()).collect();
+    newest_first.sort_unstable();
+    newest_first.reverse();
+    let Some(newest) = newest_first.first().copied() else { return now };
+    let hours = |from: Timestamp, to: Timestamp| (to.as_second() - from.as_second()).div_euclid(3600);
+    let leap = newest_first
+        .windows(2)
+        .take_while(|pair| hours(pair[0], newest) < BELIEVED_HOURS)
+        .find(|pair| hours(pair[1], pair[0]) >= LEAP_HOURS);
+    now.min(leap.map_or(newest, |pair| pair[1]))
+}
+
 /// How long a place keeps the newest of each day, week (from Monday) and month, UTC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Retention {
@@ -157,6 +177,27 @@ mod tests {
             often = Retention::BUCKET.keep(name.time(), &often);
         }
         assert_eq!(often.into_iter().collect::<BTreeSet<_>>(), once);
+    }
+
+    #[test]
+    fn a_clock_that_runs_ahead_removes_nothing_for_a_day() {
+        let all: Vec<BackupName> = (0..60).map(|day| at(START + day * 86_400)).collect();
+        let newest = all.last().unwrap().time();
+        let second = |second: i64| Timestamp::from_second(second).unwrap();
+        let far = newest.as_second() + 400 * 86_400;
+        assert_eq!(reckoned(second(far), &all), newest, "nothing was made under that clock");
+        assert_eq!(reckoned(second(START), &all), second(START), "nor does one that runs behind");
+        let mut leapt = all.clone();
+        leapt.extend((0..20).map(|hour| at(far + hour * 3_600)));
+        let kept = Retention::BUCKET.keep(reckoned(second(far + 20 * 3_600), &leapt), &leapt);
+        assert!(all[30..].iter().all(|name| kept.contains(name)), "a day to see it");
+        leapt.extend((20..30).map(|hour| at(far + hour * 3_600)));
+        assert_eq!(
+            reckoned(second(far + 30 * 3_600), &leapt),
+            second(far + 29 * 3_600),
+            "then it is believed"
+        );
+        assert_eq!(reckoned(second(START), &[]), second(START));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use schema_store::rows::backup::{Contents, Erased};
 use schema_store::sqlite;
 use sha2::{Digest, Sha256};
 
-use crate::catalogue::Latest;
+use crate::catalogue::{self, Latest};
+use crate::check;
 use crate::error::BackupError;
 use crate::hex;
 use crate::key::{Keyring, MasterKey};
@@ -27,6 +28,8 @@ pub(crate) const OBJECT_BYTES: u64 = 256 * 1024 * 1024;
 /// How often a name is tried, and when again.
 const CLAIMS_MAX: u32 = 20;
 const CLAIM_AGAIN: Duration = Duration::from_millis(200);
+/// Less than all tries take.
+const CLOCKS_DIFFER_SECONDS: i64 = 2;
 /// Kept while a backup or restore runs on a data folder.
 const LOCK: &str = "backup.lock";
 /// The copy that is being sealed, plain, beside the database and for its owner only.
@@ -123,12 +126,21 @@ pub(crate) async fn run_locked(
     made
 }
 
-/// A name that nobody has; names have seconds.
+/// A name that nobody has, which have seconds, after that of every whole backup: a restore begins with the newest name.
 pub(crate) async fn claim(place: &Place) -> Result<BackupName, BackupError> {
+    let whole = catalogue::entries(place).await?.into_iter().rfind(|entry| entry.is_whole);
+    let newest = whole.map(|entry| entry.name);
     for _ in 0..CLAIMS_MAX {
-        let name = BackupName::at(jiff::Timestamp::now());
-        if place.create(&name.path(BEGUN), b"").await? {
-            return Ok(name);
+        let now = jiff::Timestamp::now();
+        let name = BackupName::at(now);
+        match newest {
+            // Two machines' clocks may differ a little.
+            Some(newest) if newest.time().as_second() - now.as_second() > CLOCKS_DIFFER_SECONDS => {
+                return Err(BackupError::Clock { place: place.to_string(), name: newest.to_string() });
+            }
+            Some(newest) if newest >= name => {}
+            _ if place.create(&name.path(BEGUN), b"").await? => return Ok(name),
+            _ => {}
         }
         tokio::time::sleep(CLAIM_AGAIN).await;
     }
@@ -193,6 +205,11 @@ pub(crate) async fn publish(
     manifest: Manifest,
     contents: Contents,
 ) -> Result<Made, BackupError> {
+    // Somebody may have pruned what was begun, as a clock that runs ahead makes them.
+    check::complete(place, name, &manifest).await.map_err(|error| match error {
+        BackupError::Size { object, .. } => BackupError::Pruned { object },
+        other => other,
+    })?;
     let document = manifest.sign(key);
     let path = name.path(MANIFEST);
     // When the answer was lost, a second request finds what the first one wrote.
@@ -258,7 +275,7 @@ pub(crate) fn is_held(manifest: &Manifest, contents: &Contents) -> bool {
 }
 
 /// One line per account: id, time, reason.
-fn ledger(erased: &[Erased]) -> Vec<u8> {
+pub(crate) fn ledger(erased: &[Erased]) -> Vec<u8> {
     let line = |erasure: &Erased| {
         let reason: String = erasure.reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         format!("{} {} {reason}\n", hex::encode(&erasure.user.0), erasure.erased_at)

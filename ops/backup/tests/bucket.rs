@@ -1,4 +1,4 @@
-//! Backups in a bucket of a real S3 server in this process, also over a connection that is cut again and again.
+//! Backups in buckets of two real S3 servers of different makers, also over a connection that is cut again and again.
 #![allow(clippy::unwrap_used)]
 
 mod bed;
@@ -11,64 +11,34 @@ use std::time::Duration;
 
 use backup::BackupError;
 use backup::catalogue::{self, LATEST, Latest, Which};
-use backup::check;
 use backup::place::{BucketAccess, Location, Place, PlaceError, Version};
+use backup::{check, prune, rekey, retain};
 use bed::{Bed, on_ring, pair, wait, write};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-
-const BUCKET: &str = "secure-messenger-backups";
-const ACCESS_KEY: &str = "backup-tests";
-const SECRET_KEY: &str = "kept-in-this-process";
-
-/// Serves a folder as S3 until the process ends.
-fn serve(folder: &std::path::Path) -> SocketAddr {
-    let files = s3s_fs::FileSystem::new(folder).unwrap();
-    let mut service = s3s::service::S3ServiceBuilder::new(files);
-    service.set_auth(s3s::auth::SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-    let service = service.build();
-    let (told, address) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        wait(async move {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            told.send(listener.local_addr().unwrap()).unwrap();
-            loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                let service = service.clone();
-                tokio::spawn(async move {
-                    let server = Builder::new(TokioExecutor::new());
-                    let _ = server.serve_connection(TokioIo::new(socket), service).await;
-                });
-            }
-        });
-    });
-    address.recv().unwrap()
-}
+use servers::s3::{ACCESS_KEY, BUCKET, SECRET_KEY};
+use servers::{Moto, S3};
 
 /// A bed whose backups lie in the bucket.
-fn bed() -> Bed {
-    let mut bed = Bed::new();
-    let s3 = bed.folder.path().join("s3");
-    std::fs::create_dir_all(s3.join(BUCKET)).unwrap();
-    let server = serve(&s3);
-    bed.location = format!("s3://{BUCKET}").parse().unwrap();
-    bed.access = access(server);
-    bed
+fn bed() -> (Bed, S3) {
+    let server = S3::start();
+    (in_bucket(server.endpoint()), server)
 }
 
-fn access(server: SocketAddr) -> BucketAccess {
+fn in_bucket(endpoint: String) -> Bed {
+    Bed { location: format!("s3://{BUCKET}").parse().unwrap(), access: access(endpoint), ..Bed::new() }
+}
+
+fn access(endpoint: String) -> BucketAccess {
     BucketAccess {
-        endpoint: Some(format!("http://{server}")),
-        region: Some("eu-west-1".to_owned()),
+        endpoint: Some(endpoint),
+        region: Some("us-east-1".to_owned()),
         access_key: Some(ACCESS_KEY.to_owned()),
         secret_key: Some(SECRET_KEY.to_owned()),
         patience: Some(Duration::from_secs(20)),
     }
 }
 
-#[test]
-fn a_backup_goes_up_and_comes_back() {
-    let bed = bed();
+/// Everything a place is asked for, one after the other.
+fn it_keeps_backups(bed: &Bed) {
     let store = bed.store();
     let (alice, _, conversation) = wait(pair(&store));
     wait(write(&store, alice, conversation, 1..30));
@@ -91,12 +61,17 @@ fn a_backup_goes_up_and_comes_back() {
     assert_eq!(checked.unwrap().manifest, made.manifest);
     let back = bed.restore(Which::Latest, &bed.elsewhere()).unwrap();
     assert_eq!((back.name, back.contents.messages), (second.name, 29));
+    let rekeyed = on_ring(async { rekey::rekey(&bed.place(), &bed.keys).await }).unwrap();
+    assert_eq!((rekeyed.changed, rekeyed.unchanged), (0, 2));
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 400);
+    let pruned =
+        on_ring(async { prune::prune(&bed.place(), &retain::Retention::BUCKET, later, false).await })
+            .unwrap();
+    assert_eq!((pruned.removed.len(), pruned.kept), (0, 2), "a clock that runs ahead removes nothing");
 }
 
-#[test]
-fn documents_change_only_as_expected() {
-    let bed = bed();
-    let place = bed.place();
+/// Documents change only as expected.
+fn it_keeps_conditions(place: &Place) {
     on_ring(async {
         assert!(place.create("one.json", b"1").await?);
         assert!(!place.create("one.json", b"2").await?);
@@ -115,9 +90,63 @@ fn documents_change_only_as_expected() {
     .unwrap();
 }
 
+/// An object of several parts.
+fn it_keeps_what_is_large(place: &Place, back_from: &Place) {
+    let content: Vec<u8> = (0..30u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    on_ring(async {
+        let mut writer = place.begin("database/large").await?;
+        for block in content.chunks(1 << 20) {
+            writer.push(block.to_vec()).await?;
+        }
+        writer.finish().await?;
+        let mut back = Vec::new();
+        let mut reader = back_from.read("database/large").await?;
+        while let Some(block) = reader.next().await? {
+            back.extend_from_slice(&block);
+        }
+        assert!(back == content);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_backup_goes_up_and_comes_back() {
+    let (bed, _server) = bed();
+    it_keeps_backups(&bed);
+    it_keeps_conditions(&bed.place());
+}
+
+#[test]
+fn a_server_of_other_makers_does_as_well() {
+    let server = Moto::start();
+    let mut bed = in_bucket(server.endpoint());
+    drop(bed.store());
+    let error = bed.back_up().unwrap_err();
+    assert!(matches!(error, BackupError::Place(PlaceError::NoBucket { .. })), "{error}");
+    let made = put(&format!("{}/{BUCKET}", server.endpoint()));
+    assert!(made.starts_with("HTTP/1.1 200"), "{made}");
+    it_keeps_conditions(&bed.place());
+    it_keeps_what_is_large(&bed.place(), &bed.place());
+    bed.location = Location::Bucket { bucket: BUCKET.to_owned(), prefix: "team/one".to_owned() };
+    std::fs::remove_file(bed.database()).unwrap();
+    it_keeps_backups(&bed);
+}
+
+/// Makes a bucket, as its owner does.
+fn put(url: &str) -> String {
+    let (host, path) = url.trim_start_matches("http://").split_once('/').unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(stream, "PUT /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn a_newer_backup_stays_the_latest() {
-    let bed = bed();
+    let (bed, _server) = bed();
     drop(bed.store());
     let old = bed.back_up().unwrap();
     let new = bed.back_up().unwrap();
@@ -131,7 +160,7 @@ fn a_newer_backup_stays_the_latest() {
 
 #[test]
 fn a_missing_bucket_and_a_wrong_secret_are_named() {
-    let mut bed = bed();
+    let (mut bed, _server) = bed();
     drop(bed.store());
     bed.location = Location::Bucket { bucket: "nowhere".to_owned(), prefix: String::new() };
     // This server makes a bucket for whoever writes; it says so to whoever lists.
@@ -182,29 +211,38 @@ fn pass(mut from: TcpStream, mut to: TcpStream, budget: &AtomicUsize) {
 
 #[test]
 fn a_connection_that_is_cut_resumes_without_starting_over() {
-    let mut bed = bed();
-    let server: SocketAddr =
-        bed.access.endpoint.as_deref().unwrap().trim_start_matches("http://").parse().unwrap();
+    let (bed, server) = bed();
     let cuts = Arc::new(AtomicUsize::new(0));
     // Less than a part of 8 MiB, so that a cut falls into one.
-    let through = cutting(server, 5 << 20, cuts.clone());
-    let place = |address: SocketAddr| Place::open(&bed.location, &access(address)).unwrap();
-    let content: Vec<u8> = (0..30u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    on_ring(async {
-        let mut writer = place(through).begin("database/large").await?;
-        for block in content.chunks(1 << 20) {
-            writer.push(block.to_vec()).await?;
-        }
-        writer.finish().await?;
-        let mut back = Vec::new();
-        let mut reader = place(through).read("database/large").await?;
-        while let Some(block) = reader.next().await? {
-            back.extend_from_slice(&block);
-        }
-        assert!(back == content);
-        Ok(())
-    })
-    .unwrap();
+    let through = cutting(server.address(), 5 << 20, cuts.clone());
+    let place = Place::open(&bed.location, &access(format!("http://{through}"))).unwrap();
+    it_keeps_what_is_large(&place, &place);
     assert!(cuts.load(SeqCst) > 2, "{} connections", cuts.load(SeqCst));
-    bed.access = access(server);
+}
+
+#[test]
+fn a_server_without_room_is_named_whatever_it_answers() {
+    let (mut bed, server) = bed();
+    let store = bed.store();
+    let (alice, _, conversation) = wait(pair(&store));
+    wait(write(&store, alice, conversation, 1..30));
+    let made = bed.back_up().unwrap();
+    bed.access.patience = Some(Duration::from_secs(1));
+    for (status, code) in [(507, "XMinioStorageFull"), (507, "InsufficientStorage"), (403, "QuotaExceeded")] {
+        server.refuse(status, code);
+        let error = bed.back_up().unwrap_err();
+        assert!(matches!(error, BackupError::Place(PlaceError::Full { .. })), "{code}: {error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+    server.refuse(403, "RequestTimeTooSkewed");
+    let error = bed.back_up().unwrap_err();
+    assert!(matches!(error, BackupError::Place(PlaceError::Clock { .. })), "{error}");
+    server.accept();
+    let entries = on_ring(async { catalogue::entries(&bed.place()).await }).unwrap();
+    assert_eq!(
+        entries.iter().filter(|entry| entry.is_whole).map(|e| e.name).collect::<Vec<_>>(),
+        [made.name]
+    );
+    assert_eq!(bed.restore(Which::Latest, &bed.elsewhere()).unwrap().contents.messages, 29);
+    bed.back_up().unwrap();
 }

@@ -313,3 +313,76 @@ fn a_drill_restores_beside_and_leaves_nothing() {
     assert!(matches!(broken, BackupError::Audit { entry: 1, .. }), "{broken}");
     assert_eq!(bed.files("data").iter().filter(|file| file.contains("drill")).count(), 0);
 }
+
+#[test]
+fn a_clock_that_runs_behind_makes_no_backup_that_would_not_be_the_newest() {
+    let (bed, names) = several();
+    let place = bed.folder.path().join("place/database");
+    let future = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let ahead = backup::name::BackupName::at(future);
+    std::fs::create_dir(place.join(ahead.to_string())).unwrap();
+    std::fs::write(place.join(ahead.to_string()).join("manifest.json"), "whatever it is").unwrap();
+    let refused = bed.back_up().unwrap_err();
+    assert!(matches!(refused, BackupError::Clock { .. }), "{refused}");
+    assert!(refused.to_string().contains(&ahead.to_string()), "{refused}");
+    assert_eq!(
+        bed::on_ring(async { catalogue::entries(&bed.place()).await }).unwrap().len(),
+        3,
+        "nothing was begun"
+    );
+    std::fs::rename(place.join(ahead.to_string()), bed.folder.path().join("moved away")).unwrap();
+    let made = bed.back_up().unwrap();
+    assert!(made.name > names[1]);
+}
+
+#[test]
+fn a_backup_of_a_newer_version_is_refused() {
+    let (bed, names) = several();
+    let path = bed.folder.path().join("place").join(names[1].path("manifest.json"));
+    let found = bed::on_ring(async { catalogue::manifest(&bed.place(), names[1], &bed.keys).await });
+    let mut manifest = found.unwrap();
+    manifest.holds.schema += 1;
+    std::fs::write(&path, manifest.sign(bed.keys.current())).unwrap();
+    let refused = bed.restore(Which::Latest, &bed.elsewhere()).unwrap_err();
+    assert!(matches!(refused, BackupError::Newer { .. }), "{refused}");
+    assert_eq!(bed.files("other"), ["backup.lock"]);
+}
+
+#[test]
+fn what_was_pruned_while_it_was_made_is_no_backup() {
+    let bed = Bed::new();
+    let store = bed.store();
+    let (alice, _, conversation) = wait(pair(&store));
+    wait(write(&store, alice, conversation, 1..4));
+    let mut is_gone = false;
+    // As a clock that runs ahead does it.
+    let mut prune = |_: u64, _: u64| {
+        for folder in std::fs::read_dir(bed.folder.path().join("place/database")).unwrap() {
+            is_gone |= std::fs::remove_file(folder.unwrap().path().join("store.0000")).is_ok();
+        }
+    };
+    let made =
+        bed::on_ring(async { backup::run::run(&bed.place(), &bed.keys, &bed.database(), &mut prune).await });
+    let refused = made.unwrap_err();
+    assert!(is_gone && matches!(refused, BackupError::Pruned { .. }), "{refused}");
+    assert_eq!(bed::on_ring(async { catalogue::entries(&bed.place()).await }).unwrap(), []);
+}
+
+#[test]
+fn an_older_schema_is_brought_up_to_date() {
+    let bed = Bed::new();
+    // As a program left it that does not know the newest migration.
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schema/store/migrations/sqlite");
+    let mut migrations = refinery::load_sql_migrations(folder).unwrap();
+    migrations.sort();
+    migrations.pop();
+    let before = migrations.last().unwrap().version();
+    let mut sqlite = rusqlite::Connection::open(bed.database()).unwrap();
+    refinery::Runner::new(&migrations).run(&mut sqlite).unwrap();
+    drop(sqlite);
+    let made = bed.back_up().unwrap();
+    assert_eq!(i64::from(made.contents.schema), i64::from(before));
+    let back = bed.restore(Which::Latest, &bed.elsewhere()).unwrap();
+    assert_eq!(back.contents.schema, schema_store::sqlite::schema_version());
+    assert!(back.contents.schema > made.contents.schema);
+}

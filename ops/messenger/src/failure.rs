@@ -12,6 +12,9 @@ use relay_server::start::StartError;
 use schema_store::OpenError;
 use schema_store::postgres::{self, MigrateError};
 
+/// What PostgreSQL's programs say without room.
+const NO_ROOM: &str = "No space left on device";
+
 /// Exit codes, documented in CONFIGURATION.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -71,7 +74,9 @@ impl Code {
             Self::Newer => "The database was written by a newer version.",
             Self::Database => "PostgreSQL cannot be reached, or refuses this program.",
             Self::Older => "The database has an older schema: run `messenger migrate`.",
-            Self::Host => "The host lacks something: io_uring, locked memory.",
+            Self::Host => {
+                "The host lacks something: io_uring, locked memory, programs of PostgreSQL, the right time."
+            }
             Self::Key => "There is no backup key, it is refused, or it is not the one that sealed.",
             Self::Place => "The place of backups is not there, is not reached, or denies.",
             Self::Room => "No room left on this machine or in the place of backups.",
@@ -203,11 +208,13 @@ impl Failure {
             BackupError::Place(PlaceError::Full { .. })
             | BackupError::NoRoom { .. }
             | BackupError::Copy(CopyError::Full { .. }) => Code::Room,
+            BackupError::Tools(ToolsError::Failed { ref why, .. }) if why.contains(NO_ROOM) => Code::Room,
+            BackupError::Clock { .. } | BackupError::Place(PlaceError::Clock { .. }) => Code::Host,
             BackupError::Place(_) => Code::Place,
             BackupError::Name(_) => Code::Settings,
             BackupError::None { .. } | BackupError::NoSuch { .. } => Code::NoBackup,
             BackupError::Newer { .. } => Code::Newer,
-            BackupError::Busy { .. } | BackupError::SameSecond => Code::Busy,
+            BackupError::Busy { .. } | BackupError::SameSecond | BackupError::Pruned { .. } => Code::Busy,
             BackupError::NotEmpty { .. } | BackupError::File { .. } | BackupError::Copy(_) => Code::Folder,
             BackupError::Database(_)
             | BackupError::Prepare(_)

@@ -99,6 +99,7 @@ fn of_server(
     if let Some(aside) = &back.aside {
         println!("what was there lies in {}", aside.display());
     }
+    tracing::info!(name = %back.name, messages = back.contents.messages, "restored");
     println!("restored {} into {}", back.name, target.display());
     counts(&back.contents, &back.restored);
     println!("start the server on it; its configuration is the backed-up one");
@@ -112,6 +113,7 @@ fn print(back: &Back, target: &Target) {
     if let Some(aside) = &back.aside {
         println!("what was there is damaged and lies in {}", aside.display());
     }
+    tracing::info!(name = %back.name, messages = back.contents.messages, "restored");
     println!("restored {} into {}", back.name, target.database.display());
     counts(&back.contents, &back.restored);
 }

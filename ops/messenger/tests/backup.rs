@@ -1,13 +1,16 @@
 //! Backups of the whole running product: made by itself, killed at any moment, restored, and told to its clients.
 #![allow(clippy::unwrap_used)]
 
+mod people;
 mod server;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use schema_store::SqliteStore;
 use server::{PATIENCE, Server, finish, lines, listening};
+use servers::{Disk, account};
 
 fn messenger(arguments: &[&str], data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_messenger"));
@@ -252,4 +255,82 @@ fn the_commands_of_the_runbook_and_the_scripts_bring_a_lost_database_back() {
     fine(&shell(&format!("{scripts}/backup.sh || [ $? -eq 13 ]"), &server.data()));
     let taken = shell(&format!("{scripts}/restore.sh latest"), &server.data());
     assert!(refused(&taken, 4).contains("another messenger runs"));
+}
+
+#[test]
+fn without_room_nothing_is_lost_and_with_room_it_goes_through() {
+    let folder = tempfile::Builder::new().prefix("room").tempdir_in("/tmp").unwrap();
+    account::hand_over(folder.path(), 0o700);
+    let at = |name: &str| folder.path().join(name);
+    for name in ["data", "made"] {
+        std::fs::create_dir(at(name)).unwrap();
+        account::hand_over(&at(name), 0o700);
+    }
+    std::fs::write(at("key"), "7d1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628").unwrap();
+    account::hand_over(&at("key"), 0o600);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = SqliteStore::open(&at("made/messenger.db")).unwrap();
+    let (alice, _, conversation) = runtime.block_on(people::pair(&store));
+    runtime.block_on(people::write(&store, alice, conversation, 1..21));
+    drop(store);
+    let disk = Disk::mount(&at("data"), 16, &at("mount.log"));
+    std::fs::copy(at("made/messenger.db"), disk.seen("messenger.db")).unwrap();
+    account::hand_over(&disk.seen("messenger.db"), 0o600);
+    let run = |arguments: &[&str]| {
+        let mut command = disk.enter(Path::new(env!("CARGO_BIN_EXE_messenger")), folder.path());
+        command.args(arguments).arg("--data").arg(at("data"));
+        command.env("BACKUP_LOCATION", at("place")).env("BACKUP_KEY_FILE", at("key"));
+        command.output().unwrap()
+    };
+    disk.fill(128);
+    let text = refused(&run(&["backup", "run"]), 12);
+    assert!(text.contains("no room for a copy of the database"), "{text}");
+    assert!(!disk.seen("backup.copy").exists());
+    refused(&run(&["backup", "status"]), 15);
+    disk.clear();
+    fine(&run(&["backup", "run"]));
+    disk.fill(128);
+    let text = refused(&run(&["restore", "latest", "--replace"]), 12);
+    assert!(text.contains("no room left"), "{text}");
+    let text = refused(&run(&["backup", "drill"]), 12);
+    assert!(text.contains("no room left"), "{text}");
+    let left = std::fs::read_dir(disk.seen("")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(
+        !left
+            .map(|name| name.into_string().unwrap())
+            .any(|name| name.contains("partial") || name.contains("drill"))
+    );
+    disk.clear();
+    let said = fine(&run(&["restore", "latest", "--replace"]));
+    assert!(said.contains("what was there is backed up as") && said.contains("messages 20"), "{said}");
+}
+
+#[test]
+fn long_work_shows_a_bar_at_a_terminal_and_events_to_who_collects_them() {
+    let server = Server::start_with(&[("BACKUP_INTERVAL", "off")]);
+    let data = server.data();
+    let key = data.join("backup.key");
+    std::fs::write(&key, "7d1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628\n").unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let plain = messenger(&["backup", "run"], &data).env("LOG_FORMAT", "json").output().unwrap();
+    let stderr = String::from_utf8(plain.stderr.clone()).unwrap();
+    let name = fine(&plain).split(' ').next().unwrap().to_owned();
+    let events: Vec<serde_json::Value> =
+        stderr.lines().map(|line| serde_json::from_str(line).expect("nothing but events")).collect();
+    let event = events.iter().find(|event| event["message"] == "backed up").unwrap();
+    assert_eq!(event["name"], name.as_str());
+    assert!(event["bytes"].is_u64() && event["took_ms"].is_u64(), "{event}");
+    let verb = |arguments: &str| {
+        let program = env!("CARGO_BIN_EXE_messenger");
+        let inner = format!("{program} {arguments} --data {}", data.display());
+        let mut command = Command::new("script");
+        command.args(["-qec", &inner, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null());
+        fine(&command.output().unwrap())
+    };
+    for (arguments, said) in
+        [("backup verify", "checking"), ("backup drill", "restoring"), ("backup run", "backing up")]
+    {
+        let shown = verb(arguments);
+        assert!(shown.contains(&format!("{said} [")) && shown.contains("100 %"), "{arguments}: {shown}");
+    }
 }

@@ -19,8 +19,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("chromium", "chromium"),
 ];
 
-/// Python packages of the independent clients, pinned.
-const PYTHON: &[&str] = &["websockets==17.4", "aioquic==1.7.2"];
+/// Python packages of the independent clients, and of an S3 server of other makers, pinned.
+const PYTHON: &[&str] =
+    &["websockets==17.4", "aioquic==1.7.2", "moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"];
 
 /// Makes sure everything is there, and returns the Python interpreter of the independent clients.
 pub fn ensure() -> Result<PathBuf> {

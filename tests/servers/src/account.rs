@@ -24,9 +24,13 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
     command
 }
 
-/// Where programs are; Debian keeps servers where only root looks.
-fn path() -> std::ffi::OsString {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
+/// Where programs are: first those of the PostgreSQL that is asked for. Debian keeps servers where only root looks.
+pub(crate) fn path() -> std::ffi::OsString {
+    let mut path = std::env::var_os(crate::postgres::WANTED).unwrap_or_default();
+    if !path.is_empty() {
+        path.push(":");
+    }
+    path.push(std::env::var_os("PATH").unwrap_or_default());
     path.push(":/usr/sbin:/sbin");
     path
 }

@@ -50,7 +50,7 @@ impl Disk {
         if !account::is_root() {
             command.args(["--user", "--preserve-credentials"]);
         }
-        command.env("LC_ALL", "C.UTF-8").current_dir(folder).arg("--");
+        command.env("LC_ALL", "C.UTF-8").env("PATH", account::path()).current_dir(folder).arg("--");
         command.args(account::dropped()).arg(program);
         command
     }

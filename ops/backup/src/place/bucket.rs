@@ -27,6 +27,10 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What servers say that have no room left.
 const FULL: [&str; 4] = ["StorageFull", "QuotaExceeded", "InsufficientStorage", "507 "];
+/// What comes of a listing that is denied, which is no error of its own.
+const DENIED: [&str; 2] = ["403 Forbidden", "401 Unauthorized"];
+/// What they say to a clock that is wrong.
+const SKEWED: &str = "RequestTimeTooSkewed";
 
 /// How to reach the server. Without keys the environment's own identity is used (instance, pod).
 #[derive(Clone, Default)]
@@ -98,9 +102,12 @@ impl Bucket {
         let (place, why) = (self.to_string(), one_line(error));
         match error {
             _ if why.contains("NoSuchBucket") => PlaceError::NoBucket { place },
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => PlaceError::Denied { place },
-            Error::NotFound { path, .. } => PlaceError::Missing { place, object: path.clone() },
+            // Some servers deny what they have no room for, or whom they take for late.
             _ if FULL.iter().any(|word| why.contains(word)) => PlaceError::Full { place },
+            _ if why.contains(SKEWED) => PlaceError::Clock { place },
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => PlaceError::Denied { place },
+            _ if DENIED.iter().any(|word| why.contains(word)) => PlaceError::Denied { place },
+            Error::NotFound { path, .. } => PlaceError::Missing { place, object: path.clone() },
             _ => PlaceError::Failed { place, why },
         }
     }

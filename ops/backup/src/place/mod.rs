@@ -19,6 +19,8 @@ pub enum PlaceError {
     Full { place: String },
     #[error("{place}: permission denied; give this account the right to list, read, write and delete there")]
     Denied { place: String },
+    #[error("{place}: the server refuses this machine's clock; set it")]
+    Clock { place: String },
     #[error("{place}: no such bucket; make it, or correct BACKUP_LOCATION")]
     NoBucket { place: String },
     #[error("{place}: {object} is not there")]

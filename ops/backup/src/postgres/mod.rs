@@ -31,3 +31,10 @@ pub struct Base {
     pub user: String,
     pub database: String,
 }
+
+impl Base {
+    /// The beginning of the first segment of the log that is not in the copy.
+    pub fn log_after(&self) -> Lsn {
+        Lsn(self.stop.0.next_multiple_of(self.segment_bytes.max(1)))
+    }
+}

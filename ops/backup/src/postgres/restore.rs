@@ -13,7 +13,7 @@ use schema_store::rows::backup::{Contents, Erased, Restored};
 use super::run::{Source, run};
 use super::server::{self, Server};
 use super::unpack::unpack;
-use super::{Base, Lsn, Tools};
+use super::{Base, LogFile, Lsn, Tools};
 use crate::catalogue::{self, Which};
 use crate::check;
 use crate::error::BackupError;
@@ -25,6 +25,7 @@ use crate::pipe::{Sink, open_object};
 use crate::place::Place;
 use crate::restore::known_erasures;
 use crate::run::{FolderLock, Made, on_thread};
+use crate::wal;
 
 /// Pieces on their way to the thread that unpacks.
 const PIECES_MAX: usize = 8;
@@ -126,6 +127,9 @@ async fn make_fit(
 ) -> Result<Back, BackupError> {
     let Recovered { name, manifest, server, store, tools } = recovered;
     let mut erased = known_erasures(recovery.place, recovery.keys, name, &manifest).await?;
+    if let Some(base) = &manifest.base {
+        erased.extend(wal::erasures::read(recovery.place, recovery.keys, &base.system).await?);
+    }
     let safety = safety(recovery, folder, &tools, alive, &mut erased).await?;
     let reason = format!("restored {name}");
     let restored = store.after_restore(reason, erased).await.map_err(BackupError::Prepare)?;
@@ -249,9 +253,13 @@ async fn unpacked(
         Until::Time(time) => Some(("recovery_target_time", moment(time))),
         Until::Lsn(lsn) => Some(("recovery_target_lsn", lsn.to_string())),
     });
+    let sealed = wal::Archive::list(recovery.place, &base.system).await?.end(base.segment_bytes);
     let server = Server::start(tools, into, base, &settings, &recovery.fetch.environment).await?;
     let store = open(server.url()).await?;
     anchored(&store, name, manifest).await?;
+    if recovery.until == Until::Latest {
+        reached(recovery, &store, base, sealed).await?;
+    }
     Ok((server, store))
 }
 
@@ -297,6 +305,26 @@ async fn open(url: &str) -> Result<PostgresStore, BackupError> {
     let options = Options { statement_timeout, pool_size: 4, ..Options::default() };
     PostgresStore::migrate(url, &options).await.map_err(BackupError::Migrate)?;
     PostgresStore::open(url, options).await.map_err(BackupError::Server)
+}
+
+/// To PostgreSQL the log ends where a file is missing. It may not, if there are later ones.
+async fn reached(
+    recovery: &Recovery<'_>,
+    store: &PostgresStore,
+    base: &Base,
+    sealed: Option<u64>,
+) -> Result<(), BackupError> {
+    let replayed = store.replayed().await.map_err(BackupError::Prepare)?;
+    let replayed = replayed.and_then(|text| text.parse::<Lsn>().ok()).unwrap_or(base.stop);
+    let last = replayed.0 / base.segment_bytes.max(1);
+    // The newest segment may hold the beginning of a record only.
+    if sealed.is_none_or(|sealed| sealed <= last + 1) {
+        return Ok(());
+    }
+    let after = Lsn((last + 1) * base.segment_bytes);
+    let segment = LogFile::of(after, base.timeline, base.segment_bytes).to_string();
+    let why = format!("missing, and there are later ones; say --to-lsn {replayed} to do without them");
+    Err(BackupError::Log { place: recovery.place.to_string(), segment, why })
 }
 
 /// The audit entry and the counts of the manifest are in it.

@@ -2,6 +2,7 @@
 //! quoted in one line when they fail.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
@@ -106,8 +107,9 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it.
+    /// Starts it. It ends with the thread that starts it, however that ends.
     pub fn start(program: &'static str, command: &mut Command) -> Result<Self, ToolsError> {
+        end_with_this_thread(command);
         let failed = |error: std::io::Error| ToolsError::Failed { program, why: error.to_string() };
         let mut child = command.stderr(Stdio::piped()).spawn().map_err(failed)?;
         let said = child.stderr.take().map(|mut said| std::thread::spawn(move || collect(&mut said)));
@@ -132,6 +134,17 @@ impl Drop for Running {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// An orphan would hold on to the slot, the lock or the folder that the next process needs.
+fn end_with_this_thread(command: &mut Command) {
+    // SAFETY: between fork and exec only prctl is called, which takes numbers and allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM as libc::c_ulong);
+            Ok(())
+        });
     }
 }
 

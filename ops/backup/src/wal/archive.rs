@@ -1,12 +1,18 @@
 //! What lies in the archive of one server's log, and whether it hangs together.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use super::erasures;
 use super::piece::{self, Piece, ROOT, Stretch};
 use crate::error::BackupError;
 use crate::key::Keyring;
-use crate::place::Place;
+use crate::place::{Place, PlaceError};
 use crate::postgres::{LogFile, Lsn};
+
+/// How often a listing that did not hold is made again, and when.
+pub(super) const TRIES_MAX: u32 = 3;
+pub(super) const AGAIN: Duration = Duration::from_millis(200);
 
 /// Everything of one server's log in a place, by file.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +70,38 @@ impl Archive {
         covered
     }
 
+    /// Whether something of the file lies beyond what covers it.
+    pub fn has_gap(&self, file: &str) -> bool {
+        let end = self.cover(file).last().map_or(0, |last| last.to);
+        self.files.get(file).is_some_and(|all| all.iter().any(|stretch| stretch.to > end))
+    }
+
+    /// The newest segment of the newest timeline; none when that has no segment yet.
+    pub fn end(&self, bytes: u64) -> Option<u64> {
+        let timeline = |name: &String| match LogFile::parse(name, bytes)? {
+            LogFile::Segment { timeline, .. } | LogFile::History { timeline } => Some(timeline),
+        };
+        let newest = self.files.keys().filter_map(timeline).max()?;
+        let segments = self.segments(bytes).into_iter().rev();
+        segments
+            .map(|(number, timeline, _)| (number, timeline))
+            .find(|(_, of)| *of == newest)
+            .map(|(number, _)| number)
+    }
+
+    /// The segment from which on none is missing up to the newest one.
+    pub fn unbroken_from(&self, bytes: u64) -> Option<u64> {
+        let mut numbers = self.segments(bytes).into_iter().rev().map(|(number, ..)| number);
+        let mut from = numbers.next()?;
+        for number in numbers {
+            if number + 1 < from {
+                break;
+            }
+            from = from.min(number);
+        }
+        Some(from)
+    }
+
     /// Segments in the order in which they were written: by number, then timeline.
     pub fn segments(&self, bytes: u64) -> Vec<(u64, u32, String)> {
         let segment = |name: &String| match LogFile::parse(name, bytes)? {
@@ -96,9 +134,27 @@ pub async fn newest(
 pub async fn check(
     place: &Place,
     keys: &Keyring,
+    server: (&str, u64),
+    from: Lsn,
+) -> Result<Archived, BackupError> {
+    // Whoever follows the log merges pieces meanwhile: what was listed may be another piece by now.
+    for _ in 1..TRIES_MAX {
+        match check_once(place, keys, server, from).await {
+            Err(BackupError::Log { .. } | BackupError::Place(PlaceError::Missing { .. })) => {}
+            checked => return checked,
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    check_once(place, keys, server, from).await
+}
+
+async fn check_once(
+    place: &Place,
+    keys: &Keyring,
     (system, segment_bytes): (&str, u64),
     from: Lsn,
 ) -> Result<Archived, BackupError> {
+    erasures::read(place, keys, system).await?;
     let archive = Archive::list(place, system).await?;
     let mut found = Archived { pieces: 0, bytes: 0, to: None, timeline: 0, sealed_at: None };
     let mut link: Option<(u64, u32, String)> = None;
@@ -118,6 +174,9 @@ pub async fn check(
             return Err(broken("the segment before it is missing; make a base backup"));
         }
         let cover = archive.cover(&file);
+        if archive.has_gap(&file) {
+            return Err(broken("a piece in its middle is missing; make a base backup"));
+        }
         let mut previous = link.take().filter(|(_, of, _)| *of == timeline).map(|(_, _, hash)| hash);
         for stretch in &cover {
             let piece = piece::read(place, keys, system, stretch).await?;
@@ -155,5 +214,24 @@ mod tests {
         assert_eq!(archive.cover("y"), []);
         let gap = Archive { files: [("x".to_owned(), vec![stretch(0, 5), stretch(6, 9)])].into() };
         assert_eq!(gap.cover("x"), [stretch(0, 5)]);
+        assert!(gap.has_gap("x") && !archive.has_gap("x") && !archive.has_gap("y"));
+    }
+
+    #[test]
+    fn the_end_is_that_of_the_newest_timeline_and_gaps_are_seen() {
+        let bytes = 16 << 20;
+        let of = |names: &[&str]| {
+            let whole = |file: &&str| {
+                (file.to_string(), vec![Stretch { file: file.to_string(), from: 0, to: bytes }])
+            };
+            Archive { files: names.iter().map(whole).collect() }
+        };
+        let (one, two) = ("000000010000000000000005", "000000010000000000000006");
+        assert_eq!(of(&[one, two]).end(bytes), Some(6));
+        assert_eq!(of(&[one, two, "000000020000000000000005"]).end(bytes), Some(5));
+        assert_eq!(of(&[one, two, "00000002.history"]).end(bytes), None);
+        assert_eq!((of(&[]).end(bytes), of(&[]).unbroken_from(bytes)), (None, None));
+        assert_eq!(of(&[one, two, "000000020000000000000006"]).unbroken_from(bytes), Some(5));
+        assert_eq!(of(&["000000010000000000000003", one, two]).unbroken_from(bytes), Some(5));
     }
 }

@@ -9,7 +9,7 @@ use crate::key::Keyring;
 use crate::name::BackupName;
 use crate::place::Place;
 use crate::postgres::{LogFile, Lsn};
-use crate::retain::Retention;
+use crate::retain::{Retention, reckoned};
 
 /// What went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -29,7 +29,9 @@ pub async fn prune(
 ) -> Result<Dropped, BackupError> {
     let whole: Vec<BackupName> =
         entries(place).await?.into_iter().filter(|entry| entry.is_whole).map(|entry| entry.name).collect();
-    let Some(oldest) = oldest_rolled(retention, now, &whole) else { return Ok(Dropped::default()) };
+    let Some(oldest) = oldest_rolled(retention, reckoned(now, &whole), &whole) else {
+        return Ok(Dropped::default());
+    };
     let Some(base) = catalogue::manifest(place, oldest, keys).await?.base else {
         return Ok(Dropped::default());
     };

@@ -1,5 +1,7 @@
 //! The folder in which pg_receivewal puts the log down: which files are whole, and how far the one in work reaches.
 
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::BackupError;
@@ -24,6 +26,18 @@ pub struct Received {
 }
 
 impl Spool {
+    /// Whether there is room for one more segment, or nobody knows.
+    pub fn has_room(&self) -> bool {
+        let Ok(path) = CString::new(self.folder.as_os_str().as_bytes()) else { return true };
+        // SAFETY: zeroed memory is a valid statvfs, which the call fills; the path ends in a zero.
+        let free = unsafe {
+            let mut stat: libc::statvfs = std::mem::zeroed();
+            (libc::statvfs(path.as_ptr(), &mut stat) == 0)
+                .then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
+        };
+        free.is_none_or(|free| free >= self.segment_bytes)
+    }
+
     /// All files of the log, histories first, then segments as they were written.
     pub fn list(&self) -> Result<Vec<Received>, BackupError> {
         let fail = |why| BackupError::file(&self.folder, why);

@@ -7,21 +7,24 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::archive::{Archive, newest};
+use super::archive::Archive;
+use super::chain::Chain;
+use super::erasures;
 use super::piece::{self, Piece, Stretch};
 use super::spool::{Received, Spool};
-use crate::catalogue::LogEnd;
 use crate::error::BackupError;
 use crate::key::Keyring;
 use crate::place::Place;
 use crate::postgres::run::Source;
-use crate::postgres::{LogFile, Lsn, Running, Tools, ToolsError};
+use crate::postgres::{LogFile, Running, Tools, ToolsError};
 use crate::run::{FolderLock, on_thread};
 
 /// What pg_receivewal calls itself at the server; may stand in `synchronous_standby_names`.
 pub const RECEIVER: &str = "messenger_wal";
 /// Between two looks into the spool.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long a slot may stay taken by a receiver that has just ended.
+const TAKEN_MAX: Duration = Duration::from_secs(10);
 /// Pieces of one segment before they are sealed as one.
 const PIECES_MAX: usize = 32;
 
@@ -34,20 +37,6 @@ pub struct Settings {
     pub slot: String,
     /// Longest time between two seals.
     pub every: Duration,
-}
-
-/// Up to where the chain of pieces reaches.
-struct Chain {
-    system: String,
-    /// The newest segment there is something of.
-    at: Option<(u64, u32)>,
-    /// How far it is sealed.
-    to: u64,
-    pieces: Vec<Stretch>,
-    /// Hash of the piece before this segment.
-    before: String,
-    /// Hash of the newest piece.
-    last: String,
 }
 
 /// Follows the log until `stop` says so or pg_receivewal ends. `told` hears of each piece.
@@ -65,10 +54,11 @@ pub async fn stream(
     let cluster = source.store.cluster().await.map_err(BackupError::Prepare)?;
     let tools = source.tools(&cluster)?;
     let spool = Spool { folder: settings.spool.clone(), segment_bytes: cluster.segment_bytes };
+    free(source, &settings.slot).await?;
     let mut chain = Chain::find(place, keys, &cluster.system, cluster.segment_bytes).await?;
     let mut receiving = receive(&tools, settings).await?;
     let mut sealing = Sealing { place, keys, spool: &spool, chain: &mut chain, told };
-    let mut sealed = Instant::now();
+    let (mut sealed, mut erased) = (Instant::now(), None);
     let mut stop = std::pin::pin!(stop);
     let ended = loop {
         let is_stopped = tokio::select! {
@@ -84,6 +74,7 @@ pub async fn stream(
         if is_due {
             sealed = Instant::now();
             publish(&sealing, source).await?;
+            seal_erasures(&sealing, source, &mut erased).await?;
         }
     };
     if ended {
@@ -93,6 +84,19 @@ pub async fn stream(
     let why = "it ended by itself".to_owned();
     let said = on_thread(move || receiving.finish()).await?;
     Err(said.err().unwrap_or(ToolsError::Failed { program: "pg_receivewal", why }).into())
+}
+
+/// Waits until nobody receives the log by the slot: two would seal the same in turns.
+async fn free(source: &Source, slot: &str) -> Result<(), BackupError> {
+    let began = Instant::now();
+    while source.store.is_followed(slot.to_owned()).await.map_err(BackupError::Prepare)? {
+        if began.elapsed() > TAKEN_MAX {
+            let server = "this server's log (another `backup stream` has its slot)";
+            return Err(BackupError::Busy { folder: server.to_owned() });
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 async fn receive(tools: &Tools, settings: &Settings) -> Result<Running, BackupError> {
@@ -118,8 +122,11 @@ async fn publish(sealing: &Sealing<'_>, source: &Source) -> Result<(), BackupErr
                 return Ok(());
             };
             if !end.publish(sealing.place).await? {
-                tracing::warn!("there is no base backup yet that the log could continue; make one");
+                tracing::warn!("there is no base backup that the log could continue; make one");
             }
+        }
+        Ok(None) if !sealing.spool.has_room() => {
+            return Err(BackupError::NoRoom { path: sealing.spool.folder.display().to_string() });
         }
         Ok(None) => {
             tracing::warn!("pg_receivewal is not connected; what is committed now is on the server only")
@@ -129,57 +136,24 @@ async fn publish(sealing: &Sealing<'_>, source: &Source) -> Result<(), BackupErr
     Ok(())
 }
 
-impl Chain {
-    /// Where an earlier process ended.
-    async fn find(place: &Place, keys: &Keyring, system: &str, bytes: u64) -> Result<Self, BackupError> {
-        let mut chain = Self {
-            system: system.to_owned(),
-            at: None,
-            to: 0,
-            pieces: Vec::new(),
-            before: String::new(),
-            last: String::new(),
-        };
-        let Some(newest) = newest(place, keys, system, bytes).await? else { return Ok(chain) };
-        let Some(LogFile::Segment { number, timeline, .. }) = LogFile::parse(&newest.file, bytes) else {
-            return Ok(chain);
-        };
-        let cover = Archive::list_file(place, system, &newest.file).await?.cover(&newest.file);
-        if let Some(first) = cover.first() {
-            chain.before = piece::read(place, keys, system, first).await?.previous;
+/// Seals the erasure ledger when it grew since it had `seen` lines.
+async fn seal_erasures(
+    sealing: &Sealing<'_>,
+    source: &Source,
+    seen: &mut Option<u64>,
+) -> Result<(), BackupError> {
+    let present = match source.store.erasures(*seen).await {
+        Ok(Some(present)) => present,
+        Ok(None) => return Ok(()),
+        Err(why) => {
+            tracing::warn!(%why, "the erasure ledger could not be read; trying again");
+            return Ok(());
         }
-        (chain.at, chain.to, chain.pieces) = (Some((number, timeline)), newest.to, cover);
-        chain.last = newest.object.sha256;
-        Ok(chain)
-    }
-
-    fn end(&self, segment_bytes: u64, at: jiff::Timestamp, lag_bytes: u64) -> Option<LogEnd> {
-        let (number, timeline) = self.at?;
-        let to = Lsn(number * segment_bytes + self.to);
-        Some(LogEnd { system: self.system.clone(), timeline, to, at, lag_bytes })
-    }
-
-    /// Makes this segment the newest one; false when it lies before it.
-    fn reach(&mut self, number: u64, timeline: u32, bytes: u64) -> bool {
-        let Some((last, of)) = self.at else {
-            self.at = Some((number, timeline));
-            return true;
-        };
-        if (number, timeline) == (last, of) {
-            return true;
-        }
-        if number < last || (number == last && timeline < of) {
-            return false;
-        }
-        let follows = number == last + 1 && timeline == of && self.to == bytes;
-        if !follows && timeline == of {
-            tracing::error!("the log has a gap before segment {number}; make a base backup now");
-        }
-        self.before = if follows { self.last.clone() } else { String::new() };
-        (self.at, self.to, self.last) = (Some((number, timeline)), 0, self.before.clone());
-        self.pieces.clear();
-        true
-    }
+    };
+    let lines = present.len() as u64;
+    erasures::seal(sealing.place, sealing.keys, &sealing.chain.system, present).await?;
+    *seen = Some(lines);
+    Ok(())
 }
 
 /// What seals.

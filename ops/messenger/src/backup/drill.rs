@@ -44,8 +44,15 @@ pub fn run(options: &DrillOptions) -> Result<ExitCode, Failure> {
     });
     let row = row(started_at, &drilled);
     note(&file, async |store| store.note_drill(row).await);
-    println!("{}", line(&drilled?));
-    Ok(ExitCode::SUCCESS)
+    Ok(told(&drilled?))
+}
+
+/// Says it to people and to whoever collects logs.
+fn told(drilled: &Drilled) -> ExitCode {
+    let took_ms = u64::try_from(drilled.took.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(name = %drilled.name, took_ms, messages = drilled.contents.messages, "drilled");
+    println!("{}", line(drilled));
+    ExitCode::SUCCESS
 }
 
 /// The same of a PostgreSQL server's backup, with its log; the server may be gone.
@@ -79,8 +86,7 @@ fn of_server(
         }
         drilled
     })?;
-    println!("{}", line(&drilled));
-    Ok(ExitCode::SUCCESS)
+    Ok(told(&drilled))
 }
 
 fn row(started_at: u64, drilled: &Result<Drilled, Failure>) -> DrillRow {

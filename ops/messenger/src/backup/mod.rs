@@ -110,11 +110,20 @@ pub fn run(command: &BackupCommand) -> Result<ExitCode, Failure> {
 }
 
 fn make(options: &RunOptions) -> Result<ExitCode, Failure> {
+    let began = unix_ms();
     let made = match postgres::server(&options.place.data)? {
         None => make_embedded(&options.place)?,
         Some(server) => make_of_server(&options.place, &server)?,
     };
     let location = options.place.location()?;
+    tracing::info!(
+        name = %made.name,
+        place = %location,
+        database_bytes = made.manifest.plain_bytes(),
+        bytes = made.manifest.bytes(),
+        took_ms = unix_ms().saturating_sub(began),
+        "backed up"
+    );
     println!(
         "{} in {location}: {} of database, {} sealed, {} messages",
         made.name,
@@ -233,10 +242,19 @@ fn verify(options: &VerifyOptions) -> Result<ExitCode, Failure> {
     })
 }
 
-/// The log from the newest checked backup on.
+/// The log from the newest checked backup on, as far as it was said to be sealed.
 async fn verify_log(place: &Place, keys: &Keyring, base: &::backup::postgres::Base) -> Result<(), Failure> {
     let server = (base.system.as_str(), base.segment_bytes);
+    // First, as it grows meanwhile.
+    let said = catalogue::latest(place).await.map_err(Failure::backup)?.and_then(|latest| latest.log);
     let found = wal::check(place, keys, server, base.start).await.map_err(Failure::backup)?;
+    let is_same = |log: &catalogue::LogEnd| log.system == base.system && log.timeline == found.timeline;
+    if let Some(log) = said.filter(|log| is_same(log) && found.to.is_some_and(|to| to < log.to)) {
+        let why =
+            format!("its end is missing: it was sealed up to {} by {}; make a base backup", log.to, log.at);
+        let (place, segment) = (place.to_string(), found.to.unwrap_or(log.to).to_string());
+        return Err(Failure::backup(BackupError::Log { place, segment, why }));
+    }
     if let (Some(to), Some(at)) = (found.to, found.sealed_at) {
         let size = show::size(found.bytes);
         println!("its log: whole and authentic up to {to} of {at}, {size} in {} pieces", found.pieces);
@@ -269,6 +287,10 @@ fn remove(options: &PruneOptions) -> Result<ExitCode, Failure> {
         }
         for name in pruned.removed.iter().chain(&pruned.interrupted) {
             println!("{verb} {name}");
+        }
+        if !options.dry_run {
+            let (removed, interrupted) = (pruned.removed.len(), pruned.interrupted.len());
+            tracing::info!(removed, interrupted, bytes = pruned.bytes, kept = pruned.kept, "pruned");
         }
         println!(
             "{verb} {} backups and {} interrupted ones, {}; {} are kept",

@@ -32,11 +32,19 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_length(all);
             bar.set_position(done);
-        } else if self.told.elapsed() >= LINE_EVERY {
-            self.told = Instant::now();
-            let percent = (u128::from(done) * 100).checked_div(u128::from(all)).unwrap_or(100);
-            eprintln!("{}: {percent} %", self.verb);
+        } else if let Some(line) = self.line(done, all, Instant::now()) {
+            eprintln!("{line}");
         }
+    }
+
+    /// The plain line, when one is due.
+    fn line(&mut self, done: u64, all: u64, now: Instant) -> Option<String> {
+        if now.saturating_duration_since(self.told) < LINE_EVERY {
+            return None;
+        }
+        self.told = now;
+        let percent = (u128::from(done) * 100).checked_div(u128::from(all)).unwrap_or(100);
+        Some(format!("{}: {percent} %", self.verb))
     }
 }
 
@@ -45,5 +53,22 @@ impl Drop for Progress {
         if let Some(bar) = &self.bar {
             bar.abandon();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_line_now_and_then() {
+        let mut progress = Progress { verb: "checking", bar: None, told: Instant::now() };
+        let began = progress.told;
+        let mut at = |seconds: u64, done, all| progress.line(done, all, began + Duration::from_secs(seconds));
+        assert_eq!(at(9, 10, 100), None);
+        assert_eq!(at(10, 50, 100).as_deref(), Some("checking: 50 %"));
+        assert_eq!(at(19, 60, 100), None, "counted from the line before");
+        assert_eq!(at(20, 0, 0).as_deref(), Some("checking: 100 %"), "nothing to do is done");
+        assert_eq!(at(40, u64::MAX, u64::MAX).as_deref(), Some("checking: 100 %"));
     }
 }

@@ -54,7 +54,11 @@ pub fn status(options: &PlaceOptions, as_json: bool, max_age: u64) -> Result<Exi
         let entries = catalogue::entries(&place).await.map_err(Failure::backup)?;
         let count = entries.iter().filter(|entry| entry.is_whole).count();
         let found = catalogue::find(&place, Which::Latest, &keys).await.map_err(Failure::backup)?;
-        let log = catalogue::latest(&place).await.map_err(Failure::backup)?.and_then(|latest| latest.log);
+        let latest = catalogue::latest(&place).await.map_err(Failure::backup)?;
+        let log = latest.as_ref().and_then(|latest| latest.followed().cloned());
+        if log.is_none() && latest.is_some_and(|latest| latest.log.is_some()) {
+            tracing::warn!("the log that is sealed begins after the newest backup; make a backup");
+        }
         Ok((count, found.0, found.1, log))
     })?;
     let now = jiff::Timestamp::now().as_second();

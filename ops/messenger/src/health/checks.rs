@@ -14,7 +14,7 @@ use x509_parser::prelude::{FromDer, Pem, X509Certificate};
 use super::{Finding, State, Subject};
 use crate::backup::on_ring;
 use crate::backup::settings::PlaceOptions;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 
 /// How long anything may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -100,8 +100,10 @@ pub async fn redis(subject: &Subject) -> Finding {
 pub fn backups(place: &PlaceOptions) -> Finding {
     let looked = on_ring(async {
         let opened = place.open()?;
-        let latest = catalogue::latest(&opened).await.map_err(Failure::backup);
-        latest.map(|latest| (opened.to_string(), latest))
+        let late =
+            || Failure::new(Code::Place, format!("{opened}: no answer within {} s", DEADLINE.as_secs()));
+        let latest = tokio::time::timeout(DEADLINE, catalogue::latest(&opened)).await.map_err(|_| late())?;
+        latest.map(|latest| (opened.to_string(), latest)).map_err(Failure::backup)
     });
     let (shown, latest) = match looked {
         Ok(looked) => looked,
@@ -111,7 +113,7 @@ pub fn backups(place: &PlaceOptions) -> Finding {
         let detail = format!("{shown}: no backup yet; make one with `messenger backup run`");
         return Finding { name: "backups", state: State::Warning, detail };
     };
-    let safe = latest.log.map_or(latest.finished_at, |log| log.at.max(latest.finished_at));
+    let safe = latest.followed().map_or(latest.finished_at, |log| log.at.max(latest.finished_at));
     let age = jiff::Timestamp::now().as_second() - safe.as_second();
     let state = if age <= BACKUP_SECONDS_MAX { State::Well } else { State::Warning };
     Finding { name: "backups", state, detail: format!("{shown}: {}, {age} s old", latest.name) }

@@ -104,6 +104,15 @@ impl PostgresStore {
         self.read(async move |tx, _| contents(tx).await).await
     }
 
+    /// The erasure ledger, unless it has as many lines as were seen.
+    pub async fn erasures(&self, seen: Option<u64>) -> Answer<Option<Vec<Erased>>> {
+        self.read(async move |tx, _| {
+            let lines = uint(&tx.query_one("SELECT count(*) FROM erasure_ledger", &[]).await?, 0)?;
+            if Some(lines) == seen { Ok(None) } else { Ok(Some(erased(tx).await?)) }
+        })
+        .await
+    }
+
     /// How many conversations miss messages between the oldest one kept and their head.
     pub async fn gaps(&self) -> Answer<u64> {
         self.read(async move |tx, _| Ok(uint(&tx.query_one(GAPS, &[]).await?, 0)?)).await
@@ -130,6 +139,26 @@ impl PostgresStore {
                 user: row.try_get(4).map_err(Failed::Sql)?,
                 database: row.try_get(5).map_err(Failed::Sql)?,
             })
+        })
+        .await
+    }
+
+    /// Up to where a recovery replayed the log before this server took writes; none when it never recovered.
+    pub async fn replayed(&self) -> Answer<Option<String>> {
+        self.read(async move |tx, _| {
+            let row = tx.query_one("SELECT pg_last_wal_replay_lsn()::text", &[]).await?;
+            Ok(row.try_get(0).map_err(Failed::Sql)?)
+        })
+        .await
+    }
+
+    /// Whether somebody receives the log by that slot.
+    pub async fn is_followed(&self, slot: String) -> Answer<bool> {
+        self.read(async move |tx, _| {
+            let found = tx
+                .query_opt("SELECT active FROM pg_replication_slots WHERE slot_name = $1", &[&slot])
+                .await?;
+            Ok(found.map(|row| row.try_get(0)).transpose().map_err(Failed::Sql)?.unwrap_or(false))
         })
         .await
     }
@@ -248,9 +277,13 @@ async fn contents(tx: &Tx) -> Answer<(Contents, Vec<Erased>)> {
         conversations: uint(&counts, 2)?,
         messages: uint(&counts, 3)?,
     };
+    Ok((contents, erased(tx).await?))
+}
+
+async fn erased(tx: &Tx) -> Result<Vec<Erased>, Failed> {
     let found = tx.query("SELECT user_id, reason, erased_at FROM erasure_ledger ORDER BY id", &[]).await?;
     let erased = found
         .iter()
         .map(|row| Ok(Erased { user: id(row, 0)?, reason: row.try_get(1)?, erased_at: time(row, 2)? }));
-    Ok((contents, erased.collect::<Result<_, Failed>>()?))
+    erased.collect()
 }

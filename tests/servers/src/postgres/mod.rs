@@ -23,6 +23,8 @@ use crate::process::Process;
 
 /// The one who may do everything; reached without a password through the socket only.
 pub const USER: &str = "test";
+/// Variable that asks for the server whose programs are in this folder, such as one of another version.
+pub const WANTED: &str = "MESSENGER_TEST_POSTGRES";
 /// How often, with `PAUSE` between, a connection is tried before the server counts as broken.
 const TRIES_MAX: u32 = 300;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -238,8 +240,11 @@ fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
-/// Where the newest installed server is.
+/// Where the newest installed server is, or the one that is asked for.
 pub fn programs() -> PathBuf {
+    if let Some(wanted) = std::env::var_os(WANTED).filter(|wanted| !wanted.is_empty()) {
+        return wanted.into();
+    }
     let version = |folder: &PathBuf| {
         let name = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
         name.and_then(|name| name.parse::<u32>().ok()).unwrap_or_default()
