@@ -12,6 +12,7 @@ use crate::access::password::Hasher;
 use crate::access::seal::Seal;
 use crate::access::shared::SharedLimits;
 use crate::access::token::Tokens;
+use crate::bans::Bans;
 use crate::clock::Clock;
 use crate::cluster::watch::Watch;
 use crate::config::ConsoleConfig;
@@ -48,6 +49,8 @@ pub struct Shared<S> {
     pub seal: Seal,
     /// What the nodes do.
     pub watch: Watch,
+    /// Who is not answered.
+    pub bans: Bans,
 }
 
 /// A cheap handle on it.

@@ -1,12 +1,14 @@
-//! Looks at how much accounts send, flags what is out of bounds, and blocks for an hour what is far out of them. Every
+//! Looks at how much accounts send, flags what is out of bounds, and blocks for an hour what is far out of them; compares
+//! new accounts with banned ones. Every
 //! console does it; an open flag is not raised twice.
 
 use std::time::Duration;
 
 use schema_store::AccountError;
 use schema_store::accounts::Answer;
-use schema_store::detection::{MINUTE_MS, NEW_FOR_MS, SAME_WITHIN_MS, Sender};
+use schema_store::detection::{EVASION, MINUTE_MS, NEW_ACCOUNT, NEW_FOR_MS, SAME_WITHIN_MS, Sender};
 use schema_store::rows::account::{Origin, StatusChange};
+use schema_store::rows::detection::Evader;
 use schema_store::rows::moderation::NewFlag;
 
 use crate::app::{App, Backing};
@@ -16,6 +18,10 @@ use crate::settings::{self, Kept};
 const EVERY: Duration = Duration::from_secs(5);
 /// Pause after the store did not answer.
 const AFTER_FAULT: Duration = Duration::from_secs(30);
+/// How often new accounts are compared with banned ones, in looks.
+const COMPARED_EVERY: u32 = 12;
+/// How long the same would only be the same again of somebody who came back, in milliseconds.
+const EVASION_QUIET_MS: u64 = 30 * NEW_FOR_MS;
 /// How long a block lasts, in milliseconds.
 const BLOCK_MS: u64 = 3_600_000;
 
@@ -73,15 +79,15 @@ fn judge(sender: &Sender, usual: &Usual) -> Vec<Finding> {
     }
     if sender.first_day > usual.first_day {
         let detail = format!("{} messages on its first day", sender.first_day);
-        found.push(Finding { rule: "NEW_ACCOUNT", quiet_ms: NEW_FOR_MS, detail, blocks: false });
+        found.push(Finding { rule: NEW_ACCOUNT, quiet_ms: NEW_FOR_MS, detail, blocks: false });
     }
     found
 }
 
 /// Looks until it is dropped.
 pub async fn detect<S: Backing>(app: App<S>) {
-    loop {
-        let pause = match look(&app).await {
+    for turn in 0u32.. {
+        let pause = match look(&app, turn).await {
             Ok(()) => EVERY,
             Err(error) => {
                 tracing::warn!(%error, "senders could not be looked at; trying again");
@@ -92,7 +98,10 @@ pub async fn detect<S: Backing>(app: App<S>) {
     }
 }
 
-async fn look<S: Backing>(app: &App<S>) -> Answer<()> {
+async fn look<S: Backing>(app: &App<S>, turn: u32) -> Answer<()> {
+    if turn.is_multiple_of(COMPARED_EVERY) {
+        compare(app).await?;
+    }
     let usual = Usual::load(app).await?;
     for sender in app.store.senders(usual.least()).await? {
         for finding in judge(&sender, &usual) {
@@ -101,6 +110,24 @@ async fn look<S: Backing>(app: &App<S>) -> Answer<()> {
                 Ok(()) | Err(AccountError::NotFound | AccountError::NotActive(_)) => {}
                 Err(other) => return Err(other),
             }
+        }
+    }
+    Ok(())
+}
+
+/// Flags new accounts that have something in common with banned ones.
+async fn compare<S: Backing>(app: &App<S>) -> Answer<()> {
+    for Evader { user, banned, by_device } in app.store.evaders().await? {
+        let what = if by_device { "the key of a device" } else { "an address" };
+        let flag = NewFlag {
+            subject: user,
+            rule: EVASION.to_owned(),
+            detail: format!("shares {what} with the banned account {banned}"),
+            quiet_ms: EVASION_QUIET_MS,
+        };
+        match app.store.raise_flag(flag).await {
+            Ok(()) | Err(AccountError::NotFound) => {}
+            Err(other) => return Err(other),
         }
     }
     Ok(())

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use schema_store::accounts::Answer;
+use schema_store::rows::moderation::Told;
 
 use crate::app::App;
 use crate::frame::Desk;
@@ -37,10 +38,11 @@ async fn turn<S: Desk>(app: &App<S>) -> Answer<()> {
     }
     for letter in app.store.due_letters(LETTERS).await? {
         // A full queue is tried again in the next turn.
-        if !app.post.leave(Errand::Notice { email: letter.email, text: letter.text }) {
+        let answer = (letter.told == Told::Decision).then(|| app.seal.link_to(letter.decision));
+        if !app.post.leave(Errand::Notice { email: letter.email, text: letter.text, answer }) {
             break;
         }
-        app.store.letter_sent(letter.decision).await?;
+        app.store.letter_sent(letter.decision, letter.told).await?;
     }
     Ok(())
 }

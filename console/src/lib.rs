@@ -5,6 +5,7 @@
 pub mod access;
 pub mod api;
 pub mod app;
+mod bans;
 pub mod clock;
 mod cluster;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod pages;
 pub mod parts;
 mod serve;
 mod settings;
+mod statistics;
 pub mod text;
 
 pub use clock::Clock;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ use crate::access::shared::SharedLimits;
 use crate::access::signing;
 use crate::api;
 use crate::app::{App, Backing, Shared};
+use crate::bans::{Bans, read_bans};
 use crate::clock::Clock;
 use crate::cluster::watch::{Watch, watch_over};
 use crate::config::{ConsoleConfig, PagesConfig};
@@ -42,6 +43,7 @@ use crate::front::guard::Peer;
 use crate::front::metrics::Metrics;
 use crate::mail::{self, MailFault, Postman};
 use crate::pages;
+use crate::statistics::count;
 
 /// Connections served at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 4096;
@@ -134,7 +136,7 @@ pub async fn start<S: Backing>(
     let until = |mut stopped: watch::Receiver<bool>| async move { drop(stopped.changed().await) };
     let (drawing, pages) = pages
         .map(|(listener, address)| {
-            let accepting = accept(listener, pages::router(app.clone()), until(stopped.clone()));
+            let accepting = accept(listener, pages::router(app.clone()), everybody(), until(stopped.clone()));
             (tokio::spawn(accepting), address)
         })
         .unzip();
@@ -142,7 +144,15 @@ pub async fn start<S: Backing>(
     working.spawn(look_after(app.clone()));
     working.spawn(watch_over(app.clone()));
     working.spawn(detect(app.clone()));
-    let serving = accept(listener, api::router(app), shutdown);
+    working.spawn(read_bans(app.clone()));
+    working.spawn(count(app.clone()));
+    // A proxy is always let in: whom it speaks for is looked at once the request is read.
+    let from = app.clone();
+    let let_in: LetIn = Arc::new(move |peer: IpAddr| {
+        let is_proxy = || from.config.trusted_proxies.iter().any(|proxy| proxy.contains(peer));
+        !from.bans.hold(peer) || is_proxy()
+    });
+    let serving = accept(listener, api::router(app), let_in, shutdown);
     let finished = tokio::spawn(async move {
         serving.await;
         if let Some(drawing) = drawing {
@@ -156,7 +166,7 @@ pub async fn start<S: Backing>(
         }
     });
     let internal = internal.map(|(listener, address)| {
-        tokio::spawn(accept(listener, internal_router(metrics.clone()), until(stopped)));
+        tokio::spawn(accept(listener, internal_router(metrics.clone()), everybody(), until(stopped)));
         address
     });
     Ok(Served { pages, address, internal, jwks, metrics, finished })
@@ -215,6 +225,7 @@ async fn prepare<S: Backing>(
         public_url,
         seal,
         watch: Watch::default(),
+        bans: Bans::default(),
     });
     Ok((app, postman))
 }
@@ -245,7 +256,19 @@ pub fn internal_router(metrics: Arc<Metrics>) -> Router {
         .with_state(metrics)
 }
 
-async fn accept(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()> + Send) {
+/// Whether whoever connects from an address is answered at all.
+type LetIn = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+fn everybody() -> LetIn {
+    Arc::new(|_| true)
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    let_in: LetIn,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (drain, draining) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
@@ -258,6 +281,10 @@ async fn accept(listener: TcpListener, router: Router, shutdown: impl Future<Out
         tokio::select! {
             () = &mut shutdown => break,
             (Ok((stream, peer)), place) = arrival => {
+                // Closed without a word.
+                if !let_in(peer.ip()) {
+                    continue;
+                }
                 tokio::spawn(connection(stream, peer, router.clone(), draining.clone(), place));
             }
             else => tokio::time::sleep(ACCEPT_PAUSE).await,

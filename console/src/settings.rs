@@ -52,6 +52,9 @@ pub const SAME_TO: &str = "same-to";
 /// Messages above which a new account is flagged.
 pub const FIRST_DAY: &str = "first-day";
 
+/// Reports within an hour above which the dashboard shows a peak.
+pub const REPORTS_AN_HOUR: &str = "reports-an-hour";
+
 /// Everything there is to set.
 pub fn known() -> Vec<Known> {
     let number = |name, default, range| Known { name, kind: Kind::Number { default, range } };
@@ -65,6 +68,7 @@ pub fn known() -> Vec<Known> {
         number(MESSAGES_TOLERATED, 100, 1..=5_000),
         number(SAME_TO, 10, 1..=500),
         number(FIRST_DAY, 20, 1..=5_000),
+        number(REPORTS_AN_HOUR, 20, 1..=10_000),
         text(english, "notice-spam-en", "template-spam-text"),
         text(french, "notice-spam-fr", "template-spam-text"),
         text(english, "notice-abuse-en", "template-abuse-text"),

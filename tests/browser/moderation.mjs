@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { signIn } from './access.mjs';
-import { holds, inspect, visitor } from './browser.mjs';
+import { holds, inspect, inspectTwice, visitor } from './browser.mjs';
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -182,4 +182,95 @@ export async function othersOnlySeeWhatIsTheirs(browser, origin) {
   await inspect(engineer, 'forbidden');
   await auditor.context.close();
   await engineer.context.close();
+}
+
+/** Every letter, as it reads. */
+const letters = (data) => {
+  const folder = path.join(data, 'mail');
+  const plain = (file) => readFileSync(path.join(folder, file), 'utf8').replace(/=\r?\n/g, '').replace(/=3D/g, '=');
+  return readdirSync(folder).map(plain);
+};
+
+export async function anAppealIsAnsweredBySomebodyElse(browser, { origin, api, data }, script) {
+  const [first, second] = [await visitor(browser, origin), await visitor(browser, origin, { script })];
+  const words = `Please read rule ${script ? 1 : 2}.`;
+  await signIn(first.page, 'mia');
+  await first.page.goto(`/moderation?q=practice0${script ? 1 : 2}@`);
+  await first.page.locator('tr[data-case] a').first().click();
+  const there = first.page.url();
+  await first.page.fill('#reason', 'rules');
+  await first.page.fill('#notice', words);
+  await first.page.click('button[value=WARN]');
+  await until('the letter', () => letters(data).some((letter) => letter.includes(words)));
+  const [, token] = /appeal\?token=([0-9a-f]{96})/.exec(letters(data).find((letter) => letter.includes(words)));
+  await answerTheLetter(browser, api, token, words, script);
+  await first.page.goto(there);
+  holds(await first.page.locator('[data-appeal] form, #decide').count() === 0, 'whoever decided only looks on');
+  await inspect(first, 'appeal-own');
+  await signIn(second.page, 'tom');
+  await second.page.locator('tr[data-case] a').first().click();
+  holds((await second.page.textContent('[data-appeal]')).includes('It was a joke.'), 'the card is back');
+  await second.page.evaluate(() => document.querySelector('[data-appeal] form').setAttribute('novalidate', ''));
+  await second.page.click('button[name=grants][value=no]');
+  holds(await second.page.locator('input[name=answer][aria-invalid]').count() === 1, 'an answer has words');
+  await inspect(second, 'appeal-wrong');
+  await second.page.fill('input[name=answer]', 'We looked again.');
+  await second.page.click(`button[name=grants][value=${script ? 'yes' : 'no'}]`);
+  holds(/Answered/.test(await second.page.textContent('[role=status]')), 'answered');
+  holds(/resolved/.test(await second.page.textContent('main .badge')), 'nothing is open any more');
+  await inspect(second, 'appeal-answered');
+  const told = `${script ? 'Withdrawn' : 'Upheld'}: We looked again.`;
+  await until('the answer', () => letters(data).some((letter) => letter.includes(told)));
+  await first.context.close();
+  await second.context.close();
+}
+
+/** What somebody does with the link of a letter, without signing in. */
+async function answerTheLetter(browser, api, token, words, script) {
+  const visit = await visitor(browser, api, { script, language: 'fr-FR', theme: 'dark', phone: true });
+  const { page } = visit;
+  await page.goto(`/appeal?token=${token}`);
+  holds((await page.textContent('blockquote')).includes(words), 'the notice stands there');
+  await inspect(visit, 'appeal-form');
+  await page.evaluate(() => document.querySelector('form').setAttribute('novalidate', ''));
+  await page.click('button');
+  holds(await page.locator('textarea[aria-invalid]').count() === 1, 'an answer has words');
+  await inspect(visit, 'appeal-form-wrong');
+  await page.fill('#text', 'It was a joke.');
+  await page.click('button');
+  holds(/envoyée/.test(await page.textContent('[role=status]')), 'it is said that it was sent');
+  await inspect(visit, 'appeal-sent');
+  await visit.context.close();
+}
+
+export async function aBlockOfAddressesIsBannedByTwo(browser, origin) {
+  const [first, second] = [await visitor(browser, origin, { script: false }), await visitor(browser, origin)];
+  const { page } = first;
+  await signIn(page, 'mia');
+  await page.click('a[href="/moderation/addresses"]');
+  await inspect(first, 'addresses-none');
+  const ask = async (network) => {
+    await page.fill('#network', network);
+    await page.fill('#reason', 'a botnet');
+    await page.click('#ask button');
+  };
+  for (const wrong of ['somewhere', '203.0.113.9/24', '127.0.0.0/8', '224.0.0.0/4']) {
+    await ask(wrong);
+    holds(await page.locator('#network[aria-invalid]').count() === 1, `${wrong} is refused`);
+    holds((await page.inputValue('#network')) === wrong, 'and kept');
+  }
+  await inspect(first, 'addresses-wrong');
+  await ask('203.0.113.0/24');
+  holds(await page.locator('form[action$="/agree"]').count() === 0, 'whoever asked can not agree');
+  await signIn(second.page, 'tom');
+  await second.page.goto('/moderation/addresses');
+  await inspectTwice(second, 'addresses-asked');
+  await second.page.click('form[action$="/agree"] button');
+  holds((await second.page.textContent('tbody')).includes('203.0.113.0/24'), 'it is banned');
+  await inspectTwice(second, 'addresses');
+  await second.page.click('td details summary');
+  await second.page.fill('td details input[name=reason]', 'theirs again');
+  await second.page.click('td details button');
+  holds(await second.page.locator('tbody').count() === 0, 'and lifted');
+  for (const { context } of [first, second]) await context.close();
 }

@@ -78,6 +78,28 @@ export async function aSettingIsChanged(browser, origin) {
   await visit.context.close();
 }
 
+export async function contentRulesAreKept(browser, origin) {
+  const visit = await visitor(browser, origin, { script: false });
+  const { page } = visit;
+  await enrol(page, 'joe');
+  await page.goto('/settings/content');
+  await page.fill('#text', 'no domain');
+  await page.click('#add button');
+  holds(await page.locator('#text[aria-invalid]').count() === 1, 'what is no domain is refused');
+  holds((await page.inputValue('#text')) === 'no domain', 'and kept');
+  await inspect(visit, 'content-wrong');
+  await page.selectOption('#kind', 'SPAM');
+  await page.fill('#text', 'Cheap * Watches');
+  await page.click('#add button');
+  holds((await page.textContent('tbody')).includes('cheap * watches'), 'it is in use');
+  await inspectTwice(visit, 'content');
+  await page.click('tr:has-text("cheap * watches") button');
+  holds(!(await page.textContent('tbody')).includes('cheap * watches'), 'and gone');
+  await page.goto('/audit?event=CONTENT_RULE_REMOVED');
+  holds((await page.textContent('tbody')).includes('SPAM: cheap * watches'), 'which the trail tells');
+  await visit.context.close();
+}
+
 export async function aNodeIsDrained(browser, origin, product) {
   const visit = await visitor(browser, origin, { script: false });
   const { page } = visit;

@@ -200,3 +200,52 @@ export async function peopleAndProgramsAreLetIn(browser, origin, api) {
   holds((await search()).status() === 401, 'until it is revoked');
   await visit.context.close();
 }
+
+export async function anAdministratorIsMadeByTwo(browser, origin) {
+  const first = await visitor(browser, origin, { script: true });
+  await enrol(first.page, 'nia');
+  await first.page.goto('/staff');
+  await first.page.evaluate(() => document.querySelector('form.narrow').setAttribute('novalidate', ''));
+  await first.page.fill('#email', 'otto@staff.example');
+  await first.page.fill('#name', 'Olga');
+  await first.page.selectOption('#role', 'ADMIN');
+  await first.page.click('form.narrow button');
+  holds(await first.page.locator('#email[aria-invalid]').count() === 1, 'an address that is taken is refused');
+  holds((await first.page.inputValue('#name')) === 'Olga' && (await first.page.inputValue('#role')) === 'ADMIN', 'what was typed is kept');
+  await inspect(first, 'staff-wrong');
+  await first.page.fill('#email', 'olga@staff.example');
+  await first.page.click('form.narrow button');
+  holds(await first.page.locator('form[action$="/agree"]').count() === 0, 'whoever asked can not agree');
+  await inspectTwice(first, 'staff-asked');
+  const second = await visitor(browser, origin, { script: false });
+  await enrol(second.page, 'pia');
+  await second.page.goto('/staff');
+  await second.page.click('form[action$="/agree"] button');
+  const link = await second.page.textContent('.secret');
+  await inspect(second, 'staff-made');
+  await second.page.goto('/staff');
+  holds(await second.page.locator('.secret').count() === 0, 'the link is shown once');
+  holds((await second.page.textContent('main')).includes('olga@staff.example'), 'and the account is listed');
+  await second.page.goto('/audit?event=STAFF_CREATED');
+  holds(/ADMIN, asked for by/.test(await second.page.textContent('tbody')), 'the trail says who asked and who agreed');
+  const chosen = await second.context.request.post(link.split('?')[0], { form: { token: link.split('token=')[1], password } });
+  holds(chosen.status() === 200, 'the password is chosen with the link');
+  const third = await visitor(browser, origin, { script: false });
+  await signIn(third.page, 'olga');
+  holds(third.page.url().endsWith('/sign-in/enrol'), 'and the new administrator sets up a second factor first');
+  for (const { context } of [first, second, third]) await context.close();
+}
+
+export async function statisticsAreShownAndDownloaded(browser, origin, way) {
+  const visit = await visitor(browser, origin, way);
+  const { page } = visit;
+  await signIn(page, 'otto');
+  await page.goto('/statistics');
+  await inspect(visit, 'statistics');
+  holds(/[1-9]/.test(await page.textContent('dl.figures')), 'accounts were counted');
+  holds(await page.locator('table').count() === 2, 'and both lists are there');
+  const answer = await page.context().request.get(`${origin}/statistics.csv`);
+  const lines = (await answer.text()).trim().split('\r\n');
+  holds(lines[0] === 'name,user,email,number,counted_at' && lines.some((line) => /^new_users_today,,,[1-9]/.test(line)), 'as CSV');
+  await visit.context.close();
+}

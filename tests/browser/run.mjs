@@ -13,7 +13,7 @@ const ways = [
   { script: false, language: 'en', theme: 'dark', phone: true },
 ];
 
-const staff = { MODERATOR: ['mia', 'tom'], ADMIN: ['ada', 'eve', 'ivy', 'kim', 'lea', 'max'], AUDITOR: ['otto'], SRE: ['sue'] };
+const staff = { MODERATOR: ['mia', 'tom'], ADMIN: ['ada', 'eve', 'ivy', 'kim', 'lea', 'max', 'nia', 'pia', 'joe'], AUDITOR: ['otto'], SRE: ['sue'] };
 const product = await start(Object.entries(staff).flatMap(([role, names]) => names.map((name) => [name, role])));
 const browser = await launch();
 const { origin } = product;
@@ -61,6 +61,10 @@ if ('moderation'.includes(wanted)) {
   await flow('a ban needs four eyes and is reversed', () => moderation.aBanNeedsFourEyesAndIsReversed(browser, origin));
   await flow('a suspension reaches the account by mail', () => moderation.aSuspensionReachesTheAccountByMail(browser, origin, product.data));
   await flow('the queue is cleared by keyboard', () => moderation.theQueueIsClearedByKeyboard(browser, origin));
+  await flow('a block of addresses is banned by two', () => moderation.aBlockOfAddressesIsBannedByTwo(browser, origin));
+  for (const script of [true, false]) {
+    await flow(`an appeal is answered by somebody else: script ${script}`, () => moderation.anAppealIsAnsweredBySomebodyElse(browser, product, script));
+  }
 }
 
 if ('people'.includes(wanted)) {
@@ -75,6 +79,10 @@ if ('people'.includes(wanted)) {
   await flow('the people of the queue are searched by key', () => people.thePeopleOfTheQueueAreSearchedByKey(browser, origin));
   await flow('an erasure needs four eyes', () => people.anErasureNeedsFourEyes(browser, origin));
   await flow('people and programs are let in', () => people.peopleAndProgramsAreLetIn(browser, origin, product.api));
+  await flow('an administrator is made by two', () => people.anAdministratorIsMadeByTwo(browser, origin));
+  for (const way of ways) {
+    await flow(`statistics are shown: ${named(way)}`, () => people.statisticsAreShownAndDownloaded(browser, origin, way));
+  }
   await flow('a reset link is shown once', () => people.aResetLinkIsShownOnce(browser, origin));
 }
 
@@ -84,6 +92,7 @@ if ('operation'.includes(wanted)) {
   }
   await flow('figures are downloaded', () => operation.figuresAreDownloaded(browser, origin));
   await flow('a setting is changed', () => operation.aSettingIsChanged(browser, origin));
+  await flow('content rules are kept', () => operation.contentRulesAreKept(browser, origin));
   // The last one: the product ends with it.
   await flow('a node is drained', () => operation.aNodeIsDrained(browser, origin, product));
 }

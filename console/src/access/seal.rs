@@ -1,9 +1,12 @@
 //! Secrets that the store keeps for the console, sealed with a key that the store does not have: whoever reads the
-//! database, or a copy of it, has no second factor.
+//! database, or a copy of it, has no second factor. The same key makes the links of letters that nothing is kept about.
 
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::hmac;
+use schema_store::rows::moderation::DecisionId;
 use schema_wire::UserId;
 use sha2::{Digest, Sha256};
 
@@ -34,8 +37,14 @@ pub enum SealFault {
     Weak { path: String, problem: WeakSecret },
 }
 
+/// Hexadecimal digits of an id.
+const ID_DIGITS: usize = 32;
+
 /// Seals and opens.
-pub struct Seal(LessSafeKey);
+pub struct Seal {
+    key: LessSafeKey,
+    links: hmac::Key,
+}
 
 impl Seal {
     /// Reads the key, or makes one.
@@ -57,9 +66,26 @@ impl Seal {
     }
 
     fn of(secret: &[u8]) -> Self {
-        let key: [u8; 32] =
-            Sha256::new().chain_update(b"console seal\0").chain_update(secret).finalize().into();
-        Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).expect("a key of 32 bytes fits")))
+        let derived = |purpose: &[u8]| -> [u8; 32] {
+            Sha256::new().chain_update(purpose).chain_update(secret).finalize().into()
+        };
+        let key = UnboundKey::new(&AES_256_GCM, &derived(b"console seal\0")).expect("a key of 32 bytes fits");
+        let links = hmac::Key::new(hmac::HMAC_SHA256, &derived(b"console links\0"));
+        Self { key: LessSafeKey::new(key), links }
+    }
+
+    /// What the link to a decision names it by: nobody else can make one up.
+    pub fn link_to(&self, decision: DecisionId) -> String {
+        let mark = hmac::sign(&self.links, &decision.0);
+        decision.0.iter().chain(mark.as_ref()).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The decision that a link names; `None`: it is none of ours.
+    pub fn linked(&self, text: &str) -> Option<DecisionId> {
+        let id = u128::from_str_radix(text.get(..ID_DIGITS)?, 16).ok()?;
+        let decision = DecisionId(id.to_be_bytes());
+        let is_ours = verify_slices_are_equal(self.link_to(decision).as_bytes(), text.as_bytes()).is_ok();
+        is_ours.then_some(decision)
     }
 
     /// Seals what belongs to somebody.
@@ -68,7 +94,7 @@ impl Seal {
         getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
         let mut sealed = secret.to_vec();
         let place = Nonce::assume_unique_for_key(nonce);
-        self.0
+        self.key
             .seal_in_place_append_tag(place, Aad::from(owner.0), &mut sealed)
             .expect("a text this short can be sealed");
         [&[VERSION][..], &nonce, &sealed].concat()
@@ -80,7 +106,7 @@ impl Seal {
         let (nonce, text) = rest.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut text = text.to_vec();
-        self.0.open_in_place(nonce, Aad::from(owner.0), &mut text).ok().map(|secret| secret.to_vec())
+        self.key.open_in_place(nonce, Aad::from(owner.0), &mut text).ok().map(|secret| secret.to_vec())
     }
 }
 
@@ -123,6 +149,21 @@ mod tests {
             assert_eq!(seal.open(alice, &sealed[..at]), None, "cut at {at}");
         }
         assert!(is_plain(&secret));
+    }
+
+    #[test]
+    fn only_own_links_lead_anywhere() {
+        let seal = Seal::of(b"one key");
+        let decision = DecisionId([0x0a; 16]);
+        let link = seal.link_to(decision);
+        assert_eq!(seal.linked(&link), Some(decision));
+        assert_eq!(Seal::of(b"another key").linked(&link), None);
+        let upper = link.to_uppercase();
+        let longer = format!("{link}0");
+        for wrong in ["", "0a", &link[..32], &link[..95], &upper, &longer, &link.replacen("0a", "0b", 1), "é"]
+        {
+            assert_eq!(seal.linked(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

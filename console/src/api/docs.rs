@@ -16,6 +16,7 @@ use crate::access::limit::Budget;
 use crate::app::{App, Backing};
 use crate::front::problem::Code;
 use crate::front::rule::{Access, Route, Rule, public};
+use crate::text::Language;
 
 const STYLE: &str = include_str!("docs.css");
 /// Seconds a browser may keep the documentation.
@@ -61,11 +62,12 @@ pub fn html_response(html: String, cache: &'static str) -> Response {
 }
 
 /// The beginning of every page.
-pub fn head(title: &str) -> String {
+pub fn head(language: Language, title: &str) -> String {
     format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+        "<!doctype html><html lang=\"{}\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{}</title>\
          <style>{STYLE}</style></head><body><main><h1>{}</h1>",
+        language.code(),
         escape(title),
         escape(title)
     )
@@ -82,7 +84,7 @@ pub fn escape(text: &str) -> String {
 
 fn html(rules: &[Rule]) -> String {
     let document = document(rules);
-    let mut out = head("Secure Messenger account API");
+    let mut out = head(Language::English, "Secure Messenger account API");
     out.push_str(
         "<p>JSON in, JSON out. Times are unix milliseconds, ids are UUIDs, bytes are base64. Unknown fields are \
          refused. The same as <a href=\"/api/docs/openapi.json\">OpenAPI 3.1</a>.</p>",

@@ -1,6 +1,8 @@
 //! The public account API: every route with its rule, and the router built from them. A route exists only here.
 
 pub mod admission;
+pub mod appeal_page;
+pub mod appeals;
 pub mod auth;
 pub mod automation;
 pub mod conversations;
@@ -63,6 +65,8 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
     routes.extend(admission::routes());
     routes.extend(docs::routes());
     routes.extend(reports::routes());
+    routes.extend(appeals::routes());
+    routes.extend(appeal_page::routes());
     routes.extend(automation::routes());
     routes
 }

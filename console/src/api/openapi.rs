@@ -56,7 +56,7 @@ pub fn refusals(rule: &Rule) -> Vec<Code> {
     if rule.budget.is_some() {
         codes.push(Code::RateLimited);
     }
-    codes.extend([Code::StoreUnavailable, Code::TimedOut]);
+    codes.extend([Code::AddressBanned, Code::StoreUnavailable, Code::TimedOut]);
     codes
 }
 

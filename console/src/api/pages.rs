@@ -1,4 +1,4 @@
-//! The two pages that links in letters lead to. They work without scripts; opening one changes nothing, so that a
+//! Pages that links in letters lead to. They work without scripts; opening one changes nothing, so that a
 //! mail scanner that follows links does no harm: the button does it.
 
 use axum::Form;
@@ -14,6 +14,7 @@ use crate::app::{App, Backing};
 use crate::front::guard::By;
 use crate::front::problem::{Code, Problem};
 use crate::front::rule::{Route, public};
+use crate::text::Language;
 
 /// The routes of this file.
 pub fn routes<S: Backing>() -> Vec<Route<S>> {
@@ -42,6 +43,7 @@ struct NewPassword {
 async fn verify_form(Query(link): Query<Link>) -> Response {
     let token = escape(&link.token);
     page(
+        Language::English,
         "Confirm your address",
         &format!(
             "<form method=\"post\" action=\"/verify-mail\"><input type=\"hidden\" name=\"token\" value=\"{token}\">\
@@ -66,6 +68,7 @@ async fn verify<S: Backing>(
 async fn reset_form(Query(link): Query<Link>) -> Response {
     let token = escape(&link.token);
     page(
+        Language::English,
         "Choose a new password",
         &format!(
             "<form method=\"post\" action=\"/reset-password\"><input type=\"hidden\" name=\"token\" value=\"{token}\">\
@@ -90,16 +93,23 @@ async fn reset<S: Backing>(
 
 fn told(outcome: Result<(), Problem>, done: &str) -> Response {
     match outcome {
-        Ok(()) => page("Done", &format!("<p>{}</p>", escape(done)), StatusCode::OK),
+        Ok(()) => page(Language::English, "Done", &format!("<p>{}</p>", escape(done)), StatusCode::OK),
         Err(problem) => {
             let status = StatusCode::from_u16(problem.code().status()).unwrap_or(StatusCode::BAD_REQUEST);
-            page("That did not work", &format!("<p>{}</p>", escape(problem.message())), status)
+            page(
+                Language::English,
+                "That did not work",
+                &format!("<p>{}</p>", escape(problem.message())),
+                status,
+            )
         }
     }
 }
 
-fn page(title: &str, inside: &str, status: StatusCode) -> Response {
-    let mut response = html_response(format!("{}{inside}</main></body></html>", head(title)), "no-store");
+/// A page that nobody keeps.
+pub fn page(language: Language, title: &str, inside: &str, status: StatusCode) -> Response {
+    let head = head(language, title);
+    let mut response = html_response(format!("{head}{inside}</main></body></html>"), "no-store");
     *response.status_mut() = status;
     response
 }

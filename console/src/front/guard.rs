@@ -80,6 +80,9 @@ async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> 
     let peer =
         request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let address = client_address(peer, request.headers(), &app.config.trusted_proxies);
+    if app.bans.hold(address) {
+        return Err(Code::AddressBanned.into());
+    }
     count(app, rule.budget, Subject::Address(limit_subject(address))).await?;
     let mut origin =
         Origin { actor: None, address: Some(address), user_agent: user_agent(request.headers()) };

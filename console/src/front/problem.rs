@@ -78,6 +78,9 @@ problems! {
     /// Banned.
     AccountBanned = 403, "ACCOUNT_BANNED", "The account is banned; ask the operator.";
 
+    /// The address it comes from is banned.
+    AddressBanned = 403, "ADDRESS_BANNED", "Requests from this network are refused; ask the operator.";
+
     /// No such thing, or none that this account may see: the two look alike on purpose.
     NotFound = 404, "NOT_FOUND", "Check the id; nothing tells whether it exists for others.";
     /// The role does not allow it.

@@ -33,9 +33,16 @@ impl Letter {
         Self { to, subject: "You have an account already", text: text.to_owned() }
     }
 
-    /// A moderator's notice.
-    pub fn notice(to: String, text: String) -> Self {
-        Self { to, subject: "A notice about your account", text }
+    /// A moderator's notice; whoever may answer it is given a link, in both languages.
+    pub fn notice(to: String, text: String, link: Option<String>) -> Self {
+        let way = link.map(|link| {
+            format!(
+                "\n\nIf you do not agree, answer within 180 days; another moderator looks at it.\n\
+                 Si vous n'êtes pas d'accord, répondez sous 180 jours ; un autre modérateur examinera votre réponse.\n\n  \
+                 {link}\n"
+            )
+        });
+        Self { to, subject: "A notice about your account", text: text + &way.unwrap_or_default() }
     }
 
     /// A way back in.

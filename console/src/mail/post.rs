@@ -29,8 +29,8 @@ pub enum Errand {
     RegisteredAgain { email: String },
     /// A reset link, if there is such an account.
     PasswordReset { email: String, by: Origin },
-    /// What a moderator has to say.
-    Notice { email: String, text: String },
+    /// What a moderator has to say, and what a link to answer it names it by.
+    Notice { email: String, text: String, answer: Option<String> },
 }
 
 /// Where requests leave errands.
@@ -80,7 +80,10 @@ impl<S: Accounts> Postman<S> {
                 Some(Letter::verification(email, &self.public_url, &secret))
             }
             Errand::RegisteredAgain { email } => self.registered_again(email).await,
-            Errand::Notice { email, text } => Some(Letter::notice(email, text)),
+            Errand::Notice { email, text, answer } => {
+                let link = answer.map(|token| format!("{}/appeal?token={token}", self.public_url));
+                Some(Letter::notice(email, text, link))
+            }
             Errand::PasswordReset { email, by } => self.password_reset(email, by).await,
         }
     }

@@ -160,7 +160,7 @@ fn line(row: &AuditRow) -> String {
 }
 
 /// A cell that no spreadsheet takes for a formula.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     format!("\"{guard}{}\"", text.replace('"', "\"\""))
 }

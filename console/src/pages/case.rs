@@ -13,6 +13,7 @@ use schema_wire::UserId;
 use schema_wire::record::UserStatus;
 use sha2::{Digest, Sha256};
 
+use super::appeal::{appeals, has_part};
 use super::decision::{measures, reverse_form, undo_bar};
 use super::queue::{about, keys, state};
 use super::users::status;
@@ -40,13 +41,13 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
     ]
 }
 
-/// A case, and what was typed into its form.
-struct Card {
-    case: CaseDetail,
-    typed: Fields,
+/// A case, and what was typed into one of its forms.
+pub struct Card {
+    pub case: CaseDetail,
+    pub typed: Fields,
     /// What is wrong with the form; empty: nothing.
-    error: String,
-    error_at: &'static str,
+    pub error: String,
+    pub error_at: &'static str,
 }
 
 async fn page<S: Desk>(
@@ -61,7 +62,8 @@ fn subject(text: &str) -> Result<UserId, Trouble> {
     UserId::parse(text).ok_or(Trouble::NotFound)
 }
 
-async fn show<S: Desk>(
+/// Shows a case.
+pub async fn show<S: Desk>(
     app: &App<S>,
     visit: Visit,
     user: UserId,
@@ -174,7 +176,8 @@ pub fn pseudonym(moderator: UserId) -> String {
 
 fn draw(visit: &Visit, card: &Card) -> Page {
     let case = &card.case;
-    let may_act = visit.is_one_of(MODERATORS) && case.row.state != CaseState::Decided;
+    let may_act =
+        visit.is_one_of(MODERATORS) && case.row.state != CaseState::Decided && !has_part(visit, case);
     let undo = case.decisions.iter().find_map(|decision| undo_bar(visit, decision));
     let reports: Vec<AnyView> = case.reports.iter().map(|report| report_card(visit, report)).collect();
     let flags: Vec<AnyView> = case.flags.iter().map(|flag| flag_card(visit, flag)).collect();
@@ -183,6 +186,7 @@ fn draw(visit: &Visit, card: &Card) -> Page {
         <div class="row middle">{state(visit, &case.row)}{claim_form(visit, case)}</div>
         <div class="columns">
             <div>
+                {appeals(visit, card)}
                 <h2>{visit.language.count("case-report-count", case.row.reports.into())}</h2>
                 {reports}
                 {flags}
@@ -200,7 +204,7 @@ fn draw(visit: &Visit, card: &Card) -> Page {
 
 fn claim_form(visit: &Visit, case: &CaseDetail) -> Option<AnyView> {
     let viewer = visit.signed_in().filter(|_| visit.is_one_of(MODERATORS))?;
-    if case.row.state != CaseState::Open {
+    if case.row.state != CaseState::Open || has_part(visit, case) {
         return None;
     }
     let user = case.row.user;
@@ -325,7 +329,7 @@ fn measure_buttons(visit: &Visit, case: &CaseDetail) -> AnyView {
         (Measure::Suspend, "s", "warn", visit.t("do-suspend")),
         (Measure::Ban, "b", "bad", visit.t("do-ban")),
     ];
-    if case.row.state == CaseState::Open {
+    if case.row.state == CaseState::Open && all > 0 {
         buttons.push((Measure::Dismiss, "d", "", visit.language.count("do-dismiss", all)));
         buttons.push((Measure::Mute, "m", "", visit.language.count("do-mute", all)));
     }

@@ -31,7 +31,8 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
     ]
 }
 
-fn named(text: &str) -> Result<DecisionId, Trouble> {
+/// The decision a path names.
+pub fn named(text: &str) -> Result<DecisionId, Trouble> {
     UserId::parse(text).map(|id| DecisionId(id.0)).ok_or(Trouble::NotFound)
 }
 

@@ -16,6 +16,8 @@ const ROOMS: &[(&str, &str, &[AccountRole])] = &[
     ("/moderation", "nav-moderation", PEOPLE_READERS),
     ("/users", "nav-users", PEOPLE_READERS),
     ("/registration", "nav-registration", ADMINISTRATORS),
+    ("/staff", "nav-staff", ADMINISTRATORS),
+    ("/statistics", "nav-statistics", PEOPLE_READERS),
     ("/audit", "nav-audit", AUDITORS),
     ("/metrics", "nav-metrics", OPERATION_READERS),
     ("/nodes", "nav-nodes", OPERATION_READERS),

@@ -1,10 +1,13 @@
 //! The pages: one file, one page. The table of all of them, and the router made from it.
 
 pub mod account;
+pub mod addresses;
+pub mod appeal;
 pub mod audit;
 pub mod backups;
 pub mod case;
 pub mod code;
+pub mod content;
 pub mod decision;
 pub mod enrol;
 pub mod erasure;
@@ -19,6 +22,8 @@ pub mod queue;
 pub mod registration;
 pub mod settings;
 pub mod sign_in;
+pub mod staff;
+pub mod statistics;
 pub mod tokens;
 pub mod user;
 pub mod users;
@@ -44,16 +49,21 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
     entries.extend(queue::entries());
     entries.extend(case::entries());
     entries.extend(decision::entries());
+    entries.extend(appeal::entries());
+    entries.extend(addresses::entries());
     entries.extend(users::entries());
     entries.extend(user::entries());
     entries.extend(erasure::entries());
     entries.extend(registration::entries());
+    entries.extend(staff::entries());
+    entries.extend(statistics::entries());
     entries.extend(audit::entries());
     entries.extend(overview::entries());
     entries.extend(metrics::entries());
     entries.extend(nodes::entries());
     entries.extend(backups::entries());
     entries.extend(settings::entries());
+    entries.extend(content::entries());
     entries.extend(tokens::entries());
     entries.extend(account::entries());
     entries.extend(preferences::entries());

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
+use schema_store::rows::detection::{Flagged, Signals};
 use schema_store::rows::moderation::{
     CaseCounts, CaseFilter, CaseRow, CaseState, Decision, DecisionId, DecisionState,
 };
@@ -20,6 +21,7 @@ use crate::frame::route::{Entry, MODERATORS, PEOPLE_READERS, Who, read};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
 use crate::parts::{badge, button, figures, moment, span, table};
+use crate::settings::{Kept, REPORTS_AN_HOUR};
 
 /// Cases on one page.
 const PAGE_ROWS: u32 = 50;
@@ -38,6 +40,9 @@ struct Queue {
     counts: CaseCounts,
     cases: Vec<CaseRow>,
     waiting: Vec<Decision>,
+    signals: Signals,
+    /// Reports within an hour that are no peak yet.
+    usual: u64,
     /// The decision just made, while it can be undone.
     undo: Option<Decision>,
     /// What somebody looked for, and who was found instead of the cases.
@@ -58,12 +63,14 @@ async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) 
     let cases = app.store.cases(chosen, after(fields.raw("after")), PAGE_ROWS).await?;
     let counts = app.store.case_counts().await?;
     let waiting = app.store.waiting_decisions(WAITING_ROWS).await?;
+    let signals = app.store.signals().await?;
+    let usual = Kept::load(&app.store).await?.number(REPORTS_AN_HOUR);
     let undo = match UserId::parse(fields.raw("undo")) {
         Some(id) => app.store.decision(DecisionId(id.0)).await.ok(),
         None => None,
     };
     let undo = undo.filter(|decision| decision.moderator == user || decision.second == Some(user));
-    let queue = Queue { filter, counts, cases, waiting, undo, text, found };
+    let queue = Queue { filter, counts, cases, waiting, signals, usual, undo, text, found };
     Ok(render::show(StatusCode::OK, visit, queue, draw).await)
 }
 
@@ -86,6 +93,11 @@ fn draw(visit: &Visit, queue: &Queue) -> Page {
         <ul class="filters">{FILTERS.map(|name| filter(visit, name, queue.chosen())).into_iter().collect_view()}</ul>
         {list}
         {waiting(visit, &queue.waiting)}
+        {signals(visit, &queue.signals, queue.usual)}
+        <div class="row">
+            <a class="button" href="/moderation/addresses">{visit.t("addresses")}</a>
+            <a class="button" href="/settings/content">{visit.t("content-rules")}</a>
+        </div>
         {keys(visit)}
     };
     Page { title: visit.t("nav-moderation"), body: body.into_any() }
@@ -210,6 +222,42 @@ fn waiting_row(visit: &Visit, decision: &Decision) -> AnyView {
             <td><bdi>{decision.moderator_name.clone()}</bdi></td>
             <td>{moment(decision.created_at)}</td>
             <td>{act}</td>
+        </tr>
+    }
+    .into_any()
+}
+
+/// What is worth a look besides the cases.
+fn signals(visit: &Visit, signals: &Signals, usual: u64) -> AnyView {
+    let reports = if signals.reports > usual {
+        badge("bad", visit.language.count("signal-peak", signals.reports))
+    } else {
+        signals.reports.to_string().into_any()
+    };
+    let facts = vec![
+        (visit.t("signal-reports"), reports),
+        (visit.t("signal-busy"), signals.busy.len().to_string().into_any()),
+        (visit.t("signal-evading"), signals.evading.len().to_string().into_any()),
+    ];
+    let rows: Vec<AnyView> = signals.evading.iter().chain(&signals.busy).map(flagged_row).collect();
+    let heads = ["case-subject", "case-about", "decision-at"].map(|key| visit.t(key)).to_vec();
+    let list = (!rows.is_empty()).then(|| table(visit.t("signals-title"), heads, rows));
+    view! {
+        <section aria-labelledby="signals">
+            <h2 id="signals">{visit.t("signals-title")}</h2>
+            {figures(facts)}
+            {list}
+        </section>
+    }
+    .into_any()
+}
+
+fn flagged_row(one: &Flagged) -> AnyView {
+    view! {
+        <tr>
+            <th scope="row"><a href=format!("/moderation/{}", one.user)><bdi>{one.name.clone()}</bdi></a></th>
+            <td class="wide"><bdi>{one.detail.clone()}</bdi></td>
+            <td>{moment(one.at)}</td>
         </tr>
     }
     .into_any()

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod admission;
+mod appeals;
 mod automation;
+mod bans;
 mod conversations;
 mod enumeration;
 mod front;

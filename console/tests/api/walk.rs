@@ -6,7 +6,7 @@ use console::front::rule::Access;
 use crate::support::Api;
 
 /// What anybody may call. A new public route has to be added here on purpose.
-const PUBLIC: [(&str, &str); 15] = [
+const PUBLIC: [(&str, &str); 17] = [
     ("GET", "/.well-known/jwks.json"),
     ("GET", "/health"),
     ("GET", "/ready"),
@@ -20,6 +20,8 @@ const PUBLIC: [(&str, &str); 15] = [
     ("POST", "/verify-mail"),
     ("GET", "/reset-password"),
     ("POST", "/reset-password"),
+    ("GET", "/appeal"),
+    ("POST", "/appeal"),
     ("GET", "/api/docs"),
     ("GET", "/api/docs/openapi.json"),
 ];
@@ -38,6 +40,7 @@ fn every_route_asks_for_what_its_rule_says() {
             .replace("{device}", "00000000-0000-7000-8000-000000000000")
             .replace("{conversation}", "00000000-0000-7000-8000-000000000000")
             .replace("{name}", "theme")
+            .replace("{decision}", "00000000-0000-7000-8000-000000000000")
             .replace("{report}", "00000000-0000-7000-8000-000000000000")
             .replace("{invite}", "00000000-0000-7000-8000-000000000000");
         let call = |token: Option<&str>| {

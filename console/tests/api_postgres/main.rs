@@ -4,8 +4,12 @@
 
 #[path = "../api/admission.rs"]
 mod admission;
+#[path = "../api/appeals.rs"]
+mod appeals;
 #[path = "../api/automation.rs"]
 mod automation;
+#[path = "../api/bans.rs"]
+mod bans;
 #[path = "../api/conversations.rs"]
 mod conversations;
 #[path = "../api/enumeration.rs"]

@@ -39,11 +39,11 @@ pub(crate) fn changed(state: &mut State, out: &mut Out<'_>, change: Change) {
         }
         Change::Erased { conversation } => forget(state, out, conversation),
         Change::Generation { generation } => join::generation_seen(state, out, generation),
-        Change::AddressBanned { address } => {
+        Change::AddressBanned { network } => {
             let mut banned: Vec<SessionId> = state
                 .sessions
                 .iter()
-                .filter(|(_, s)| s.address == Some(address))
+                .filter(|(_, s)| s.address.is_some_and(|address| network.contains(address)))
                 .map(|(id, _)| *id)
                 .collect();
             banned.sort_unstable();

@@ -306,6 +306,10 @@ impl Shard {
                 Mail::Listening { subject } => self.event(Event::Listening { subject }),
                 Mail::Taken { user, taken } => self.event(Event::Taken { user, taken }),
                 Mail::Bus { sound } => self.event(Event::Bus { sound }),
+                Mail::Banned { banned } => {
+                    self.quic.ban(banned.clone());
+                    self.websockets.ban(banned);
+                }
                 Mail::Control { control } => {
                     if matches!(control, relay_proto::event::Control::Drain { .. }) {
                         self.quic.drain();

@@ -2,11 +2,10 @@
 //! Implemented by the same stores as the data plane; called by the console and the operator CLI.
 
 use std::future::Future;
-use std::net::IpAddr;
 
 use schema_wire::record::{Page, StoreFault, UserStatus};
 use schema_wire::v1::Role;
-use schema_wire::{ConversationId, DeviceId, Offset, UserId};
+use schema_wire::{ConversationId, DeviceId, Network, Offset, UserId};
 
 use crate::rows::account::{
     AuditEntry, AuditHead, AuditRow, Erasure, Invite, InviteId, LoginRecord, NewInvite, Origin, Profile,
@@ -372,10 +371,10 @@ pub trait Accounts: Clone + Send + Sync + 'static {
         role: AccountRole,
         by: Origin,
     ) -> impl Future<Output = Answer<()>> + Send;
-    /// Bans an address (`true`) or lifts the ban.
+    /// Bans an address or a block of them (`true`), or lifts the ban.
     fn set_address_ban(
         &self,
-        address: IpAddr,
+        network: Network,
         banned: bool,
         reason: String,
         by: Origin,

@@ -1,4 +1,5 @@
-//! The console's view of the store: who is signed in to it, second factors, lock-outs after failed attempts.
+//! The console's view of the store: who is signed in to it, second factors, lock-outs after failed attempts, and how
+//! somebody gets a role in it.
 
 use std::future::Future;
 
@@ -6,8 +7,10 @@ use schema_wire::UserId;
 
 use crate::accounts::Answer;
 use crate::rows::account::Origin;
-use crate::rows::console::{ConsoleSession, NewConsoleSession, SecondFactor};
-use crate::token::TokenHash;
+use crate::rows::console::{
+    ConsoleSession, NewConsoleSession, NewStaff, SecondFactor, StaffRequest, StaffRequestId,
+};
+use crate::token::{NewToken, TokenHash};
 
 /// Failures that cost nothing yet.
 pub const FREE_FAILURES: u32 = 4;
@@ -93,6 +96,21 @@ pub trait ConsoleAccess: Clone + Send + Sync + 'static {
         step: u64,
         by: Origin,
     ) -> impl Future<Output = Answer<bool>> + Send;
+
+    /// Asks for an account with a role; another administrator has to agree. `EmailTaken`: there is such an account.
+    /// `Overtaken`: somebody asked for it already. `NotAllowed` for whoever is no administrator.
+    fn ask_staff(&self, new: NewStaff, by: Origin) -> impl Future<Output = Answer<StaffRequestId>> + Send;
+    /// Takes it back. `Overtaken`: nobody asks any more.
+    fn withdraw_staff(&self, wanted: StaffRequestId, by: Origin) -> impl Future<Output = Answer<()>> + Send;
+    /// Agrees: the account is made, and chooses its password with this token. `NotAllowed` for whoever asked.
+    fn agree_to_staff(
+        &self,
+        wanted: StaffRequestId,
+        reset: NewToken,
+        by: Origin,
+    ) -> impl Future<Output = Answer<UserId>> + Send;
+    /// What is asked for, oldest first.
+    fn staff_asked(&self, limit: u32) -> impl Future<Output = Answer<Vec<StaffRequest>>> + Send;
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod accept;
 pub mod accounts;
 pub mod audit_chain;
 pub mod console;
+pub mod content;
 pub mod detection;
 mod email;
 pub mod franking;

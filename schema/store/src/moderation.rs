@@ -1,15 +1,22 @@
 //! Moderation's view of the store: reports and flags come in, cases are claimed, decisions wait, take effect, are taken
 //! back. Each call is one transaction, audit entries included: what was done and what was written down never differ.
 
+mod rules;
+
 use std::future::Future;
 
-use schema_wire::UserId;
+use schema_wire::{Network, UserId};
 
-use crate::accounts::{AccountError, Answer};
+use crate::accounts::Answer;
 use crate::rows::account::{Erasure, Origin};
 use crate::rows::moderation::{
-    CaseCounts, CaseDetail, CaseFilter, CaseRow, Decision, DecisionId, DueLetter, ErasureRequest, Measure,
-    NewDecision, NewFlag, NewReport, ReportId,
+    AddressBan, AddressBanId, AddressBanRequest, Appeal, CaseCounts, CaseDetail, CaseFilter, CaseRow,
+    Decision, DecisionId, DueLetter, ErasureRequest, NewDecision, NewFlag, NewReport, ReportId, Told,
+};
+
+pub(crate) use rules::{
+    beginning, is_out_by, must_be_allowed, must_be_narrow, must_be_open_to_appeal, must_be_reportable,
+    must_be_second, must_be_sound, must_be_told, must_be_undoable, only_closes, proof_of, told,
 };
 
 /// How long a decision waits before it takes effect, in milliseconds.
@@ -18,8 +25,12 @@ pub const UNDO_MS: u64 = 10_000;
 pub const CLAIM_MS: u64 = 15 * 60_000;
 /// How long a mute lasts, in milliseconds.
 pub const MUTE_MS: u64 = 7 * 86_400_000;
+/// How long an account may appeal against a decision once it took effect, in milliseconds.
+pub const APPEAL_MS: u64 = 180 * 86_400_000;
 /// Days a suspension may last.
 pub const SUSPENSION_DAYS: core::ops::RangeInclusive<u32> = 7..=30;
+/// Fewest bits that the addresses of a banned block share, of IPv4 and of IPv6.
+pub const BLOCK_BITS_MIN: (u8, u8) = (8, 16);
 /// Longest disclosed evidence, in bytes.
 pub const EVIDENCE_BYTES_MAX: usize = 64 * 1024;
 /// Longest reason, comment or notice, in bytes.
@@ -79,6 +90,30 @@ pub trait Moderation: Clone + Send + Sync + 'static {
     /// Decisions that wait for a second pair of eyes, oldest first.
     fn waiting_decisions(&self, limit: u32) -> impl Future<Output = Answer<Vec<Decision>>> + Send;
 
+    /// The account appeals against a decision that it was told of; its case is open again. With an actor only its own:
+    /// `NotFound` otherwise. `Overtaken`: it did so before, or the decision does not stand. `Invalid`: too late, or the
+    /// text is empty or too long.
+    fn appeal(
+        &self,
+        decision: DecisionId,
+        text: String,
+        by: Origin,
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// Grants an appeal, which reverses the decision, or lets the decision stand; the account is told. `NotAllowed` for
+    /// whoever made the decision or agreed to it. `Overtaken`: it is answered, or the case is somebody else's.
+    fn answer_appeal(
+        &self,
+        decision: DecisionId,
+        grants: bool,
+        answer: String,
+        by: Origin,
+    ) -> impl Future<Output = Answer<Decision>> + Send;
+    /// Decisions in effect or reversed that the account was told of, newest first, each with its appeal.
+    fn decisions_told(
+        &self,
+        subject: UserId,
+    ) -> impl Future<Output = Answer<Vec<(Decision, Option<Appeal>)>>> + Send;
+
     /// Keeps a note about an account, for whoever looks at it next. `Invalid`: empty or too long.
     fn add_note(&self, subject: UserId, text: String, by: Origin) -> impl Future<Output = Answer<()>> + Send;
 
@@ -98,36 +133,37 @@ pub trait Moderation: Clone + Send + Sync + 'static {
     /// What is asked for, oldest first.
     fn erasures_asked(&self, limit: u32) -> impl Future<Output = Answer<Vec<ErasureRequest>>> + Send;
 
+    /// Asks for an address, or a block of them, to be banned; another moderator has to agree. `Overtaken`: it is banned, or
+    /// somebody asked already. `Invalid`: too wide a block.
+    fn ask_address_ban(
+        &self,
+        network: Network,
+        reason: String,
+        by: Origin,
+    ) -> impl Future<Output = Answer<AddressBanId>> + Send;
+    /// Takes it back. `Overtaken`: nobody asks any more.
+    fn withdraw_address_ban(
+        &self,
+        wanted: AddressBanId,
+        by: Origin,
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// Agrees: it is banned at once, on all nodes. `NotAllowed` for whoever asked.
+    fn agree_to_address_ban(
+        &self,
+        wanted: AddressBanId,
+        by: Origin,
+    ) -> impl Future<Output = Answer<Network>> + Send;
+    /// What is asked for, oldest first.
+    fn address_bans_asked(&self, limit: u32) -> impl Future<Output = Answer<Vec<AddressBanRequest>>> + Send;
+    /// What is banned, newest first, before `before`.
+    fn address_bans(
+        &self,
+        before: Option<u64>,
+        limit: u32,
+    ) -> impl Future<Output = Answer<Vec<AddressBan>>> + Send;
+
     /// Letters still to be sent.
     fn due_letters(&self, limit: u32) -> impl Future<Output = Answer<Vec<DueLetter>>> + Send;
     /// A letter was handed over.
-    fn letter_sent(&self, decision: DecisionId) -> impl Future<Output = Answer<()>> + Send;
-}
-
-/// What goes together in one decision.
-pub(crate) fn must_be_sound(new: &NewDecision) -> Answer<()> {
-    let invalid = |field, problem| Err(AccountError::Invalid { field, problem });
-    let has = |measure| new.measures.contains(&measure);
-    let closes = has(Measure::Dismiss) || has(Measure::Mute);
-    if new.measures.is_empty()
-        || (closes && new.measures.len() > 1)
-        || (has(Measure::Suspend) && has(Measure::Ban))
-    {
-        return invalid("measures", "do not go together");
-    }
-    if has(Measure::Suspend) && !SUSPENSION_DAYS.contains(&new.days) {
-        return invalid("days", "between 7 and 30");
-    }
-    if new.notice.as_ref().is_some_and(|notice| notice.len() > TEXT_BYTES_MAX) {
-        return invalid("notice", "at most 2048 bytes");
-    }
-    must_be_told("reason", &new.reason)
-}
-
-/// A text that says something, and not too much.
-pub(crate) fn must_be_told(field: &'static str, text: &str) -> Answer<()> {
-    if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
-        return Err(AccountError::Invalid { field, problem: "between 1 and 2048 bytes" });
-    }
-    Ok(())
+    fn letter_sent(&self, decision: DecisionId, told: Told) -> impl Future<Output = Answer<()>> + Send;
 }

@@ -1,15 +1,23 @@
 //! What the pages about running the product ask of the store: backups and drills as they were noted, figures kept over
-//! time, settings.
+//! time, what was counted of all accounts, settings.
 
 use std::future::Future;
+
+use schema_wire::UserId;
 
 use crate::accounts::Answer;
 use crate::rows::account::Origin;
 use crate::rows::backup::{BackupRow, DrillRow};
-use crate::rows::operations::Setting;
+use crate::rows::operations::{Ranked, Setting, Statistics};
 
 /// Longest figures of one stretch, in bytes.
 pub const SPAN_BYTES_MAX: usize = 1024 * 1024;
+/// An account that was used within this counts as active, in milliseconds.
+pub const ACTIVE_FOR_MS: u64 = 7 * 86_400_000;
+/// Senders listed.
+pub const SENDERS_LISTED: u32 = 10;
+/// Owners of media listed.
+pub const OWNERS_LISTED: u32 = 20;
 
 /// What operating needs of a store.
 pub trait Operations: Clone + Send + Sync + 'static {
@@ -36,6 +44,11 @@ pub trait Operations: Clone + Send + Sync + 'static {
     /// Forgets stretches of this length that began before.
     fn forget_spans(&self, length_s: u32, before: u64) -> impl Future<Output = Answer<()>> + Send;
 
+    /// Counts accounts, messages and media, unless that was done after `older_than` or is being done; whether it counted.
+    fn take_statistics(&self, older_than: u64) -> impl Future<Output = Answer<bool>> + Send;
+    /// What was counted last.
+    fn statistics(&self) -> impl Future<Output = Answer<Option<Statistics>>> + Send;
+
     /// What somebody set, by name; what nobody set is missing.
     fn settings_set(&self) -> impl Future<Output = Answer<Vec<Setting>>> + Send;
     /// Sets it, or with `None` goes back to the default; the entry in the trail has both. The same again is no change.
@@ -46,3 +59,58 @@ pub trait Operations: Clone + Send + Sync + 'static {
         by: Origin,
     ) -> impl Future<Output = Answer<()>> + Send;
 }
+
+/// A counted number as it is kept: its name, its place in a list, and whose it is.
+pub(crate) struct Counted {
+    pub name: &'static str,
+    pub place: u32,
+    pub user: Option<UserId>,
+    pub number: u64,
+}
+
+/// A single number.
+pub(crate) fn single(name: &'static str, number: u64) -> Counted {
+    Counted { name, place: 0, user: None, number }
+}
+
+/// A list, most first.
+pub(crate) fn listed(name: &'static str, rows: Vec<(UserId, u64)>) -> impl Iterator<Item = Counted> {
+    let places = 1..;
+    rows.into_iter().zip(places).map(move |((user, number), place)| Counted {
+        name,
+        place,
+        user: Some(user),
+        number,
+    })
+}
+
+/// A kept number as it is read, in the order of the places.
+pub(crate) struct Read {
+    pub name: String,
+    pub user: Option<UserId>,
+    pub email: Option<String>,
+    pub number: u64,
+    pub taken_at: u64,
+}
+
+/// The numbers together; `None`: nobody counted yet.
+pub(crate) fn together(rows: Vec<Read>) -> Option<Statistics> {
+    let taken_at = rows.first()?.taken_at;
+    let mut all = Statistics { taken_at, active: 0, new_today: 0, senders: Vec::new(), storage: Vec::new() };
+    for Read { name, user, email, number, .. } in rows {
+        match (name.as_str(), user) {
+            (ACTIVE, _) => all.active = number,
+            (NEW, _) => all.new_today = number,
+            (MESSAGES, Some(user)) => all.senders.push(Ranked { user, email, number }),
+            (STORAGE, Some(user)) => all.storage.push(Ranked { user, email, number }),
+            // Written by a newer program.
+            _ => {}
+        }
+    }
+    Some(all)
+}
+
+pub(crate) const ACTIVE: &str = "ACTIVE";
+pub(crate) const NEW: &str = "NEW";
+pub(crate) const MESSAGES: &str = "MESSAGES";
+pub(crate) const STORAGE: &str = "STORAGE";

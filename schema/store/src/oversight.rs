@@ -26,6 +26,8 @@ pub trait Oversight: Clone + Send + Sync + 'static {
         text: String,
         before: Option<UserId>,
     ) -> impl Future<Output = Answer<Vec<PersonRow>>> + Send;
+    /// Accounts with a role in the console, oldest first.
+    fn staff(&self, limit: u32) -> impl Future<Output = Answer<Vec<PersonRow>>> + Send;
     /// Everything a page about one account shows. `NotFound` for unknown accounts; deleted ones are found.
     fn person(&self, user: UserId) -> impl Future<Output = Answer<PersonDetail>> + Send;
     /// Audit entries that fit, newest first, before `before`.

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 
+use schema_wire::Network;
 use schema_wire::record::{Append, Appended, Change, StoreFault, StoreReply, StoreRequest};
 
 /// How far a poller has read the change log. Opaque; starts at `ChangePosition::default()` = "from now".
@@ -47,6 +48,9 @@ pub trait Store: Clone + Send + Sync + 'static {
         after: ChangePosition,
         limit: u32,
     ) -> impl Future<Output = Result<(Vec<Change>, ChangePosition), StoreFault>> + Send;
+
+    /// Addresses and blocks of them that are banned at present.
+    fn banned(&self) -> impl Future<Output = Result<Vec<Network>, StoreFault>> + Send;
 
     /// Whether the store answers and is writable (for readiness).
     fn check(&self) -> impl Future<Output = Result<(), StoreFault>> + Send;

@@ -5,7 +5,8 @@
 use schema_store::postgres::{self, migrate};
 use schema_store::rows::account::{Activation, Origin, Registration, StatusChange};
 use schema_store::rows::device::NewSession;
-use schema_store::{Accounts, NewToken, PostgresStore, Store};
+use schema_store::rows::operations::Ranked;
+use schema_store::{Accounts, NewToken, Operations, PostgresStore, Store};
 use schema_wire::publication::kind;
 use schema_wire::record::{Append, Appended, StoreReply, StoreRequest, UserStatus};
 use schema_wire::{ConversationId, DeviceId, PublishKey, UserId};
@@ -84,6 +85,7 @@ async fn the_guide_holds_on_what_the_store_writes() {
     guide.say(spam, conversation, 2).await;
     guide.say(spam, conversation, 3).await;
     statistics(&guide, spam.0);
+    counted(&guide, user.0, spam.0).await;
     suspensions(&guide, spam.0).await;
     moderation(&guide, user.0, spam.0).await;
     audit(&guide).await;
@@ -142,6 +144,16 @@ WHERE mf.created_at < NOW() - INTERVAL '90 days'
   AND m.id IS NULL;",
     );
     assert!(unused.starts_with("old|3145728|") && unused.lines().count() == 1, "{unused}");
+}
+
+/// The page about them shows what the guide's queries give.
+async fn counted(guide: &Guide, user: UserId, spam: UserId) {
+    assert!(guide.store.take_statistics(LATER).await.unwrap());
+    let counted = guide.store.statistics().await.unwrap().unwrap();
+    assert_eq!(counted.active, 2);
+    let numbers = |rows: &[Ranked]| rows.iter().map(|row| (row.user, row.number)).collect::<Vec<_>>();
+    assert_eq!(numbers(&counted.senders), [(spam, 2), (user, 1)]);
+    assert_eq!(numbers(&counted.storage), [(spam, 5_242_880)]);
 }
 
 async fn suspensions(guide: &Guide, spam: UserId) {

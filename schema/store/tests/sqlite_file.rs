@@ -18,7 +18,7 @@ use schema_store::rows::backup::{BackupEnd, BackupRow, DrillRow};
 use schema_store::sqlite::{self, Options, Swept};
 use schema_store::{Accounts, ChangePosition, OpenError, SqliteStore, Store};
 use schema_wire::record::{Append, Appended, Change, StoreFault, UserStatus};
-use schema_wire::{Generation, Offset, Position};
+use schema_wire::{Generation, Network, Offset, Position};
 
 fn options(clock: &TestClock) -> Options {
     let clock = clock.clone();
@@ -248,14 +248,14 @@ async fn what_is_changed_in_sql_is_noticed() {
     let ends = now + 60_000;
     sql.execute_batch(&format!("UPDATE users SET status = 'SUSPENDED', suspended_until = {ends}")).unwrap();
     sql.execute_batch("UPDATE users SET name = 'Alicia'").unwrap();
-    sql.execute_batch("INSERT INTO banned_ips (ip_address) VALUES ('192.0.2.1')").unwrap();
+    sql.execute_batch("INSERT INTO banned_ips (ip_address) VALUES ('192.0.2.0/24')").unwrap();
     let swept = bed.store.sweep(ends).await.unwrap();
     assert_eq!(swept, Swept { suspensions_ended: 1, ..Swept::default() });
     let changes = bed.store.changes(at, 10).await.unwrap().0;
     let status = |status| Change::UserStatus { user: alice.user, status };
     let expected = [
         status(UserStatus::Suspended { until: Some(ends) }),
-        Change::AddressBanned { address: "192.0.2.1".parse().unwrap() },
+        Change::AddressBanned { network: Network::parse("192.0.2.0/24").unwrap() },
         status(UserStatus::Active),
     ];
     assert_eq!(changes, expected);

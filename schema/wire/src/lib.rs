@@ -13,6 +13,7 @@ pub mod codec;
 pub mod disconnect;
 pub mod frame;
 pub mod id;
+pub mod network;
 pub mod peer;
 pub mod publication;
 pub mod record;
@@ -27,6 +28,7 @@ pub use frame::{Encoding, Frame};
 pub use id::{
     ConversationId, DeviceId, Generation, NodeId, Offset, Position, PublishKey, SessionId, ShardId, UserId,
 };
+pub use network::{AddressSet, Network};
 pub use publication::Publication;
 pub use refusal::Refused;
 pub use step::Step;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use core::net::IpAddr;
 
 use crate::id::{ConversationId, DeviceId, Generation, Offset, Position, PublishKey, UserId};
+use crate::network::Network;
 use crate::refusal::Refused;
 use crate::v1::{self, GoneReason, Role};
 
@@ -256,8 +257,8 @@ pub enum Change {
     Generation {
         generation: Generation,
     },
-    /// An address was banned.
+    /// An address, or a block of them, was banned.
     AddressBanned {
-        address: IpAddr,
+        network: Network,
     },
 }

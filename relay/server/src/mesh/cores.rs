@@ -9,7 +9,7 @@ use relay_proto::event::{Control, Taken, Ticket};
 use schema_wire::bus::{Hint, Life, Subject};
 use schema_wire::peer::PeerFrame;
 use schema_wire::record::{Change, StoreReply};
-use schema_wire::{ShardId, UserId};
+use schema_wire::{AddressSet, ShardId, UserId};
 
 use crate::metrics::Snapshot;
 use crate::ring::Waker;
@@ -31,6 +31,10 @@ pub enum Mail {
     },
     Changed {
         change: Change,
+    },
+    /// What is banned from now on.
+    Banned {
+        banned: Arc<AddressSet>,
     },
     Control {
         control: Control,

@@ -1,5 +1,6 @@
 //! The store side of a node: its own thread on tokio-uring, group commit, and the change-log poller.
 
+mod bans;
 mod batch;
 pub mod thread;
 

@@ -15,6 +15,7 @@ use schema_wire::ShardId;
 use schema_wire::record::{Append, StoreFault, StoreReply, StoreRequest};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::bans::Bans;
 use super::batch::{Batch, Lane, ReturnAddress, Waiting};
 use crate::mesh::cores::{Inbox, Mail};
 
@@ -205,11 +206,18 @@ async fn post(inbox: &Inbox, mut mail: Mail) {
 
 async fn poll_changes<S: Store>(store: S, inboxes: Vec<Inbox>, nudge: Arc<Notify>) {
     let mut position = ChangePosition::default();
+    let mut bans = Bans::default();
     loop {
         let full = match store.changes(position.clone(), CHANGES_MAX).await {
             Ok((changes, next)) => {
                 position = next;
                 let full = changes.len() >= CHANGES_MAX as usize;
+                // First of all: whoever is cut does not come back.
+                if let Some(banned) = bans.look(&store, &changes).await {
+                    for inbox in &inboxes {
+                        post(inbox, Mail::Banned { banned: banned.clone() }).await;
+                    }
+                }
                 for change in changes {
                     for inbox in &inboxes {
                         post(inbox, Mail::Changed { change: change.clone() }).await;

@@ -1,7 +1,9 @@
 //! Lists of IP networks: decides which peers are proxies of ours and may speak for others.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
+
+use schema_wire::Network;
 
 /// Most networks of one list.
 pub const NETWORKS_MAX: usize = 256;
@@ -10,12 +12,6 @@ pub const NETWORKS_MAX: usize = 256;
 /// count as IPv4, on both sides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Vec<Network>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
-    first: IpAddr,
-    prefix: u8,
-}
 
 /// Why a list is refused; each message says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +38,7 @@ impl Networks {
 
     /// Whether an address belongs to one of the networks.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| masked(address, network.prefix) == Some(network.first))
+        self.0.iter().any(|network| network.contains(address))
     }
 }
 
@@ -70,33 +65,11 @@ fn parse(item: &str) -> Result<Network, NetworksError> {
     let bits_max = if written.is_ipv4() { 32 } else { 128 };
     let wrong_prefix = || NetworksError::Prefix(item.into());
     let bits: u8 = prefix.map_or(Ok(bits_max), str::parse).map_err(|_| wrong_prefix())?;
-    let first = masked(written, bits).ok_or_else(wrong_prefix)?;
-    if first != written {
-        return Err(NetworksError::HostBits(item.into(), format!("{first}/{bits}")));
+    let network = Network::around(written, bits).ok_or_else(wrong_prefix)?;
+    if network.first() != written.to_canonical() {
+        return Err(NetworksError::HostBits(item.into(), network.to_string()));
     }
-    match written.to_canonical() {
-        mapped @ IpAddr::V4(_) if written.is_ipv6() && bits >= 96 => {
-            Ok(Network { first: mapped, prefix: bits - 96 })
-        }
-        _ => Ok(Network { first, prefix: bits }),
-    }
-}
-
-/// The address with all bits after the prefix cleared; `None` when it has fewer bits than the prefix.
-fn masked(address: IpAddr, prefix: u8) -> Option<IpAddr> {
-    let prefix = u32::from(prefix);
-    match address {
-        IpAddr::V4(_) if prefix > 32 => None,
-        IpAddr::V6(_) if prefix > 128 => None,
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
-            Some(Ipv4Addr::from_bits(v4.to_bits() & mask).into())
-        }
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
-            Some(Ipv6Addr::from_bits(v6.to_bits() & mask).into())
-        }
-    }
+    Ok(network)
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! The account side, one line per call: which access, which function.
 
-use std::net::IpAddr;
-
 use schema_wire::record::Page;
 use schema_wire::v1::Role;
-use schema_wire::{ConversationId, DeviceId, Offset, UserId};
+use schema_wire::{ConversationId, DeviceId, Network, Offset, UserId};
 
 use super::PostgresStore;
 use super::account::{
@@ -294,8 +292,14 @@ impl Accounts for PostgresStore {
         self.write_over(vec![Item::Profile(user)], work).await
     }
 
-    async fn set_address_ban(&self, address: IpAddr, banned: bool, reason: String, by: Origin) -> Answer<()> {
-        self.write(async move |tx, now| admin::set_address_ban(tx, address, banned, &reason, &by, now).await)
+    async fn set_address_ban(
+        &self,
+        network: Network,
+        banned: bool,
+        reason: String,
+        by: Origin,
+    ) -> Answer<()> {
+        self.write(async move |tx, now| admin::set_address_ban(tx, network, banned, &reason, &by, now).await)
             .await
     }
 

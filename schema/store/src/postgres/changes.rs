@@ -3,7 +3,7 @@
 //! commits late is skipped, and nothing waits for a transaction that takes long.
 
 use schema_wire::record::Change;
-use schema_wire::{Generation, Offset};
+use schema_wire::{Generation, Network, Offset};
 use tokio_postgres::Row;
 
 use super::fault::Failed;
@@ -150,9 +150,9 @@ fn change(row: &Row) -> Result<Option<Change>, Failed> {
         "GENERATION" => {
             Change::Generation { generation: Generation(u32::try_from(number()?).unwrap_or(u32::MAX)) }
         }
-        "ADDRESS_BANNED" => match text()?.parse() {
-            Ok(address) => Change::AddressBanned { address },
-            Err(_) => return Ok(None),
+        "ADDRESS_BANNED" => match Network::parse(text()?) {
+            Some(network) => Change::AddressBanned { network },
+            None => return Ok(None),
         },
         _ => return Ok(None),
     }))

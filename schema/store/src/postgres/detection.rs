@@ -2,13 +2,15 @@
 
 use tokio_postgres::Row;
 
-use super::PostgresStore;
 use super::value::{At, id, uint};
+use super::{PostgresStore, content};
 use crate::accounts::Answer;
 use crate::detection::{
     ACTIVE_WITHIN_MS, COMPARED_MAX, COUNTED_MAX, Detection, MINUTE_MS, NEW_FOR_MS, SAME_WITHIN_MS,
     SENDERS_MAX, Sender,
 };
+use crate::rows::account::Origin;
+use crate::rows::detection::{ContentKind, ContentRule, ContentRuleId, Evader, Signals};
 use crate::stored::int;
 
 const SENDERS: &str = "SELECT u.id, u.role <> 'USER',
@@ -51,5 +53,25 @@ impl Detection for PostgresStore {
             rows.iter().map(read).collect()
         })
         .await
+    }
+
+    async fn evaders(&self) -> Answer<Vec<Evader>> {
+        self.read(async move |tx, now| content::evaders(tx, now).await).await
+    }
+
+    async fn signals(&self) -> Answer<Signals> {
+        self.read(async move |tx, now| content::signals(tx, now).await).await
+    }
+
+    async fn content_rules(&self) -> Answer<Vec<ContentRule>> {
+        self.read(async move |tx, _| content::rules(tx).await).await
+    }
+
+    async fn add_content_rule(&self, kind: ContentKind, text: String, by: Origin) -> Answer<ContentRuleId> {
+        self.write(async move |tx, now| content::add(tx, kind, &text, &by, now).await).await
+    }
+
+    async fn remove_content_rule(&self, wanted: ContentRuleId, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| content::remove(tx, wanted, &by, now).await).await
     }
 }

@@ -3,17 +3,17 @@
 use schema_wire::Generation;
 use tokio_postgres::Row;
 
-use super::PostgresStore;
 use super::account::audit::record;
 use super::account::read::hash;
 use super::fault::Failed;
-use super::transaction::Tx;
+use super::transaction::{Access, Tx};
 use super::value::{At, Id, time, uint};
+use super::{PostgresStore, statistics};
 use crate::accounts::{AccountError, Answer};
 use crate::operations::{Operations, SPAN_BYTES_MAX};
 use crate::rows::account::{AuditHead, Origin, audit_event};
 use crate::rows::backup::{BackupEnd, BackupRow, DrillRow};
-use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting};
+use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting, Statistics};
 
 /// Key of the advisory lock around what operators set.
 const SETTINGS_LOCK: i64 = 0x5345_4355_5245_5345;
@@ -66,6 +66,14 @@ impl Operations for PostgresStore {
             Ok(())
         })
         .await
+    }
+
+    async fn take_statistics(&self, older_than: u64) -> Answer<bool> {
+        self.transact(Access::Long, async move |tx, now| statistics::take(tx, older_than, now).await).await
+    }
+
+    async fn statistics(&self) -> Answer<Option<Statistics>> {
+        self.read(async move |tx, _| statistics::find(tx).await).await
     }
 
     async fn settings_set(&self) -> Answer<Vec<Setting>> {

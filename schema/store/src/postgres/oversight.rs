@@ -27,6 +27,10 @@ impl Oversight for PostgresStore {
         self.read(async move |tx, now| find(tx, &text, before, now).await).await
     }
 
+    async fn staff(&self, limit: u32) -> Answer<Vec<PersonRow>> {
+        self.read(async move |tx, now| staff(tx, limit, now).await).await
+    }
+
     async fn person(&self, user: UserId) -> Answer<PersonDetail> {
         self.read(async move |tx, now| person(tx, user, now).await).await
     }
@@ -83,6 +87,11 @@ fn person_row(row: &Row, now: u64) -> Answer<PersonRow> {
         created_at: time(row, 6)?,
         last_active_at: time_opt(row, 7)?,
     })
+}
+
+async fn staff(tx: &Tx, limit: u32, now: u64) -> Answer<Vec<PersonRow>> {
+    let sql = format!("{PERSON} WHERE role <> 'USER' ORDER BY id LIMIT $1");
+    tx.query(&sql, &[&i64::from(page(limit))]).await?.iter().map(|row| person_row(row, now)).collect()
 }
 
 async fn person(tx: &Tx, user: UserId, now: u64) -> Answer<PersonDetail> {

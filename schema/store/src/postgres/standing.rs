@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use futures_util::future::try_join3;
 use schema_wire::record::{Attachment, MemberChange, MembersDelta, Standing, UserStatus};
-use schema_wire::{ConversationId, DeviceId, Generation, Offset, Position, UserId};
+use schema_wire::{ConversationId, DeviceId, Generation, Network, Offset, Position, UserId};
 use tokio_postgres::Row;
 
 use super::fault::Failed;
@@ -13,6 +13,8 @@ use super::transaction::Tx;
 use super::value::{At, Id, id, role, small, status, time_opt, uint, uint_opt};
 use crate::stored::{address_text, int};
 
+/// Most banned blocks that are known at accept; of more, the newest.
+const BANNED_MAX: i64 = 100_000;
 /// Most changes one answer carries.
 const MEMBER_CHANGES_MAX: usize = 4096;
 
@@ -28,7 +30,7 @@ pub async fn attach(
     let (generation, banned, found) = try_join3(
         current(tx),
         tx.query_one(
-            "SELECT EXISTS (SELECT 1 FROM banned_ips WHERE ip_address = $1::text::inet
+            "SELECT EXISTS (SELECT 1 FROM banned_ips WHERE ip_address >>= $1::text::inet
                AND (expires_at IS NULL OR expires_at > $2))",
             &[&address, &At(now)],
         ),
@@ -60,6 +62,18 @@ pub async fn attach(
         generation,
         user_head: Offset(uint(&row, 3)?),
     })
+}
+
+/// What is banned at present; what nobody can read bans nobody.
+pub async fn banned(tx: &Tx, now: u64) -> Result<Vec<Network>, Failed> {
+    let find = "SELECT abbrev(ip_address) FROM banned_ips WHERE expires_at IS NULL OR expires_at > $1
+        ORDER BY id DESC LIMIT $2";
+    let rows = tx.query(find, &[&At(now), &BANNED_MAX]).await?;
+    let mut banned = Vec::with_capacity(rows.len());
+    for row in rows {
+        banned.extend(Network::parse(row.try_get(0)?));
+    }
+    Ok(banned)
 }
 
 /// What a user is to a conversation; `None` when they never were a member or there is no such conversation.

@@ -1,5 +1,6 @@
 //! The data plane's requests, each handed to what answers it.
 
+use schema_wire::Network;
 use schema_wire::record::{Append, Appended, Change, StoreFault, StoreReply, StoreRequest};
 
 use super::append::{self, Patience};
@@ -54,6 +55,10 @@ impl Store for PostgresStore {
     ) -> Result<(Vec<Change>, ChangePosition), StoreFault> {
         let look = async move |server: &Server| server.changes(after, limit).await;
         self.thread.call(look).await?.map_err(fault_of)
+    }
+
+    async fn banned(&self) -> Result<Vec<Network>, StoreFault> {
+        self.read(async |tx: &Tx, now| Ok(standing::banned(tx, now).await?)).await.map_err(fault_of)
     }
 
     async fn check(&self) -> Result<(), StoreFault> {

@@ -151,16 +151,24 @@ pub mod audit_event {
     pub const USER_SUSPENDED: &str = "USER_SUSPENDED";
     pub const USER_BANNED: &str = "USER_BANNED";
     pub const USER_REACTIVATED: &str = "USER_REACTIVATED";
+    pub const STAFF_ASKED: &str = "STAFF_ASKED";
+    pub const STAFF_WITHDRAWN: &str = "STAFF_WITHDRAWN";
+    pub const STAFF_CREATED: &str = "STAFF_CREATED";
     pub const ROLE_CHANGED: &str = "ROLE_CHANGED";
+    pub const ADDRESS_BAN_ASKED: &str = "ADDRESS_BAN_ASKED";
+    pub const ADDRESS_BAN_WITHDRAWN: &str = "ADDRESS_BAN_WITHDRAWN";
     pub const ADDRESS_BANNED: &str = "ADDRESS_BANNED";
     pub const ADDRESS_UNBANNED: &str = "ADDRESS_UNBANNED";
     pub const AUDIT_READ: &str = "AUDIT_READ";
     pub const AUDIT_EXPORTED: &str = "AUDIT_EXPORTED";
     pub const AUDIT_VERIFIED: &str = "AUDIT_VERIFIED";
+    pub const STATISTICS_EXPORTED: &str = "STATISTICS_EXPORTED";
     pub const SETTING_CHANGED: &str = "SETTING_CHANGED";
     pub const NODE_DRAIN_ORDERED: &str = "NODE_DRAIN_ORDERED";
     pub const SERVICE_TOKEN_CREATED: &str = "SERVICE_TOKEN_CREATED";
     pub const SERVICE_TOKEN_REVOKED: &str = "SERVICE_TOKEN_REVOKED";
+    pub const CONTENT_RULE_ADDED: &str = "CONTENT_RULE_ADDED";
+    pub const CONTENT_RULE_REMOVED: &str = "CONTENT_RULE_REMOVED";
     pub const NOTE_ADDED: &str = "NOTE_ADDED";
     pub const REPORTED: &str = "REPORTED";
     pub const CASE_CLAIMED: &str = "CASE_CLAIMED";
@@ -171,6 +179,9 @@ pub mod audit_event {
     pub const DECISION_UNDONE: &str = "DECISION_UNDONE";
     pub const DECISION_APPLIED: &str = "DECISION_APPLIED";
     pub const DECISION_REVERSED: &str = "DECISION_REVERSED";
+    pub const APPEALED: &str = "APPEALED";
+    pub const APPEAL_UPHELD: &str = "APPEAL_UPHELD";
+    pub const APPEAL_GRANTED: &str = "APPEAL_GRANTED";
     pub const USER_WARNED: &str = "USER_WARNED";
     pub const GENERATION_BEGUN: &str = "GENERATION_BEGUN";
 }

@@ -77,3 +77,34 @@ impl fmt::Debug for SecondFactor {
         write!(f, "SecondFactor {{ confirmed: {} }}", self.confirmed)
     }
 }
+
+/// Names a request for an account with a role.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct StaffRequestId(pub [u8; 16]);
+
+impl From<[u8; 16]> for StaffRequestId {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// An account with a role in the console, to be asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewStaff {
+    pub email: String,
+    pub name: String,
+    pub role: AccountRole,
+}
+
+/// One that waits for a second administrator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StaffRequest {
+    pub id: StaffRequestId,
+    pub email: String,
+    pub name: String,
+    pub role: AccountRole,
+    pub asked_by: UserId,
+    /// A name; empty when its account is gone.
+    pub asker: String,
+    pub asked_at: u64,
+}

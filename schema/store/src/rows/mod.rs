@@ -4,6 +4,7 @@ pub mod account;
 pub mod backup;
 pub mod console;
 pub mod conversation;
+pub mod detection;
 pub mod device;
 pub mod export;
 pub mod moderation;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use schema_wire::record::UserStatus;
-use schema_wire::{ConversationId, Offset, UserId};
+use schema_wire::{ConversationId, Network, Offset, UserId};
 
 use super::role::AccountRole;
 
@@ -103,6 +103,17 @@ named! {
     }
 }
 
+named! {
+    /// Where an appeal stands.
+    AppealState {
+        Open = "OPEN",
+        /// The decision stands.
+        Upheld = "UPHELD",
+        /// The decision was reversed.
+        Granted = "GRANTED",
+    }
+}
+
 impl Measure {
     /// All of a decision, as stored.
     pub(crate) fn names(measures: &[Self]) -> String {
@@ -188,7 +199,9 @@ pub struct CaseRow {
     pub reports: u32,
     pub reporters: u32,
     pub flags: u32,
-    /// Reason of the oldest open report, or rule of the oldest open flag.
+    /// Appeals that nobody answered yet.
+    pub appeals: u32,
+    /// `APPEAL`, else reason of the oldest open report, or rule of the oldest open flag.
     pub about: String,
 }
 
@@ -221,6 +234,8 @@ pub struct CaseDetail {
     pub flags: Vec<FlagRow>,
     /// Newest first.
     pub decisions: Vec<Decision>,
+    /// Of these decisions.
+    pub appeals: Vec<Appeal>,
 }
 
 /// A decision to be made.
@@ -258,12 +273,71 @@ pub struct Decision {
     pub ended_at: Option<u64>,
 }
 
+/// What an account answered to a decision, and what became of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Appeal {
+    pub decision: DecisionId,
+    pub text: String,
+    pub state: AppealState,
+    pub created_at: u64,
+    /// What the account was told.
+    pub answer: String,
+    /// A name; empty when nobody answered yet, or its account is gone.
+    pub answerer: String,
+    pub answered_at: Option<u64>,
+}
+
+/// What a letter tells of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// The decision itself: the account may appeal.
+    Decision,
+    /// What became of the appeal.
+    Answer,
+}
+
 /// A letter that a decision still owes.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DueLetter {
     pub decision: DecisionId,
+    pub told: Told,
     pub email: String,
     pub text: String,
+}
+
+/// Names a request for a banned address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AddressBanId(pub [u8; 16]);
+
+impl From<[u8; 16]> for AddressBanId {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// An address, or a block of them, that waits for a second moderator before it is banned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddressBanRequest {
+    pub id: AddressBanId,
+    pub network: Network,
+    pub reason: String,
+    pub asked_by: UserId,
+    /// A name; empty when its account is gone.
+    pub asker: String,
+    pub asked_at: u64,
+}
+
+/// A banned address, or a block of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddressBan {
+    /// Where a page goes on.
+    pub id: u64,
+    pub network: Network,
+    pub reason: String,
+    /// A name; empty when its account is gone, or nobody's.
+    pub by: String,
+    pub created_at: u64,
+    pub expires_at: Option<u64>,
 }
 
 /// An erasure that waits for a second administrator.

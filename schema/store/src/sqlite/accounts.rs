@@ -1,10 +1,8 @@
 //! The account side, one line per call: which thread, which function.
 
-use std::net::IpAddr;
-
 use schema_wire::record::Page;
 use schema_wire::v1::Role;
-use schema_wire::{ConversationId, DeviceId, Offset, UserId};
+use schema_wire::{ConversationId, DeviceId, Network, Offset, UserId};
 
 use super::SqliteStore;
 use super::account::{
@@ -270,8 +268,14 @@ impl Accounts for SqliteStore {
         self.write(move |tx, now| admin::set_role(tx, user, role, &by, now)).await
     }
 
-    async fn set_address_ban(&self, address: IpAddr, banned: bool, reason: String, by: Origin) -> Answer<()> {
-        self.write(move |tx, now| admin::set_address_ban(tx, address, banned, &reason, &by, now)).await
+    async fn set_address_ban(
+        &self,
+        network: Network,
+        banned: bool,
+        reason: String,
+        by: Origin,
+    ) -> Answer<()> {
+        self.write(move |tx, now| admin::set_address_ban(tx, network, banned, &reason, &by, now)).await
     }
 
     async fn audit(&self, entry: AuditEntry, by: Origin) -> Answer<AuditHead> {

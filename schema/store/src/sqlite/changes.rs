@@ -2,7 +2,7 @@
 
 use rusqlite::{Row, Transaction, params};
 use schema_wire::record::{Change, UserStatus};
-use schema_wire::{ConversationId, DeviceId, Generation, Offset, UserId};
+use schema_wire::{ConversationId, DeviceId, Generation, Network, Offset, UserId};
 
 use super::value::{id, int, small, uint, uint_opt, unknown};
 use crate::store::ChangePosition;
@@ -116,9 +116,9 @@ fn change(row: &Row<'_>) -> rusqlite::Result<Option<Change>> {
         "USER_EVENTS" => Change::UserEvents { user: id(row, 2)?, head: Offset(uint(row, 5)?) },
         "ERASED" => Change::Erased { conversation: id(row, 4)? },
         "GENERATION" => Change::Generation { generation: Generation(small(row, 5)?) },
-        "ADDRESS_BANNED" => match row.get::<_, String>(6)?.parse() {
-            Ok(address) => Change::AddressBanned { address },
-            Err(_) => return Ok(None),
+        "ADDRESS_BANNED" => match Network::parse(&row.get::<_, String>(6)?) {
+            Some(network) => Change::AddressBanned { network },
+            None => return Ok(None),
         },
         _ => return Ok(None),
     }))

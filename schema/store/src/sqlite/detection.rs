@@ -2,13 +2,15 @@
 
 use rusqlite::params;
 
-use super::SqliteStore;
 use super::value::{id, int, uint};
+use super::{SqliteStore, content};
 use crate::accounts::Answer;
 use crate::detection::{
     ACTIVE_WITHIN_MS, COMPARED_MAX, COUNTED_MAX, Detection, MINUTE_MS, NEW_FOR_MS, SAME_WITHIN_MS,
     SENDERS_MAX, Sender,
 };
+use crate::rows::account::Origin;
+use crate::rows::detection::{ContentKind, ContentRule, ContentRuleId, Evader, Signals};
 
 const SENDERS: &str = "SELECT u.id, u.role <> 'USER',
        (SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.sender_id = u.id AND m.created_at > ?2 LIMIT ?7)),
@@ -51,5 +53,25 @@ impl Detection for SqliteStore {
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
+    }
+
+    async fn evaders(&self) -> Answer<Vec<Evader>> {
+        self.read(content::evaders).await
+    }
+
+    async fn signals(&self) -> Answer<Signals> {
+        self.read(content::signals).await
+    }
+
+    async fn content_rules(&self) -> Answer<Vec<ContentRule>> {
+        self.read(move |tx, _| content::rules(tx)).await
+    }
+
+    async fn add_content_rule(&self, kind: ContentKind, text: String, by: Origin) -> Answer<ContentRuleId> {
+        self.write(move |tx, now| content::add(tx, kind, &text, &by, now)).await
+    }
+
+    async fn remove_content_rule(&self, wanted: ContentRuleId, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| content::remove(tx, wanted, &by, now)).await
     }
 }

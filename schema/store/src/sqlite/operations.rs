@@ -2,14 +2,14 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::SqliteStore;
 use super::account::audit::record;
 use super::value::{int, uint};
+use super::{SqliteStore, statistics};
 use crate::accounts::{AccountError, Answer};
 use crate::operations::{Operations, SPAN_BYTES_MAX};
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::backup::{BackupRow, DrillRow};
-use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting};
+use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting, Statistics};
 
 impl Operations for SqliteStore {
     async fn backups_noted(&self, limit: u32) -> Answer<Vec<BackupRow>> {
@@ -57,6 +57,17 @@ impl Operations for SqliteStore {
             Ok(())
         })
         .await
+    }
+
+    async fn take_statistics(&self, older_than: u64) -> Answer<bool> {
+        let counted = self.read(move |tx, now| statistics::count(tx, older_than, now)).await?;
+        let Some(counted) = counted else { return Ok(false) };
+        self.write(move |tx, now| statistics::keep(tx, &counted, now)).await?;
+        Ok(true)
+    }
+
+    async fn statistics(&self) -> Answer<Option<Statistics>> {
+        self.read(|tx, _| statistics::find(tx)).await
     }
 
     async fn settings_set(&self) -> Answer<Vec<Setting>> {

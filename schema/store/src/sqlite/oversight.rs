@@ -23,6 +23,10 @@ impl Oversight for SqliteStore {
         self.read(move |tx, now| find(tx, &text, before, now)).await
     }
 
+    async fn staff(&self, limit: u32) -> Answer<Vec<PersonRow>> {
+        self.read(move |tx, now| staff(tx, limit, now)).await
+    }
+
     async fn person(&self, user: UserId) -> Answer<PersonDetail> {
         self.read(move |tx, now| person(tx, user, now)).await
     }
@@ -62,6 +66,12 @@ fn find(tx: &Transaction<'_>, text: &str, before: Option<UserId>, now: u64) -> A
         .query_map(params![before, search.text, search.end(), low.0, high.0, FOUND_MAX], |row| {
             person_row(row, now)
         })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn staff(tx: &Transaction<'_>, limit: u32, now: u64) -> Answer<Vec<PersonRow>> {
+    let mut find = tx.prepare_cached(&format!("{PERSON} WHERE role <> 'USER' ORDER BY id LIMIT ?1"))?;
+    let rows = find.query_map([page(limit)], |row| person_row(row, now))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

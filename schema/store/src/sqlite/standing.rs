@@ -4,11 +4,13 @@ use std::net::IpAddr;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::record::{Attachment, MemberChange, MembersDelta, Standing, UserStatus};
-use schema_wire::{ConversationId, DeviceId, Offset, Position, UserId};
+use schema_wire::{ConversationId, DeviceId, Network, Offset, Position, UserId};
 
 use super::generation::{current, cut_after};
 use super::value::{address_text, id, int, role, status, uint, uint_opt};
 
+/// Most banned blocks that are known at accept; of more, the newest.
+const BANNED_MAX: u32 = 100_000;
 /// Most changes one answer carries.
 const MEMBER_CHANGES_MAX: usize = 4096;
 
@@ -52,10 +54,37 @@ pub fn attach(
 }
 
 fn is_banned(tx: &Transaction<'_>, address: IpAddr, now: u64) -> rusqlite::Result<bool> {
-    tx.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM banned_ips WHERE ip_address = ?1 AND (expires_at IS NULL OR expires_at > ?2))",
-    )?
-    .query_row(params![address_text(address), int(now)], |row| row.get(0))
+    let alone = tx
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM banned_ips
+             WHERE ip_address = ?1 AND (expires_at IS NULL OR expires_at > ?2))",
+        )?
+        .query_row(params![address_text(address), int(now)], |row| row.get(0))?;
+    if alone {
+        return Ok(true);
+    }
+    let mut blocks = tx.prepare_cached(
+        "SELECT ip_address FROM banned_ips
+         WHERE instr(ip_address, '/') > 0 AND (expires_at IS NULL OR expires_at > ?1)",
+    )?;
+    let mut rows = blocks.query([int(now)])?;
+    while let Some(row) = rows.next()? {
+        let text: String = row.get(0)?;
+        if Network::parse(&text).is_some_and(|network| network.contains(address)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What is banned at present; what nobody can read bans nobody.
+pub fn banned(tx: &Transaction<'_>, now: u64) -> rusqlite::Result<Vec<Network>> {
+    let mut find = tx.prepare_cached(
+        "SELECT ip_address FROM banned_ips WHERE expires_at IS NULL OR expires_at > ?1 ORDER BY id DESC LIMIT ?2",
+    )?;
+    let rows = find.query_map(params![int(now), BANNED_MAX], |row| row.get::<_, String>(0))?;
+    let texts = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(texts.iter().filter_map(|text| Network::parse(text)).collect())
 }
 
 /// What a user is to a conversation; `None` when they never were a member or there is no such conversation.

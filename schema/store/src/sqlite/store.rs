@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use rusqlite::Transaction;
+use schema_wire::Network;
 use schema_wire::record::{Append, Appended, Change, StoreFault, StoreReply, StoreRequest};
 
 use super::stream::CursorMove;
@@ -47,6 +48,10 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<(Vec<Change>, ChangePosition), StoreFault> {
         self.read(move |tx, _| Ok(changes::changes(tx, &after, limit)?)).await.map_err(fault_of)
+    }
+
+    async fn banned(&self) -> Result<Vec<Network>, StoreFault> {
+        self.read(|tx, now| Ok(standing::banned(tx, now)?)).await.map_err(fault_of)
     }
 
     async fn check(&self) -> Result<(), StoreFault> {

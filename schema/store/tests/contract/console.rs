@@ -2,7 +2,7 @@
 
 use schema_store::console::{FAILURES_KEPT_MS, FIRST_WAIT_MS, FREE_FAILURES, SESSION_IDLE_MS};
 use schema_store::rows::account::{Origin, StatusChange};
-use schema_store::rows::console::{NewConsoleSession, Stage};
+use schema_store::rows::console::{NewConsoleSession, NewStaff, Stage};
 use schema_store::rows::role::AccountRole;
 use schema_store::{AccountError, Accounts, ConsoleAccess, NewToken, Store, TokenHash};
 use schema_wire::UserId;
@@ -130,4 +130,50 @@ pub async fn failures_lock_longer_each_time<S: Store + Accounts + ConsoleAccess>
     for _ in 0..FREE_FAILURES {
         assert_eq!(fail().await, Ok(0), "an old failure does not count");
     }
+}
+
+pub async fn an_account_with_a_role_takes_two<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
+    let (ada, eve) = (bed.staff("ada", AccountRole::Admin).await, bed.staff("eve", AccountRole::Admin).await);
+    let mia = bed.staff("mia", AccountRole::Moderator).await;
+    let by = |user| Origin { actor: Some(user), ..Origin::system() };
+    let ask = async |who, name: &str, role| {
+        let new = NewStaff { email: format!("{name}@Example.org"), name: name.to_owned(), role };
+        bed.store.ask_staff(new, by(who)).await
+    };
+    assert_eq!(
+        ask(mia, "new", AccountRole::Admin).await,
+        Err(AccountError::NotAllowed),
+        "administrators only"
+    );
+    assert_eq!(
+        ask(ada, "new", AccountRole::User).await,
+        Err(AccountError::NotAllowed),
+        "a role it must have"
+    );
+    assert_eq!(ask(ada, "mia", AccountRole::Admin).await, Err(AccountError::EmailTaken));
+    let asked = ask(ada, "new", AccountRole::Admin).await.unwrap();
+    assert_eq!(ask(eve, "new", AccountRole::Admin).await, Err(AccountError::Overtaken), "once is enough");
+    let (secret, token) = NewToken::generate(bed.clock.now() + HOUR);
+    let agree = async |asked, who| bed.store.agree_to_staff(asked, token, by(who)).await;
+    for who in [ada, mia] {
+        assert_eq!(agree(asked, who).await, Err(AccountError::NotAllowed), "another administrator");
+    }
+    let waiting = bed.store.staff_asked(9).await.unwrap();
+    assert_eq!((waiting.len(), &*waiting[0].email, &*waiting[0].asker), (1, "new@example.org", "ada"));
+    assert_eq!(bed.store.login_record("new@example.org".into()).await, Ok(None), "asking makes nothing");
+    let made = agree(asked, eve).await.unwrap();
+    let profile = bed.store.profile(made).await.unwrap();
+    assert_eq!((profile.role, profile.email_verified), (AccountRole::Admin, true));
+    assert_eq!(agree(asked, eve).await, Err(AccountError::Overtaken), "once");
+    let reset =
+        bed.store.reset_password(TokenHash::of(&secret), "$argon2id$y".into(), Origin::system()).await;
+    assert_eq!(reset, Ok(made), "the link chooses its password");
+    let trail = bed.store.audit_page(None, 9).await.unwrap();
+    let created = trail.iter().find(|row| row.event == "STAFF_CREATED").unwrap();
+    assert_eq!((created.subject, created.actor), (Some(made), Some(eve)));
+    assert_eq!(created.detail, format!("ADMIN, asked for by {ada}"));
+    let asked = ask(ada, "other", AccountRole::Sre).await.unwrap();
+    bed.store.withdraw_staff(asked, by(eve)).await.unwrap();
+    assert_eq!(bed.store.withdraw_staff(asked, by(eve)).await, Err(AccountError::Overtaken));
+    assert!(bed.store.staff_asked(9).await.unwrap().is_empty());
 }

@@ -10,10 +10,10 @@ macro_rules! contract {
             stream: cursors_only_move_forward, a_stream_is_paged, changes_come_in_order_and_once, attaching_knows_what_matters, acquaintances_share_a_conversation, live_sessions_hear_of_members_and_devices, it_says_that_it_is_ready;
             keys: a_package_is_claimed_once, a_new_identity_is_told, keys_are_bounded_and_not_for_strangers;
             account: an_address_registers_once, an_invite_works_once, pending_accounts_wait, a_reused_refresh_token_ends_the_family, one_of_two_concurrent_rotations_wins, devices_come_and_go, a_new_password_ends_other_sessions, a_reset_works_once_for_an_hour, failed_logins_name_the_address, the_audit_chain_holds, erasing_leaves_tombstones_only, erasing_an_owner_hands_the_group_over, an_export_has_everything_in_pages, an_administrator_is_made;
-            console: a_session_lives_while_it_is_used, a_session_ends_with_role_and_account, own_sessions_are_listed_and_ended, a_code_works_once, failures_lock_longer_each_time;
-            detection: busy_senders_are_counted, the_same_to_many_is_noticed;
-            moderation: ten_reports_are_one_case, evidence_is_weighed, a_claim_keeps_others_away_for_a_while, nothing_happens_before_its_time, a_ban_needs_four_eyes, a_ban_takes_the_address_along, a_mute_keeps_reports_and_raises_no_case, an_erasure_needs_four_eyes, what_does_not_go_is_refused;
-            operations: figures_are_kept_and_forgotten, a_setting_is_changed_with_both_values_in_the_trail;
+            console: a_session_lives_while_it_is_used, a_session_ends_with_role_and_account, own_sessions_are_listed_and_ended, a_code_works_once, failures_lock_longer_each_time, an_account_with_a_role_takes_two;
+            detection: busy_senders_are_counted, the_same_to_many_is_noticed, rules_look_at_what_can_be_read, who_comes_back_after_a_ban_is_noticed;
+            moderation: ten_reports_are_one_case, evidence_is_weighed, a_claim_keeps_others_away_for_a_while, nothing_happens_before_its_time, a_ban_needs_four_eyes, a_ban_takes_the_address_along, a_banned_block_takes_two, a_mute_keeps_reports_and_raises_no_case, an_appeal_comes_back_to_somebody_else, a_granted_appeal_reverses_the_decision, an_erasure_needs_four_eyes, what_does_not_go_is_refused;
+            operations: figures_are_kept_and_forgotten, a_setting_is_changed_with_both_values_in_the_trail, accounts_are_counted_now_and_then;
             oversight: people_are_found_by_what_is_known_of_them, an_account_is_shown_with_what_belongs_to_it, the_trail_is_filtered, guessing_addresses_are_listed;
             services: a_service_token_works_until_it_ends;
         }

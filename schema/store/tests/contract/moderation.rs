@@ -4,16 +4,17 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use schema_store::franking::commitment;
-use schema_store::moderation::{CLAIM_MS, MUTE_MS, UNDO_MS};
+use schema_store::moderation::{APPEAL_MS, CLAIM_MS, MUTE_MS, UNDO_MS};
 use schema_store::rows::account::{AuditEntry, Origin};
 use schema_store::rows::moderation::{
-    CaseFilter, CaseState, Decision, DecisionState, Measure, NewDecision, NewFlag, NewReport, Proof,
+    AppealState, CaseFilter, CaseState, Decision, DecisionState, Measure, NewDecision, NewFlag, NewReport,
+    Proof, Told,
 };
 use schema_store::rows::role::AccountRole;
 use schema_store::{AccountError, Accounts, ConsoleAccess, Moderation, Store};
 use schema_wire::record::UserStatus;
 use schema_wire::v1::user_event::Event;
-use schema_wire::{Generation, Offset, Position, UserId};
+use schema_wire::{Generation, Network, Offset, Position, UserId};
 
 use crate::contract::{Bed, START, events, message, offset};
 
@@ -200,7 +201,7 @@ pub async fn nothing_happens_before_its_time<S: Desk>(bed: Bed<S>) {
     assert_eq!(told.iter().filter(|event| heard(event)).count(), 1, "{told:?}");
     let letters = bed.store.due_letters(10).await.unwrap();
     assert_eq!((letters.len(), letters[0].email.as_str()), (1, "bob@example.org"));
-    bed.store.letter_sent(second.id).await.unwrap();
+    bed.store.letter_sent(second.id, Told::Decision).await.unwrap();
     assert_eq!(bed.store.due_letters(10).await.unwrap().len(), 0);
     assert_eq!(bed.store.case(bob).await.unwrap().strikes, 2);
     let reversed = bed.store.reverse(second.id, "a mistake".into(), by(tom)).await.unwrap();
@@ -260,6 +261,47 @@ pub async fn a_ban_takes_the_address_along<S: Desk>(bed: Bed<S>) {
     assert!(events().await.contains(&"ADDRESS_UNBANNED".to_owned()), "the address goes with it");
 }
 
+pub async fn a_banned_block_takes_two<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) =
+        (bed.staff("mia", AccountRole::Moderator).await, bed.staff("tom", AccountRole::Moderator).await);
+    let block = |text: &str| Network::parse(text).unwrap();
+    let ask = async |text: &str| bed.store.ask_address_ban(block(text), "a botnet".into(), by(mia)).await;
+    let asked = ask("198.51.100.0/24").await.unwrap();
+    assert_eq!(ask("198.51.100.9/24").await, Err(AccountError::Overtaken), "once is enough");
+    for wide in ["0.0.0.0/0", "10.0.0.0/7", "2000::/15"] {
+        let refused = ask(wide).await;
+        assert!(matches!(refused, Err(AccountError::Invalid { field: "network", .. })), "{refused:?}");
+    }
+    assert!(bed.store.banned().await.unwrap().is_empty(), "asking does nothing yet");
+    let agree = async |asked, who| bed.store.agree_to_address_ban(asked, by(who)).await;
+    assert_eq!(agree(asked, mia).await, Err(AccountError::NotAllowed), "not the same eyes");
+    let waiting = bed.store.address_bans_asked(9).await.unwrap();
+    assert_eq!((waiting.len(), &*waiting[0].asker, &*waiting[0].reason), (1, "mia", "a botnet"));
+    assert_eq!(agree(asked, tom).await, Ok(block("198.51.100.0/24")));
+    assert_eq!(agree(asked, tom).await, Err(AccountError::Overtaken));
+    assert_eq!(bed.store.banned().await.unwrap(), [block("198.51.100.0/24")]);
+    assert_eq!(ask("198.51.100.0/24").await, Err(AccountError::Overtaken), "it is banned");
+    let single = ask("2001:db8::7").await.unwrap();
+    bed.store.withdraw_address_ban(single, by(tom)).await.unwrap();
+    assert_eq!(bed.store.withdraw_address_ban(single, by(tom)).await, Err(AccountError::Overtaken));
+    let listed = bed.store.address_bans(None, 9).await.unwrap();
+    assert_eq!((listed.len(), &*listed[0].by, listed[0].expires_at), (1, "tom", None));
+    assert!(bed.store.address_bans(Some(listed[0].id), 9).await.unwrap().is_empty());
+    bed.store.set_address_ban(listed[0].network, false, "theirs again".into(), by(mia)).await.unwrap();
+    assert!(bed.store.banned().await.unwrap().is_empty());
+    let trail = bed.store.audit_page(None, 4).await.unwrap();
+    let told: Vec<_> = trail.iter().map(|row| (row.event.as_str(), row.detail.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("ADDRESS_UNBANNED", "198.51.100.0/24: theirs again"),
+            ("ADDRESS_BAN_WITHDRAWN", "2001:db8::7"),
+            ("ADDRESS_BAN_ASKED", "2001:db8::7: a botnet"),
+            ("ADDRESS_BANNED", "198.51.100.0/24: a botnet"),
+        ]
+    );
+}
+
 pub async fn a_mute_keeps_reports_and_raises_no_case<S: Desk>(bed: Bed<S>) {
     let mia = bed.staff("mia", AccountRole::Moderator).await;
     let (alice, bob) = (bed.person("alice").await.user, bed.person("bob").await.user);
@@ -301,6 +343,93 @@ pub async fn what_does_not_go_is_refused<S: Desk>(bed: Bed<S>) {
         (CaseState::Resolved, 0),
         "nobody reported bob"
     );
+}
+
+pub async fn an_appeal_comes_back_to_somebody_else<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) =
+        (bed.staff("mia", AccountRole::Moderator).await, bed.staff("tom", AccountRole::Moderator).await);
+    let (alice, bob) = (bed.person("alice").await.user, bed.person("bob").await.user);
+    bed.store.file_report(about(alice, bob), by(alice)).await.unwrap();
+    let suspended = bed.decide(bob, mia, &[Measure::Suspend]).await.id;
+    let appeal = async |who: Origin| bed.store.appeal(suspended, "It was a joke.".into(), who).await;
+    assert_eq!(appeal(by(bob)).await, Err(AccountError::Overtaken), "nothing has happened yet");
+    bed.clock.forward(UNDO_MS);
+    assert_eq!(bed.apply_all().await, 1);
+    assert_eq!(appeal(by(alice)).await, Err(AccountError::NotFound), "it is not about her");
+    // From the letter's link: whoever is suspended can't sign in.
+    appeal(Origin::system()).await.unwrap();
+    assert_eq!(appeal(by(bob)).await, Err(AccountError::Overtaken), "once");
+    let queue = bed.store.cases(CaseFilter::Open, None, 9).await.unwrap();
+    assert_eq!((queue.len(), queue[0].appeals, queue[0].about.as_str()), (1, 1, "APPEAL"));
+    let answer = async |who, grants| {
+        bed.store.answer_appeal(suspended, grants, "it was none".into(), by(who)).await.map(|done| done.state)
+    };
+    for refused in [answer(mia, false).await, answer(bob, true).await] {
+        assert_eq!(refused, Err(AccountError::NotAllowed), "not whoever decided, not the account itself");
+    }
+    assert_eq!(bed.store.claim_case(bob, by(mia)).await, Err(AccountError::NotAllowed), "nor the card");
+    assert_eq!(answer(tom, false).await, Ok(DecisionState::Done), "the decision stands");
+    assert_eq!(answer(tom, true).await, Err(AccountError::Overtaken), "answered once");
+    assert!(matches!(bed.status(bob).await, UserStatus::Suspended { .. }));
+    assert_eq!(bed.state(bob).await, CaseState::Resolved);
+    let told = bed.store.decisions_told(bob).await.unwrap();
+    let kept = told[0].1.as_ref().unwrap();
+    assert_eq!(
+        (kept.state, &*kept.text, &*kept.answer),
+        (AppealState::Upheld, "It was a joke.", "it was none")
+    );
+    let letters = bed.store.due_letters(9).await.unwrap();
+    let texts: Vec<_> = letters.iter().map(|letter| (letter.told, letter.text.as_str())).collect();
+    assert_eq!(texts, [(Told::Decision, "Please stop."), (Told::Answer, "Upheld: it was none")]);
+    bed.store.letter_sent(suspended, Told::Answer).await.unwrap();
+    assert_eq!(bed.store.due_letters(9).await.unwrap().len(), 1);
+    let trail = bed.store.audit_page(None, 9).await.unwrap();
+    let written = |event: &str, who| trail.iter().any(|row| row.event == event && row.actor == who);
+    assert!(written("APPEALED", None) && written("APPEAL_UPHELD", Some(tom)));
+}
+
+pub async fn a_granted_appeal_reverses_the_decision<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) =
+        (bed.staff("mia", AccountRole::Moderator).await, bed.staff("tom", AccountRole::Moderator).await);
+    let ada = bed.staff("ada", AccountRole::Admin).await;
+    let (alice, bob) = (bed.person("alice").await.user, bed.person("bob").await.user);
+    let ban = bed.decide(bob, mia, &[Measure::Ban]).await.id;
+    bed.store.second(ban, true, by(tom)).await.unwrap();
+    bed.clock.forward(UNDO_MS);
+    assert_eq!(bed.apply_all().await, 1);
+    bed.store.appeal(ban, " It was not me. ".into(), Origin::system()).await.unwrap();
+    bed.store.file_report(about(alice, bob), by(alice)).await.unwrap();
+    let answer = async |who| bed.store.answer_appeal(ban, true, "right".into(), by(who)).await;
+    assert_eq!(answer(tom).await, Err(AccountError::NotAllowed), "nor whoever agreed");
+    bed.store.claim_case(bob, by(ada)).await.unwrap();
+    assert_eq!(answer(ada).await.unwrap().state, DecisionState::Reversed);
+    assert_eq!((bed.status(bob).await, bed.state(bob).await), (UserStatus::Active, CaseState::Open));
+    let case = bed.store.case(bob).await.unwrap();
+    assert_eq!((case.row.appeals, case.row.reports, case.strikes), (0, 1, 0), "the new report is still open");
+    assert_eq!((case.appeals[0].state, &*case.appeals[0].answerer), (AppealState::Granted, "ada"));
+    assert_eq!(&*case.appeals[0].text, "It was not me.");
+    bed.store.release_case(bob, by(ada)).await.unwrap();
+    let warned = bed.decide(bob, mia, &[Measure::Warn]).await.id;
+    bed.clock.forward(UNDO_MS);
+    assert_eq!(bed.apply_all().await, 1);
+    bed.store.appeal(warned, "why?".into(), by(bob)).await.unwrap();
+    bed.store.reverse(warned, "a mistake".into(), by(mia)).await.unwrap();
+    assert_eq!(bed.state(bob).await, CaseState::Resolved, "whoever decided may give in");
+    let silent = NewDecision { notice: None, ..decision(bob, mia, &[Measure::Warn]) };
+    let silent = bed.store.decide(silent, by(mia)).await.unwrap().id;
+    let told = bed.decide(bob, mia, &[Measure::Warn]).await.id;
+    bed.clock.forward(UNDO_MS);
+    assert_eq!(bed.apply_all().await, 2);
+    let appeal = async |of, text: &str| bed.store.appeal(of, text.into(), by(bob)).await;
+    assert_eq!(appeal(silent, "why?").await, Err(AccountError::NotFound), "nobody told him");
+    assert_eq!(bed.store.decisions_told(bob).await.unwrap().len(), 3);
+    for wrong in [" ", &"x".repeat(2049)] {
+        let refused = appeal(told, wrong).await;
+        assert!(matches!(refused, Err(AccountError::Invalid { field: "text", .. })), "{refused:?}");
+    }
+    bed.clock.forward(APPEAL_MS);
+    let refused = appeal(told, "late").await;
+    assert!(matches!(refused, Err(AccountError::Invalid { field: "decision", .. })), "{refused:?}");
 }
 
 pub async fn an_erasure_needs_four_eyes<S: Desk>(bed: Bed<S>) {

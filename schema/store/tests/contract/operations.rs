@@ -5,8 +5,10 @@ use schema_store::rows::account::Origin;
 use schema_store::rows::role::AccountRole;
 use schema_store::{AccountError, Operations};
 
-use crate::contract::Bed;
 use crate::contract::oversight::Overseen;
+use crate::contract::{Bed, START, message};
+
+const DAY: u64 = 86_400_000;
 
 pub async fn figures_are_kept_and_forgotten<S: Overseen + Operations>(bed: Bed<S>) {
     let store = &bed.store;
@@ -47,4 +49,32 @@ pub async fn a_setting_is_changed_with_both_values_in_the_trail<S: Overseen + Op
     assert_eq!(set, [("flag-burst", "9", "ada")]);
     let huge = bed.store.change_setting("flag-burst", Some("9".repeat(2049)), by()).await;
     assert!(matches!(huge, Err(AccountError::Invalid { .. })), "{huge:?}");
+}
+
+pub async fn accounts_are_counted_now_and_then<S: Overseen + Operations>(bed: Bed<S>) {
+    assert_eq!(bed.store.statistics().await, Ok(None), "nobody counted yet");
+    bed.clock.forward(DAY - START % DAY - 1000);
+    let (alice, bob, conversation) = bed.pair().await;
+    for n in 0..3 {
+        bed.publish(message(bob, conversation, n)).await;
+    }
+    bed.publish(message(alice, conversation, 9)).await;
+    let take = async |older_than| bed.store.take_statistics(older_than).await.unwrap();
+    assert!(take(0).await);
+    let counted = bed.store.statistics().await.unwrap().unwrap();
+    assert_eq!((counted.new_today, counted.taken_at), (2, bed.clock.now()));
+    let senders: Vec<_> = counted.senders.iter().map(|row| (row.email.as_deref(), row.number)).collect();
+    assert_eq!(senders, [(Some("bob@example.org"), 3), (Some("alice@example.org"), 1)], "most first");
+    assert!(counted.storage.is_empty(), "nobody has media");
+    bed.clock.forward(2000);
+    assert!(!take(counted.taken_at - 1).await, "that is recent enough");
+    assert_eq!(bed.store.statistics().await.unwrap().unwrap(), counted, "and stays");
+    assert!(take(counted.taken_at).await);
+    assert_eq!(bed.store.statistics().await.unwrap().unwrap().new_today, 0, "another day began");
+    bed.clock.forward(8 * DAY);
+    assert!(take(bed.clock.now()).await);
+    assert_eq!(bed.store.statistics().await.unwrap().unwrap().active, 0, "nobody was here for a week");
+    bed.store.erase_account(bob.user, "asked".into(), Origin::system()).await.unwrap();
+    let kept = bed.store.statistics().await.unwrap().unwrap();
+    assert_eq!(kept.senders[0].email, None, "whoever is gone has no address in it");
 }

@@ -6,7 +6,7 @@ use schema_store::rows::account::{Origin, StatusChange};
 use schema_store::{Accounts, ChangePosition, Store};
 use schema_wire::record::{Attachment, Change, StoreReply, StoreRequest, UserStatus};
 use schema_wire::v1::user_event::Event;
-use schema_wire::{DeviceId, Offset, Position, UserId};
+use schema_wire::{DeviceId, Network, Offset, Position, UserId};
 
 use super::{Bed, Person, changes_since, events, message, now_position};
 
@@ -70,13 +70,14 @@ pub async fn changes_come_in_order_and_once<S: Store + Accounts>(bed: Bed<S>) {
         bed.store.set_status(alice.user, change, String::new(), Origin::system()).await.unwrap();
     }
     let address: IpAddr = "203.0.113.9".parse().unwrap();
-    bed.store.set_address_ban(address, true, "spam".to_owned(), Origin::system()).await.unwrap();
+    let network = address.into();
+    bed.store.set_address_ban(network, true, "spam".to_owned(), Origin::system()).await.unwrap();
     let status = |status| Change::UserStatus { user: alice.user, status };
     let expected = [
         status(UserStatus::Suspended { until }),
         status(UserStatus::Active),
         status(UserStatus::Banned),
-        Change::AddressBanned { address },
+        Change::AddressBanned { network },
     ];
     let mut seen = Vec::new();
     loop {
@@ -105,11 +106,19 @@ pub async fn attaching_knows_what_matters<S: Store + Accounts>(bed: Bed<S>) {
         "somebody else's"
     );
     let banned: IpAddr = "203.0.113.9".parse().unwrap();
-    bed.store.set_address_ban(banned, true, String::new(), Origin::system()).await.unwrap();
+    bed.store.set_address_ban(banned.into(), true, String::new(), Origin::system()).await.unwrap();
     let mapped: IpAddr = "::ffff:203.0.113.9".parse().unwrap();
     assert!(attach(&bed, alice, Some(mapped)).await.address_banned, "also when mapped into IPv6");
-    bed.store.set_address_ban(banned, false, String::new(), Origin::system()).await.unwrap();
+    bed.store.set_address_ban(banned.into(), false, String::new(), Origin::system()).await.unwrap();
     assert!(!attach(&bed, alice, Some(banned)).await.address_banned);
+    let block = Network::parse("203.0.0.0/16").unwrap();
+    bed.store.set_address_ban(block, true, "a provider".into(), Origin::system()).await.unwrap();
+    assert!(attach(&bed, alice, Some(mapped)).await.address_banned, "in a banned block");
+    let outside = Some("203.1.113.9".parse().unwrap());
+    assert!(!attach(&bed, alice, outside).await.address_banned);
+    assert_eq!(bed.store.banned().await.unwrap(), [block]);
+    bed.store.set_address_ban(block, false, String::new(), Origin::system()).await.unwrap();
+    assert!(bed.store.banned().await.unwrap().is_empty());
     bed.clock.forward(5_000);
     bed.store.revoke_sessions(alice.user, None, Origin::system()).await.unwrap();
     let out = attach(&bed, alice, None).await;

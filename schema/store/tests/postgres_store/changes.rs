@@ -1,6 +1,7 @@
 //! The change log: nothing is skipped, whatever order transactions commit in.
 
 use schema_store::{ChangePosition, PostgresStore, Store};
+use schema_wire::Network;
 use schema_wire::record::{Change, UserStatus};
 
 use crate::seed::{conversation, people, user, world};
@@ -76,8 +77,9 @@ async fn what_is_changed_in_sql_is_told() {
     server
         .sql("INSERT INTO banned_ips (ip_address, reason) VALUES ('1.2.3.4', 'Associated with banned user')");
     let status = UserStatus::Suspended { until: None };
-    let address = "1.2.3.4".parse().unwrap();
-    let expected = [Change::UserStatus { user: user(2), status }, Change::AddressBanned { address }];
+    server.sql("INSERT INTO banned_ips (ip_address) VALUES ('2001:db8::/32')");
+    let banned = |text| Change::AddressBanned { network: Network::parse(text).unwrap() };
+    let expected = [Change::UserStatus { user: user(2), status }, banned("1.2.3.4"), banned("2001:db8::/32")];
     assert_eq!(poll(&store, &mut at, 100).await, expected);
 }
 

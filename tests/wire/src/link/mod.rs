@@ -86,6 +86,14 @@ impl Link {
         }
     }
 
+    /// Whether anybody answers at all: a handshake to its end.
+    pub async fn reaches(server: &Server, carrier: Carrier) -> bool {
+        match carrier {
+            Carrier::Quic => quic::Client::new(server).reaches(server).await,
+            Carrier::WebSocket | Carrier::Json => websocket::reaches(server).await,
+        }
+    }
+
     pub(crate) fn new(carrier: Carrier, start: impl FnOnce(Inlet) -> (Out, JoinHandle<()>)) -> Self {
         let (sender, incoming) = mpsc::channel(READ_AHEAD);
         let (paused, is_paused) = watch::channel(false);

@@ -68,6 +68,13 @@ impl Client {
         self.link(connection).await
     }
 
+    /// Whether a handshake comes to its end.
+    pub async fn reaches(&self, server: &Server) -> bool {
+        let name = server.relay().ip().to_string();
+        let connecting = self.endpoint.connect_with(self.config.clone(), server.relay(), &name);
+        connecting.expect("an address").await.is_ok()
+    }
+
     /// The link over a connection: opens the control stream.
     pub async fn link(&self, connection: Connection) -> Link {
         let (control, recv) = connection.open_bi().await.expect("the control stream is granted");

@@ -33,6 +33,13 @@ pub async fn connect(server: &Server) -> Tls {
     secure(server, tcp).await
 }
 
+/// Whether a TLS handshake comes to its end.
+pub async fn reaches(server: &Server) -> bool {
+    let Ok(tcp) = TcpStream::connect(server.relay()).await else { return false };
+    let connector = TlsConnector::from(Arc::new(tls::config(&server.ca(), "http/1.1")));
+    connector.connect(ServerName::from(server.relay().ip()), tcp).await.is_ok()
+}
+
 /// TLS on a connection that a proxy opened for `client`.
 pub async fn connect_for(server: &Server, client: Ipv4Addr) -> Tls {
     let mut tcp = TcpStream::connect(server.relay()).await.expect("the relay listens");

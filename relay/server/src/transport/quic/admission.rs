@@ -20,7 +20,8 @@ pub(super) enum Admission {
 pub(super) struct Load {
     pub(super) connections: usize,
     pub(super) handshakes: usize,
-    pub(super) draining: bool,
+    /// While draining, and to banned addresses.
+    pub(super) closed: bool,
 }
 
 /// Judges one attempt.
@@ -29,7 +30,7 @@ pub(super) fn admit(incoming: &Incoming, load: Load, limits: &QuicLimits) -> Adm
 }
 
 fn judge(proven: bool, may_retry: bool, load: Load, limits: &QuicLimits) -> Admission {
-    if load.draining || load.connections >= limits.connections_max {
+    if load.closed || load.connections >= limits.connections_max {
         return Admission::Refuse;
     }
     // Retry costs no state, so even a full house answers an unproven address with it.
@@ -51,14 +52,14 @@ mod tests {
             handshakes_before_retry: 2,
             ..QuicLimits::default()
         };
-        let load = |connections, handshakes| Load { connections, handshakes, draining: false };
+        let load = |connections, handshakes| Load { connections, handshakes, closed: false };
         assert_eq!(judge(false, true, load(1, 1), &limits), Admission::Accept);
         assert_eq!(judge(false, true, load(2, 2), &limits), Admission::Retry);
         assert_eq!(judge(true, true, load(3, 3), &limits), Admission::Accept);
         assert_eq!(judge(true, true, load(4, 4), &limits), Admission::Refuse);
         assert_eq!(judge(false, true, load(4, 4), &limits), Admission::Retry);
         assert_eq!(judge(true, true, load(10, 0), &limits), Admission::Refuse);
-        let draining = Load { draining: true, ..load(0, 0) };
-        assert_eq!(judge(true, true, draining, &limits), Admission::Refuse);
+        let closed = Load { closed: true, ..load(0, 0) };
+        assert_eq!(judge(true, true, closed, &limits), Admission::Refuse);
     }
 }

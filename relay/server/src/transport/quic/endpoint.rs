@@ -9,8 +9,8 @@ use super::error::{CloseCause, QuicConfigError, WriteError};
 use super::event::{ConnectionInfo, QuicCounters, QuicEvent, QuicHandle, Transmit, Wrote};
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, Incoming, ServerConfig};
-use schema_wire::Frame;
 use schema_wire::frame::Lane;
+use schema_wire::{AddressSet, Frame};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub struct QuicEndpoint {
     scratch: Vec<u8>,
     touched: Vec<u32>,
     draining: bool,
+    banned: Arc<AddressSet>,
     counters: QuicCounters,
 }
 
@@ -62,6 +63,7 @@ impl QuicEndpoint {
             scratch: Vec::new(),
             touched: Vec::new(),
             draining: false,
+            banned: Arc::default(),
             counters: QuicCounters::default(),
         })
     }
@@ -279,6 +281,11 @@ impl QuicEndpoint {
         self.draining = true;
     }
 
+    /// Refuses handshakes from these addresses from now on.
+    pub fn ban(&mut self, banned: Arc<AddressSet>) {
+        self.banned = banned;
+    }
+
     /// Connections held, handshakes and closing ones included.
     pub fn connections(&self) -> usize {
         self.live
@@ -295,7 +302,11 @@ impl QuicEndpoint {
     }
 
     fn on_incoming(&mut self, now: Instant, incoming: Incoming) {
-        let load = Load { connections: self.live, handshakes: self.handshakes, draining: self.draining };
+        let load = Load {
+            connections: self.live,
+            handshakes: self.handshakes,
+            closed: self.draining || self.banned.contains(incoming.remote_address().ip()),
+        };
         self.scratch.clear();
         match admit(&incoming, load, &self.limits) {
             Admission::Accept => self.accept(now, incoming),

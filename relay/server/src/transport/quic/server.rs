@@ -2,11 +2,12 @@
 //! and frames between the endpoint and the sessions' outboxes. Decides nothing about messages.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use hashbrown::HashMap;
 use schema_wire::frame::Lane;
-use schema_wire::{Disconnect, Frame, SessionId};
+use schema_wire::{AddressSet, Disconnect, Frame, SessionId};
 
 use super::run::Runs;
 use super::{QuicEndpoint, QuicEvent, QuicHandle, Transmit, WriteError};
@@ -121,6 +122,11 @@ impl QuicServer {
         self.sessions.remove(&handle);
         self.endpoint.close_after_flush(now, handle, u32::from(with.code()), with.name(), events);
         self.active = true;
+    }
+
+    /// From now on nobody from these addresses is let in.
+    pub fn ban(&mut self, banned: Arc<AddressSet>) {
+        self.endpoint.ban(banned);
     }
 
     /// Refuses new connections from now on.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use schema_wire::{Disconnect, Frame, SessionId};
+use schema_wire::{AddressSet, Disconnect, Frame, SessionId};
 
 use super::connection::{Connection, Incoming, Leaving, Rules};
 use super::farewells::Farewells;
@@ -37,6 +37,8 @@ pub struct WebSockets {
     connections_max: usize,
     rules: Rules,
     proxies: Networks,
+    /// Nobody from here is let in; whom a proxy speaks for is looked at when they attach.
+    banned: Arc<AddressSet>,
     deadlines: Deadlines,
     slabs: SlabPool,
     /// Connections with something to send, each perhaps more than once.
@@ -69,6 +71,7 @@ impl WebSockets {
             connections_max,
             rules,
             proxies,
+            banned: Arc::default(),
             deadlines,
             slabs,
             dirty: Vec::new(),
@@ -85,7 +88,13 @@ impl WebSockets {
         self.live
     }
 
-    /// Takes an accepted socket over. Beyond the bound it is closed at once: TCP tells the client to back off.
+    /// From now on nobody from these addresses is let in.
+    pub fn ban(&mut self, banned: Arc<AddressSet>) {
+        self.banned = banned;
+    }
+
+    /// Takes an accepted socket over. From a banned address it is closed without a word, before anything is computed; beyond
+    /// the bound as well: TCP tells the client to back off.
     pub fn accept(
         &mut self,
         ring: &mut Ring,
@@ -97,9 +106,12 @@ impl WebSockets {
         if self.live >= self.connections_max {
             return;
         }
+        let proxied = self.proxies.contains(peer.ip());
+        if !proxied && self.banned.contains(peer.ip()) {
+            return;
+        }
         let Ok(session) = TlsSession::new(tls.clone()) else { return };
         let Ok(stream) = ring.add_stream(socket) else { return };
-        let proxied = self.proxies.contains(peer.ip());
         let at = stream.slot().index();
         if self.connections.len() <= at {
             self.connections.resize_with(at + 1, || None);

@@ -1,9 +1,7 @@
-//! Administration: the life of accounts, roles, banned addresses.
+//! Administration: the life of accounts, roles, banned addresses and blocks of them.
 
-use std::net::IpAddr;
-
-use schema_wire::UserId;
 use schema_wire::record::UserStatus;
+use schema_wire::{Network, UserId};
 
 use super::audit::record;
 use super::{own, standing_of};
@@ -13,7 +11,6 @@ use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id};
 use crate::rows::account::{Origin, StatusChange, audit_event};
 use crate::rows::role::AccountRole;
-use crate::stored::address_text;
 
 pub async fn set_status(
     tx: &Tx,
@@ -92,13 +89,13 @@ pub async fn set_role(tx: &Tx, user: UserId, role: AccountRole, by: &Origin, now
 
 pub async fn set_address_ban(
     tx: &Tx,
-    address: IpAddr,
+    network: Network,
     banned: bool,
     reason: &str,
     by: &Origin,
     now: u64,
 ) -> Answer<()> {
-    let text = address_text(address);
+    let text = network.to_string();
     let reason = cut(reason, REASON_BYTES_MAX);
     let event = if banned {
         tx.execute(

@@ -18,7 +18,7 @@ const PLACE_COLUMNS: usize = 3;
 
 /// Section and query. $1: the user; $2, $3 and $4: where the page begins (exclusive), a number, an id and an
 /// offset; $5: how many.
-const SECTIONS: [(&str, &str); 12] = [
+const SECTIONS: [(&str, &str); 13] = [
     (
         "profile",
         "SELECT 1::bigint, $3, $4, id, email, name, about, role, status, email_verified_at, created_at, updated_at,
@@ -76,6 +76,11 @@ const SECTIONS: [(&str, &str); 12] = [
         "reports",
         "SELECT 0::bigint, id, $4, id, reported_user_id, conversation_id, message_offset, reason, status, created_at
          FROM reports WHERE reporter_id = $1 AND (0, id) > ($2, $3) ORDER BY id LIMIT $5",
+    ),
+    (
+        "appeals",
+        "SELECT 0::bigint, decision_id, $4, decision_id, text, state, created_at, answer, answered_at
+         FROM moderation_appeals WHERE user_id = $1 AND (0, decision_id) > ($2, $3) ORDER BY decision_id LIMIT $5",
     ),
     (
         "sessions",

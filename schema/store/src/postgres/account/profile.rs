@@ -10,6 +10,7 @@ use super::read::{account_role, ids};
 use super::{lock_users, must_stand, own, standing_of};
 use crate::accept::{ABOUT_BYTES_MAX, clean_name, cut, must_be_email, must_be_setting, page};
 use crate::accounts::{AccountError, Answer, BLOCKS_MAX, SETTINGS_MAX};
+use crate::postgres::content;
 use crate::postgres::stream::push;
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, id, status, time, time_opt, uint};
@@ -65,6 +66,9 @@ pub async fn update(tx: &Tx, user: UserId, change: &ProfileChange, by: &Origin, 
             &[&Id(user.0), &name, &about, &At(now)],
         )
         .await?;
+    }
+    for text in change.name.iter().chain(&change.about) {
+        content::look(tx, user, "profile", text, now).await?;
     }
     record(tx, audit_event::PROFILE_CHANGED, Some(user), "", by, now).await?;
     profile(tx, user, now).await

@@ -8,6 +8,7 @@ use super::read::ids;
 use super::{invite, own, profile, standing_of};
 use crate::accept::{clean_name, must_be_email, page};
 use crate::accounts::{AccountError, Answer};
+use crate::postgres::content;
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, id};
 use crate::rows::account::{Activation, Origin, Profile, Registration, audit_event};
@@ -45,6 +46,7 @@ pub async fn register(tx: &Tx, new: &Registration, by: &Origin, now: u64) -> Ans
     if let Activation::Mail(token) = new.activation {
         keep_token(tx, user, "VERIFY", token, now).await?;
     }
+    content::look(tx, user, "profile", &name, now).await?;
     record(tx, audit_event::REGISTERED, Some(user), waits_for, by, now).await?;
     Ok(user)
 }

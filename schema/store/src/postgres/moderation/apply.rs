@@ -5,21 +5,20 @@ use std::net::IpAddr;
 
 use schema_wire::record::UserStatus;
 use schema_wire::{UserId, v1};
-use tokio_postgres::Row;
 
-use super::decision::{due, end, find, reopen};
-use crate::accept::page;
+use super::appeal;
+use super::decision::{due, end, find};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::MUTE_MS;
+use crate::moderation::{MUTE_MS, is_out_by, only_closes};
 use crate::postgres::account::admin::{set_address_ban, set_status};
 use crate::postgres::account::audit::record;
 use crate::postgres::account::read::address;
 use crate::postgres::account::{lock_users, must_stand, own};
 use crate::postgres::stream::push;
 use crate::postgres::transaction::Tx;
-use crate::postgres::value::{At, Id, id, time_opt};
+use crate::postgres::value::{At, Id, time_opt};
 use crate::rows::account::{Origin, StatusChange, audit_event};
-use crate::rows::moderation::{Decision, DecisionId, DecisionState, DueLetter, Measure};
+use crate::rows::moderation::{AppealState, CaseState, Decision, DecisionId, DecisionState, Measure};
 use crate::stored::address_text;
 
 const DAY_MS: u64 = 86_400_000;
@@ -133,7 +132,7 @@ async fn ban_address(tx: &Tx, decision: &Decision, by: &Origin, now: u64) -> Ans
         &[&Id(decision.id.0), &address_text(address)],
     )
     .await?;
-    set_address_ban(tx, address, true, &decision.reason, by, now).await
+    set_address_ban(tx, address.into(), true, &decision.reason, by, now).await
 }
 
 /// Where the account was last used from.
@@ -150,8 +149,7 @@ async fn last_address(tx: &Tx, user: UserId) -> Answer<Option<IpAddr>> {
 
 /// Closes what was open when the decision was made; what came later opens the case again.
 async fn close(tx: &Tx, decision: &Decision, now: u64) -> Answer<()> {
-    let dismisses = matches!(decision.measures[..], [Measure::Dismiss | Measure::Mute]);
-    let status = if dismisses { "DISMISSED" } else { "RESOLVED" };
+    let status = if only_closes(decision) { "DISMISSED" } else { "RESOLVED" };
     let (subject, made, moderator) =
         (Id(decision.subject.0), At(decision.created_at), Id(decision.moderator.0));
     tx.execute(
@@ -174,29 +172,31 @@ async fn close(tx: &Tx, decision: &Decision, now: u64) -> Answer<()> {
         &[&subject, &At(now), &moderator, &Id(decision.id.0), &made],
     )
     .await?;
+    settle(tx, decision.subject, CaseState::Decided, now).await
+}
+
+/// A case in this state is open as long as anything is, and resolved otherwise.
+pub async fn settle(tx: &Tx, subject: UserId, from: CaseState, now: u64) -> Answer<()> {
     let left = tx
         .query_one(
             "SELECT least(
                (SELECT min(created_at) FROM reports WHERE reported_user_id = $1 AND status = 'PENDING'),
-               (SELECT min(created_at) FROM flags WHERE user_id = $1 AND status = 'OPEN'))",
-            &[&subject],
+               (SELECT min(created_at) FROM flags WHERE user_id = $1 AND status = 'OPEN'),
+               (SELECT min(created_at) FROM moderation_appeals WHERE user_id = $1 AND state = 'OPEN'))",
+            &[&Id(subject.0)],
         )
         .await?;
-    match time_opt(&left, 0)? {
-        Some(at) => {
-            reopen(tx, decision.subject).await?;
-            tx.execute("UPDATE moderation_cases SET opened_at = $2 WHERE user_id = $1", &[&subject, &At(at)])
-                .await?;
+    let left = time_opt(&left, 0)?;
+    let sql = match left {
+        Some(_) => {
+            "UPDATE moderation_cases SET state = 'OPEN', opened_at = $2 WHERE user_id = $1 AND state = $3"
         }
         None => {
-            tx.execute(
-                "UPDATE moderation_cases SET state = 'RESOLVED', resolved_at = $2, claimed_by = NULL
-                 WHERE user_id = $1 AND state = 'DECIDED'",
-                &[&subject, &At(now)],
-            )
-            .await?;
+            "UPDATE moderation_cases SET state = 'RESOLVED', resolved_at = $2, claimed_by = NULL
+             WHERE user_id = $1 AND state = $3"
         }
-    }
+    };
+    tx.execute(sql, &[&Id(subject.0), &At(left.unwrap_or(now)), &from.name()]).await?;
     Ok(())
 }
 
@@ -211,16 +211,11 @@ pub async fn reverse(tx: &Tx, wanted: DecisionId, reason: &str, by: &Origin, now
     if by.actor.is_none() || by.actor == Some(subject) {
         return Err(AccountError::NotAllowed);
     }
-    let measures = &decision.measures;
-    let stands = match standing? {
-        UserStatus::Suspended { .. } => measures.contains(&Measure::Suspend),
-        UserStatus::Banned => measures.contains(&Measure::Ban),
-        _ => false,
-    };
+    let stands = is_out_by(&decision, standing?);
     if decision.notice.is_some() {
         tell(tx, &decision, &format!("Withdrawn: {reason}"), now).await?;
     }
-    if measures.contains(&Measure::Mute) {
+    if decision.measures.contains(&Measure::Mute) {
         tx.execute("DELETE FROM moderation_mutes WHERE user_id = $1", &[&Id(subject.0)]).await?;
     }
     tx.execute(
@@ -229,8 +224,13 @@ pub async fn reverse(tx: &Tx, wanted: DecisionId, reason: &str, by: &Origin, now
     )
     .await?;
     end(tx, &decision, DecisionState::Reversed, by, now).await?;
+    // Whoever appealed against it has what was asked for.
+    let granted = appeal::close(tx, &decision, AppealState::Granted, reason, by, now).await?;
+    if granted {
+        settle(tx, subject, CaseState::Open, now).await?;
+    }
     if let Some(address) = decision.address {
-        match set_address_ban(tx, address, false, reason, by, now).await {
+        match set_address_ban(tx, address.into(), false, reason, by, now).await {
             // Somebody lifted it before.
             Ok(()) | Err(AccountError::NotFound) => {}
             Err(other) => return Err(other),
@@ -239,26 +239,9 @@ pub async fn reverse(tx: &Tx, wanted: DecisionId, reason: &str, by: &Origin, now
     if stands {
         set_status(tx, subject, StatusChange::Reactivate, reason, by, now).await?;
     }
+    if granted {
+        record(tx, audit_event::APPEAL_GRANTED, Some(subject), reason, by, now).await?;
+    }
     record(tx, audit_event::DECISION_REVERSED, Some(subject), reason, by, now).await?;
     find(tx, wanted).await
-}
-
-pub async fn due_letters(tx: &Tx, limit: u32) -> Answer<Vec<DueLetter>> {
-    let rows = tx
-        .query(
-            "SELECT d.id, u.email, d.notice FROM moderation_decisions d JOIN users u ON u.id = d.user_id
-             WHERE d.mailed_at = 'epoch' AND u.email IS NOT NULL AND d.notice IS NOT NULL
-             ORDER BY d.ended_at LIMIT $1",
-            &[&i64::from(page(limit))],
-        )
-        .await?;
-    let read =
-        |row: &Row| Ok(DueLetter { decision: id(row, 0)?, email: row.try_get(1)?, text: row.try_get(2)? });
-    rows.iter().map(read).collect()
-}
-
-pub async fn letter_sent(tx: &Tx, wanted: DecisionId, now: u64) -> Answer<()> {
-    tx.execute("UPDATE moderation_decisions SET mailed_at = $2 WHERE id = $1", &[&Id(wanted.0), &At(now)])
-        .await?;
-    Ok(())
 }

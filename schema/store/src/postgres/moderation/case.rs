@@ -3,7 +3,7 @@
 use schema_wire::{ConversationId, Offset, UserId};
 use tokio_postgres::Row;
 
-use super::decision;
+use super::{appeal, decision};
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
 use crate::moderation::CLAIM_MS;
@@ -29,10 +29,12 @@ const COLUMNS: &str = "SELECT u.id, u.name, u.status, u.suspended_until, coalesc
        (SELECT count(DISTINCT r.reporter_id) FROM reports r
         WHERE r.reported_user_id = u.id AND r.status = 'PENDING'),
        (SELECT count(*) FROM flags f WHERE f.user_id = u.id AND f.status = 'OPEN'),
-       coalesce((SELECT r.reason FROM reports r WHERE r.reported_user_id = u.id AND r.status = 'PENDING'
+       coalesce((SELECT 'APPEAL' FROM moderation_appeals a WHERE a.user_id = u.id AND a.state = 'OPEN' LIMIT 1),
+                (SELECT r.reason FROM reports r WHERE r.reported_user_id = u.id AND r.status = 'PENDING'
                  ORDER BY r.created_at LIMIT 1),
                 (SELECT f.rule FROM flags f WHERE f.user_id = u.id AND f.status = 'OPEN'
-                 ORDER BY f.created_at LIMIT 1), '')";
+                 ORDER BY f.created_at LIMIT 1), ''),
+       (SELECT count(*) FROM moderation_appeals a WHERE a.user_id = u.id AND a.state = 'OPEN')";
 
 pub async fn list(
     tx: &Tx,
@@ -95,6 +97,7 @@ fn case_row(row: &Row, now: u64) -> Answer<CaseRow> {
         reporters: small(row, 11)?,
         flags: small(row, 12)?,
         about: row.try_get(13)?,
+        appeals: small(row, 14)?,
     })
 }
 
@@ -157,6 +160,7 @@ pub async fn detail(tx: &Tx, subject: UserId, now: u64) -> Answer<CaseDetail> {
         reports: reports(tx, subject).await?,
         flags: flags(tx, subject).await?,
         decisions: decision::of(tx, subject).await?,
+        appeals: appeal::of(tx, subject).await?,
     })
 }
 
@@ -207,16 +211,22 @@ async fn flags(tx: &Tx, subject: UserId) -> Answer<Vec<FlagRow>> {
     rows.iter().map(read).collect()
 }
 
-/// Refused unless the case is there and nobody else has it. The caller holds the account's own lock.
+/// Refused unless the case is there, nobody else has it, and the moderator had no part in what is appealed against. The
+/// caller holds the account's own lock.
 pub async fn must_be_free(tx: &Tx, subject: UserId, moderator: UserId, now: u64) -> Answer<CaseState> {
     let found = tx
         .query_opt(
-            "SELECT state, claimed_by IS NOT NULL AND claimed_by <> $2 AND claim_expires_at > $3
+            "SELECT state, claimed_by IS NOT NULL AND claimed_by <> $2 AND claim_expires_at > $3,
+               EXISTS (SELECT 1 FROM moderation_appeals a JOIN moderation_decisions d ON d.id = a.decision_id
+                 WHERE a.user_id = $1 AND a.state = 'OPEN' AND (d.moderator_id = $2 OR d.second_id = $2))
              FROM moderation_cases WHERE user_id = $1",
             &[&Id(subject.0), &Id(moderator.0), &At(now)],
         )
         .await?;
     let Some(row) = found else { return Err(AccountError::NotFound) };
+    if row.try_get(2)? {
+        return Err(AccountError::NotAllowed);
+    }
     if row.try_get(1)? {
         return Err(AccountError::Overtaken);
     }

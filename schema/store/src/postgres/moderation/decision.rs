@@ -1,13 +1,14 @@
 //! Decisions are made, agreed to by a second moderator, or taken back before they take effect.
 
 use schema_wire::UserId;
-use schema_wire::record::UserStatus;
 use tokio_postgres::Row;
 
 use super::case::must_be_free;
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{UNDO_MS, must_be_sound};
+use crate::moderation::{
+    UNDO_MS, beginning, must_be_allowed, must_be_second, must_be_sound, must_be_undoable,
+};
 use crate::postgres::account::audit::record;
 use crate::postgres::account::read::{account_role, address, id_opt};
 use crate::postgres::account::{own, standing_of};
@@ -29,10 +30,7 @@ const ROW: &str =
 pub async fn decide(tx: &Tx, new: &NewDecision, by: &Origin, now: u64) -> Answer<Decision> {
     own(tx, new.subject).await?;
     check(tx, new, now).await?;
-    let (state, due_at) = match new.measures.contains(&Measure::Ban) {
-        true => (DecisionState::Waiting, None),
-        false => (DecisionState::Pending, Some(now + UNDO_MS)),
-    };
+    let (state, due_at) = beginning(new, now);
     match must_be_free(tx, new.subject, new.moderator, now).await {
         Ok(CaseState::Decided) => return Err(AccountError::Overtaken),
         Ok(CaseState::Open) => {
@@ -77,17 +75,8 @@ pub async fn decide(tx: &Tx, new: &NewDecision, by: &Origin, now: u64) -> Answer
 async fn check(tx: &Tx, new: &NewDecision, now: u64) -> Answer<()> {
     must_be_sound(new)?;
     let standing = standing_of(tx, new.subject, now).await?;
-    let has = |measure| new.measures.contains(&measure);
-    if standing == UserStatus::Banned && (has(Measure::Suspend) || has(Measure::Ban)) {
-        return Err(AccountError::NotActive(standing));
-    }
     let subject = role_of(tx, new.subject).await?;
-    let moderator = role_of(tx, new.moderator).await?;
-    let is_above = subject == AccountRole::User || moderator == AccountRole::Admin;
-    if new.subject == new.moderator || !is_above {
-        return Err(AccountError::NotAllowed);
-    }
-    Ok(())
+    must_be_allowed(new, standing, subject, role_of(tx, new.moderator).await?)
 }
 
 async fn role_of(tx: &Tx, user: UserId) -> Answer<AccountRole> {
@@ -96,7 +85,7 @@ async fn role_of(tx: &Tx, user: UserId) -> Answer<AccountRole> {
 }
 
 /// A decision that nobody else changes until the transaction ends.
-async fn own_decision(tx: &Tx, wanted: DecisionId) -> Answer<Decision> {
+pub async fn own_decision(tx: &Tx, wanted: DecisionId) -> Answer<Decision> {
     let subject = find(tx, wanted).await?.subject;
     own(tx, subject).await?;
     find(tx, wanted).await
@@ -104,13 +93,7 @@ async fn own_decision(tx: &Tx, wanted: DecisionId) -> Answer<Decision> {
 
 pub async fn second(tx: &Tx, wanted: DecisionId, agrees: bool, by: &Origin, now: u64) -> Answer<Decision> {
     let decision = own_decision(tx, wanted).await?;
-    let moderator = by.actor.ok_or(AccountError::NotAllowed)?;
-    if decision.state != DecisionState::Waiting {
-        return Err(AccountError::Overtaken);
-    }
-    if moderator == decision.moderator || moderator == decision.subject {
-        return Err(AccountError::NotAllowed);
-    }
+    let moderator = must_be_second(&decision, by)?;
     let event = if agrees {
         tx.execute(
             "UPDATE moderation_decisions SET state = 'PENDING', second_id = $2, due_at = $3 WHERE id = $1",
@@ -129,18 +112,7 @@ pub async fn second(tx: &Tx, wanted: DecisionId, agrees: bool, by: &Origin, now:
 
 pub async fn undo(tx: &Tx, wanted: DecisionId, by: &Origin, now: u64) -> Answer<Decision> {
     let decision = own_decision(tx, wanted).await?;
-    let is_own = by.actor.is_some_and(|user| user == decision.moderator || Some(user) == decision.second);
-    if !is_own {
-        return Err(AccountError::NotAllowed);
-    }
-    let in_time = match decision.state {
-        DecisionState::Waiting => true,
-        DecisionState::Pending => decision.due_at.is_some_and(|due| due > now),
-        _ => false,
-    };
-    if !in_time {
-        return Err(AccountError::Overtaken);
-    }
+    must_be_undoable(&decision, by, now)?;
     end(tx, &decision, DecisionState::Undone, by, now).await?;
     reopen(tx, decision.subject).await?;
     record(tx, audit_event::DECISION_UNDONE, Some(decision.subject), &decision.reason, by, now).await?;

@@ -1,24 +1,27 @@
 //! Moderation in SQL: one function per call, run inside the call's transaction. Whatever changes a case or a decision
 //! holds the account's own lock, so that two moderators, and two consoles, take turns.
 
+mod address;
+mod appeal;
 mod apply;
 mod case;
 mod decision;
 mod erasure;
+mod letter;
 mod note;
-mod report;
+pub mod report;
 
-use schema_wire::UserId;
+use schema_wire::{Network, UserId};
 
 use super::PostgresStore;
 use super::transaction::{Access, Tx};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::Moderation;
+use crate::moderation::{Moderation, told};
 use crate::redis::Item;
 use crate::rows::account::{Erasure, Origin};
 use crate::rows::moderation::{
-    CaseCounts, CaseDetail, CaseFilter, CaseRow, Decision, DecisionId, DueLetter, ErasureRequest,
-    NewDecision, NewFlag, NewReport, ReportId,
+    AddressBan, AddressBanId, AddressBanRequest, Appeal, CaseCounts, CaseDetail, CaseFilter, CaseRow,
+    Decision, DecisionId, DueLetter, ErasureRequest, NewDecision, NewFlag, NewReport, ReportId, Told,
 };
 
 impl Moderation for PostgresStore {
@@ -90,6 +93,28 @@ impl Moderation for PostgresStore {
         self.read(async move |tx, _| decision::waiting(tx, limit).await).await
     }
 
+    async fn appeal(&self, wanted: DecisionId, text: String, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| appeal::file(tx, wanted, &text, &by, now).await).await
+    }
+
+    async fn answer_appeal(
+        &self,
+        wanted: DecisionId,
+        grants: bool,
+        answer: String,
+        by: Origin,
+    ) -> Answer<Decision> {
+        let work = async move |tx: &Tx, now| appeal::answer(tx, wanted, grants, &answer, &by, now).await;
+        self.write_about(|decision| Some(Item::Profile(decision.subject)), work).await
+    }
+
+    async fn decisions_told(&self, subject: UserId) -> Answer<Vec<(Decision, Option<Appeal>)>> {
+        let read = async move |tx: &Tx, _| {
+            Ok(told(decision::of(tx, subject).await?, appeal::of(tx, subject).await?))
+        };
+        self.read(read).await
+    }
+
     async fn add_note(&self, subject: UserId, text: String, by: Origin) -> Answer<()> {
         self.write(async move |tx, now| note::add(tx, subject, &text, &by, now).await).await
     }
@@ -120,11 +145,31 @@ impl Moderation for PostgresStore {
         self.read(async move |tx, _| erasure::list(tx, limit).await).await
     }
 
-    async fn due_letters(&self, limit: u32) -> Answer<Vec<DueLetter>> {
-        self.read(async move |tx, _| apply::due_letters(tx, limit).await).await
+    async fn ask_address_ban(&self, network: Network, reason: String, by: Origin) -> Answer<AddressBanId> {
+        self.write(async move |tx, now| address::ask(tx, network, &reason, &by, now).await).await
     }
 
-    async fn letter_sent(&self, wanted: DecisionId) -> Answer<()> {
-        self.write(async move |tx, now| apply::letter_sent(tx, wanted, now).await).await
+    async fn withdraw_address_ban(&self, wanted: AddressBanId, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| address::withdraw(tx, wanted, &by, now).await).await
+    }
+
+    async fn agree_to_address_ban(&self, wanted: AddressBanId, by: Origin) -> Answer<Network> {
+        self.write(async move |tx, now| address::agree(tx, wanted, &by, now).await).await
+    }
+
+    async fn address_bans_asked(&self, limit: u32) -> Answer<Vec<AddressBanRequest>> {
+        self.read(async move |tx, _| address::asked(tx, limit).await).await
+    }
+
+    async fn address_bans(&self, before: Option<u64>, limit: u32) -> Answer<Vec<AddressBan>> {
+        self.read(async move |tx, now| address::list(tx, before, limit, now).await).await
+    }
+
+    async fn due_letters(&self, limit: u32) -> Answer<Vec<DueLetter>> {
+        self.read(async move |tx, _| letter::due(tx, limit).await).await
+    }
+
+    async fn letter_sent(&self, wanted: DecisionId, told: Told) -> Answer<()> {
+        self.write(async move |tx, now| letter::sent(tx, wanted, told, now).await).await
     }
 }

@@ -4,11 +4,11 @@ use schema_wire::{ConversationId, Offset, UserId};
 
 use crate::accept::cut;
 use crate::accounts::{AccountError, Answer};
-use crate::franking::commitment;
-use crate::moderation::{EVIDENCE_BYTES_MAX, OPEN_REPORTS_MAX, TEXT_BYTES_MAX};
+use crate::moderation::{OPEN_REPORTS_MAX, TEXT_BYTES_MAX, must_be_reportable, proof_of};
 use crate::postgres::account::audit::record;
 use crate::postgres::account::read::id_opt;
 use crate::postgres::account::{own, standing_of};
+use crate::postgres::content;
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, id, uint};
 use crate::rows::account::{Origin, audit_event};
@@ -21,12 +21,7 @@ const WORD_BYTES_MAX: usize = 64;
 pub async fn file(tx: &Tx, new: &NewReport, by: &Origin, now: u64) -> Answer<ReportId> {
     own(tx, new.subject).await?;
     standing_of(tx, new.subject, now).await?;
-    if new.subject == new.reporter {
-        return Err(AccountError::Invalid { field: "user", problem: "is yourself" });
-    }
-    if new.evidence.as_ref().is_some_and(|evidence| evidence.len() > EVIDENCE_BYTES_MAX) {
-        return Err(AccountError::Invalid { field: "evidence", problem: "at most 64 KiB" });
-    }
+    must_be_reportable(new)?;
     let proof = match new.message {
         Some((conversation, offset)) => weigh(tx, new, conversation, offset).await?,
         None if new.evidence.is_some() => Proof::Claimed,
@@ -60,6 +55,11 @@ pub async fn file(tx: &Tx, new: &NewReport, by: &Origin, now: u64) -> Answer<Rep
         ],
     )
     .await?;
+    if matches!(proof, Proof::Stored | Proof::Committed)
+        && let Some(evidence) = &new.evidence
+    {
+        content::look(tx, new.subject, "disclosed", &String::from_utf8_lossy(evidence), now).await?;
+    }
     record(tx, audit_event::REPORTED, Some(new.subject), cut(&new.reason, WORD_BYTES_MAX), by, now).await?;
     Ok(report)
 }
@@ -75,16 +75,7 @@ async fn weigh(tx: &Tx, new: &NewReport, conversation: ConversationId, offset: O
         )
         .await?;
     let Some(row) = kept else { return Err(AccountError::NotFound) };
-    if id::<UserId>(&row, 0)? != new.subject {
-        return Err(AccountError::Invalid { field: "message", problem: "was sent by somebody else" });
-    }
-    let (body, promised): (&[u8], Option<&[u8]>) = (row.try_get(1)?, row.try_get(2)?);
-    let Some(evidence) = &new.evidence else { return Ok(Proof::None) };
-    if evidence == body {
-        return Ok(Proof::Stored);
-    }
-    let fits = new.opening.is_some_and(|opening| promised == Some(&commitment(&opening, evidence)));
-    Ok(if fits { Proof::Committed } else { Proof::Claimed })
+    proof_of(new, id(&row, 0)?, row.try_get(1)?, row.try_get(2)?)
 }
 
 /// The reporter's open report of the same thing.

@@ -1,10 +1,8 @@
-//! Administration: the life of accounts, roles, banned addresses.
-
-use std::net::IpAddr;
+//! Administration: the life of accounts, roles, banned addresses and blocks of them.
 
 use rusqlite::{Transaction, params};
-use schema_wire::UserId;
 use schema_wire::record::UserStatus;
+use schema_wire::{Network, UserId};
 
 use super::audit::record;
 use super::standing_of;
@@ -12,7 +10,7 @@ use crate::accept::{REASON_BYTES_MAX, cut, must_be_ahead};
 use crate::accounts::{AccountError, Answer};
 use crate::rows::account::{Origin, StatusChange, audit_event};
 use crate::rows::role::AccountRole;
-use crate::sqlite::value::{address_text, int};
+use crate::sqlite::value::int;
 
 pub fn set_status(
     tx: &Transaction<'_>,
@@ -75,13 +73,13 @@ pub fn set_role(tx: &Transaction<'_>, user: UserId, role: AccountRole, by: &Orig
 
 pub fn set_address_ban(
     tx: &Transaction<'_>,
-    address: IpAddr,
+    network: Network,
     banned: bool,
     reason: &str,
     by: &Origin,
     now: u64,
 ) -> Answer<()> {
-    let text = address_text(address);
+    let text = network.to_string();
     let reason = cut(reason, REASON_BYTES_MAX);
     let event = if banned {
         tx.execute(

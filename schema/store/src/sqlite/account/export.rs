@@ -11,7 +11,7 @@ use crate::accounts::Answer;
 use crate::rows::export::{ExportPage, ExportPlace, ExportRecord, ExportValue};
 
 /// Section and query. ?1: the user, ?2: where the page begins (exclusive), ?3: how many.
-const SECTIONS: [(&str, &str); 12] = [
+const SECTIONS: [(&str, &str); 13] = [
     (
         "profile",
         "SELECT 1, id, email, name, about, role, status, email_verified_at, created_at, updated_at, last_active_at,
@@ -65,6 +65,11 @@ const SECTIONS: [(&str, &str); 12] = [
         "reports",
         "SELECT rowid, id, reported_user_id, conversation_id, message_offset, reason, status, created_at
          FROM reports WHERE reporter_id = ?1 AND rowid > ?2 ORDER BY rowid LIMIT ?3",
+    ),
+    (
+        "appeals",
+        "SELECT ?2 + row_number() OVER (ORDER BY decision_id), decision_id, text, state, created_at, answer, answered_at
+         FROM moderation_appeals WHERE user_id = ?1 ORDER BY decision_id LIMIT ?3 OFFSET ?2",
     ),
     (
         "sessions",

@@ -8,6 +8,7 @@ use super::standing_of;
 use crate::accept::{ABOUT_BYTES_MAX, clean_name, cut, must_be_email, must_be_setting, page};
 use crate::accounts::{AccountError, Answer, BLOCKS_MAX, SETTINGS_MAX};
 use crate::rows::account::{Origin, Profile, ProfileChange, audit_event};
+use crate::sqlite::content;
 use crate::sqlite::stream::push;
 use crate::sqlite::value::{account_role, count, id, int, status, uint, uint_opt};
 
@@ -64,6 +65,9 @@ pub fn update(
             "UPDATE users SET about = ?2, updated_at = ?3 WHERE id = ?1",
             params![user.0, about, int(now)],
         )?;
+    }
+    for text in change.name.iter().chain(&change.about) {
+        content::look(tx, user, "profile", text, now)?;
     }
     record(tx, audit_event::PROFILE_CHANGED, Some(user), "", by, now)?;
     profile(tx, user, now)

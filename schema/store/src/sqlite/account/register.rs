@@ -9,6 +9,7 @@ use crate::accept::{clean_name, must_be_email, page};
 use crate::accounts::{AccountError, Answer};
 use crate::rows::account::{Activation, Origin, Profile, Registration, audit_event};
 use crate::rows::role::AccountRole;
+use crate::sqlite::content;
 use crate::sqlite::fault::is_taken;
 use crate::sqlite::value::{id, int};
 use crate::token::{NewToken, TokenHash};
@@ -42,6 +43,7 @@ pub fn register(tx: &Transaction<'_>, new: Registration, by: &Origin, now: u64) 
     if let Activation::Mail(token) = new.activation {
         keep_token(tx, user, "VERIFY", token, now)?;
     }
+    content::look(tx, user, "profile", &name, now)?;
     record(tx, audit_event::REGISTERED, Some(user), waits_for, by, now)?;
     Ok(user)
 }

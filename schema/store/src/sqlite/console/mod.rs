@@ -3,6 +3,7 @@
 mod factor;
 mod lock;
 mod session;
+mod staff;
 
 use schema_wire::UserId;
 
@@ -10,8 +11,10 @@ use super::SqliteStore;
 use crate::accounts::Answer;
 use crate::console::ConsoleAccess;
 use crate::rows::account::Origin;
-use crate::rows::console::{ConsoleSession, NewConsoleSession, SecondFactor};
-use crate::token::TokenHash;
+use crate::rows::console::{
+    ConsoleSession, NewConsoleSession, NewStaff, SecondFactor, StaffRequest, StaffRequestId,
+};
+use crate::token::{NewToken, TokenHash};
 
 impl ConsoleAccess for SqliteStore {
     async fn locked_until(&self, subject: [u8; 32]) -> Answer<u64> {
@@ -71,5 +74,21 @@ impl ConsoleAccess for SqliteStore {
 
     async fn use_second_factor(&self, user: UserId, step: u64, by: Origin) -> Answer<bool> {
         self.write(move |tx, now| factor::use_step(tx, user, step, &by, now)).await
+    }
+
+    async fn ask_staff(&self, new: NewStaff, by: Origin) -> Answer<StaffRequestId> {
+        self.write(move |tx, now| staff::ask(tx, &new, &by, now)).await
+    }
+
+    async fn withdraw_staff(&self, wanted: StaffRequestId, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| staff::withdraw(tx, wanted, &by, now)).await
+    }
+
+    async fn agree_to_staff(&self, wanted: StaffRequestId, reset: NewToken, by: Origin) -> Answer<UserId> {
+        self.write(move |tx, now| staff::agree(tx, wanted, reset, &by, now)).await
+    }
+
+    async fn staff_asked(&self, limit: u32) -> Answer<Vec<StaffRequest>> {
+        self.read(move |tx, _| staff::list(tx, limit)).await
     }
 }

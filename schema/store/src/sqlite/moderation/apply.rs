@@ -6,17 +6,17 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::record::UserStatus;
 use schema_wire::{UserId, v1};
 
-use super::decision::{due, end, find, reopen};
-use crate::accept::page;
+use super::appeal;
+use super::decision::{due, end, find};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::MUTE_MS;
+use crate::moderation::{MUTE_MS, is_out_by, only_closes};
 use crate::rows::account::{Origin, StatusChange, audit_event};
-use crate::rows::moderation::{Decision, DecisionId, DecisionState, DueLetter, Measure};
+use crate::rows::moderation::{AppealState, CaseState, Decision, DecisionId, DecisionState, Measure};
 use crate::sqlite::account::admin::{set_address_ban, set_status};
 use crate::sqlite::account::audit::record;
 use crate::sqlite::account::standing_of;
 use crate::sqlite::stream::push;
-use crate::sqlite::value::{id, uint_opt};
+use crate::sqlite::value::uint_opt;
 use crate::stored::int;
 
 const DAY_MS: u64 = 86_400_000;
@@ -111,7 +111,7 @@ fn tell(tx: &Transaction<'_>, decision: &Decision, text: &str, now: u64) -> rusq
 
 fn ban_address(tx: &Transaction<'_>, decision: &Decision, by: &Origin, now: u64) -> Answer<()> {
     let Some(address) = last_address(tx, decision.subject)? else { return Ok(()) };
-    set_address_ban(tx, address, true, &decision.reason, by, now)?;
+    set_address_ban(tx, address.into(), true, &decision.reason, by, now)?;
     tx.execute(
         "UPDATE moderation_decisions SET address = ?2 WHERE id = ?1",
         params![decision.id.0, address.to_string()],
@@ -134,8 +134,7 @@ fn last_address(tx: &Transaction<'_>, user: UserId) -> rusqlite::Result<Option<I
 
 /// Closes what was open when the decision was made; what came later opens the case again.
 fn close(tx: &Transaction<'_>, decision: &Decision, now: u64) -> rusqlite::Result<()> {
-    let dismisses = matches!(decision.measures[..], [Measure::Dismiss | Measure::Mute]);
-    let status = if dismisses { "DISMISSED" } else { "RESOLVED" };
+    let status = if only_closes(decision) { "DISMISSED" } else { "RESOLVED" };
     let subject = decision.subject.0;
     tx.execute(
         "UPDATE reports SET status = ?2, resolution = ?3, resolved_at = ?4, resolved_by = ?5, decision_id = ?6
@@ -155,29 +154,29 @@ fn close(tx: &Transaction<'_>, decision: &Decision, now: u64) -> rusqlite::Resul
          WHERE user_id = ?1 AND status = 'OPEN' AND created_at <= ?5",
         params![subject, int(now), decision.moderator.0, decision.id.0, int(decision.created_at)],
     )?;
+    settle(tx, decision.subject, CaseState::Decided, now)
+}
+
+/// A case in this state is open as long as anything is, and resolved otherwise.
+pub fn settle(tx: &Transaction<'_>, subject: UserId, from: CaseState, now: u64) -> rusqlite::Result<()> {
     let left = tx.query_row(
         "SELECT min(at) FROM (
            SELECT min(created_at) AS at FROM reports WHERE reported_user_id = ?1 AND status = 'PENDING'
-           UNION ALL SELECT min(created_at) FROM flags WHERE user_id = ?1 AND status = 'OPEN')",
-        [subject],
+           UNION ALL SELECT min(created_at) FROM flags WHERE user_id = ?1 AND status = 'OPEN'
+           UNION ALL SELECT min(created_at) FROM moderation_appeals WHERE user_id = ?1 AND state = 'OPEN')",
+        [subject.0],
         |row| uint_opt(row, 0),
     )?;
-    match left {
-        Some(at) => {
-            reopen(tx, decision.subject)?;
-            tx.execute(
-                "UPDATE moderation_cases SET opened_at = ?2 WHERE user_id = ?1",
-                params![subject, int(at)],
-            )?;
+    let sql = match left {
+        Some(_) => {
+            "UPDATE moderation_cases SET state = 'OPEN', opened_at = ?2 WHERE user_id = ?1 AND state = ?3"
         }
         None => {
-            tx.execute(
-                "UPDATE moderation_cases SET state = 'RESOLVED', resolved_at = ?2, claimed_by = NULL
-                 WHERE user_id = ?1 AND state = 'DECIDED'",
-                params![subject, int(now)],
-            )?;
+            "UPDATE moderation_cases SET state = 'RESOLVED', resolved_at = ?2, claimed_by = NULL
+             WHERE user_id = ?1 AND state = ?3"
         }
-    }
+    };
+    tx.execute(sql, params![subject.0, int(left.unwrap_or(now)), from.name()])?;
     Ok(())
 }
 
@@ -196,23 +195,18 @@ pub fn reverse(
         return Err(AccountError::NotAllowed);
     }
     let standing = standing_of(tx, decision.subject, now)?;
-    let measures = &decision.measures;
-    let stands = match standing {
-        UserStatus::Suspended { .. } => measures.contains(&Measure::Suspend),
-        UserStatus::Banned => measures.contains(&Measure::Ban),
-        _ => false,
-    };
+    let stands = is_out_by(&decision, standing);
     if stands {
         set_status(tx, decision.subject, StatusChange::Reactivate, reason, by, now)?;
     }
     if let Some(address) = decision.address {
-        match set_address_ban(tx, address, false, reason, by, now) {
+        match set_address_ban(tx, address.into(), false, reason, by, now) {
             // Somebody lifted it before.
             Ok(()) | Err(AccountError::NotFound) => {}
             Err(other) => return Err(other),
         }
     }
-    if measures.contains(&Measure::Mute) {
+    if decision.measures.contains(&Measure::Mute) {
         tx.execute("DELETE FROM moderation_mutes WHERE user_id = ?1", [decision.subject.0])?;
     }
     tx.execute(
@@ -223,22 +217,11 @@ pub fn reverse(
         tell(tx, &decision, &format!("Withdrawn: {reason}"), now)?;
     }
     end(tx, &decision, DecisionState::Reversed, by, now)?;
+    // Whoever appealed against it has what was asked for.
+    if appeal::close(tx, &decision, AppealState::Granted, reason, by, now)? {
+        settle(tx, decision.subject, CaseState::Open, now)?;
+        record(tx, audit_event::APPEAL_GRANTED, Some(decision.subject), reason, by, now)?;
+    }
     record(tx, audit_event::DECISION_REVERSED, Some(decision.subject), reason, by, now)?;
     find(tx, wanted)
-}
-
-pub fn due_letters(tx: &Transaction<'_>, limit: u32) -> Answer<Vec<DueLetter>> {
-    let mut find = tx.prepare_cached(
-        "SELECT d.id, u.email, d.notice FROM moderation_decisions d JOIN users u ON u.id = d.user_id
-         WHERE d.mailed_at = 0 AND u.email IS NOT NULL AND d.notice IS NOT NULL ORDER BY d.ended_at LIMIT ?1",
-    )?;
-    let rows = find.query_map([page(limit)], |row| {
-        Ok(DueLetter { decision: id(row, 0)?, email: row.get(1)?, text: row.get(2)? })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-pub fn letter_sent(tx: &Transaction<'_>, wanted: DecisionId, now: u64) -> Answer<()> {
-    tx.execute("UPDATE moderation_decisions SET mailed_at = ?2 WHERE id = ?1", params![wanted.0, int(now)])?;
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use schema_wire::{ConversationId, Offset, UserId};
 
-use super::decision;
+use super::{appeal, decision};
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
 use crate::moderation::CLAIM_MS;
@@ -25,10 +25,12 @@ const COLUMNS: &str = "SELECT u.id, u.name, u.status, u.suspended_until, coalesc
        (SELECT count(DISTINCT r.reporter_id) FROM reports r
         WHERE r.reported_user_id = u.id AND r.status = 'PENDING'),
        (SELECT count(*) FROM flags f WHERE f.user_id = u.id AND f.status = 'OPEN'),
-       coalesce((SELECT r.reason FROM reports r WHERE r.reported_user_id = u.id AND r.status = 'PENDING'
+       coalesce((SELECT 'APPEAL' FROM moderation_appeals a WHERE a.user_id = u.id AND a.state = 'OPEN' LIMIT 1),
+                (SELECT r.reason FROM reports r WHERE r.reported_user_id = u.id AND r.status = 'PENDING'
                  ORDER BY r.created_at LIMIT 1),
                 (SELECT f.rule FROM flags f WHERE f.user_id = u.id AND f.status = 'OPEN'
-                 ORDER BY f.created_at LIMIT 1), '')";
+                 ORDER BY f.created_at LIMIT 1), ''),
+       (SELECT count(*) FROM moderation_appeals a WHERE a.user_id = u.id AND a.state = 'OPEN')";
 const IN_QUEUE: &str =
     "FROM moderation_cases c JOIN users u ON u.id = c.user_id LEFT JOIN users m ON m.id = c.claimed_by";
 /// Also an account that nobody ever reported.
@@ -92,6 +94,7 @@ fn case_row(row: &Row<'_>, now: u64) -> rusqlite::Result<CaseRow> {
         reporters: small(row, 11)?,
         flags: small(row, 12)?,
         about: row.get(13)?,
+        appeals: small(row, 14)?,
     })
 }
 
@@ -138,7 +141,7 @@ pub fn detail(tx: &Transaction<'_>, subject: UserId, now: u64) -> Answer<CaseDet
         |row| small(row, 0),
     )?;
     let (reports, flags) = (reports(tx, subject)?, flags(tx, subject)?);
-    let decisions = decision::of(tx, subject)?;
+    let (decisions, appeals) = (decision::of(tx, subject)?, appeal::of(tx, subject)?);
     Ok(CaseDetail {
         row,
         role,
@@ -150,6 +153,7 @@ pub fn detail(tx: &Transaction<'_>, subject: UserId, now: u64) -> Answer<CaseDet
         reports,
         flags,
         decisions,
+        appeals,
     })
 }
 
@@ -190,20 +194,23 @@ fn flags(tx: &Transaction<'_>, subject: UserId) -> rusqlite::Result<Vec<FlagRow>
     rows.collect()
 }
 
-/// Refused unless the case is open and nobody else has it.
+/// Refused unless the case is there, nobody else has it, and the moderator had no part in what is appealed against.
 pub fn must_be_free(tx: &Transaction<'_>, subject: UserId, moderator: UserId, now: u64) -> Answer<CaseState> {
     let found = tx
         .query_row(
-            "SELECT state, claimed_by IS NOT NULL AND claimed_by <> ?2 AND claim_expires_at > ?3
+            "SELECT state, claimed_by IS NOT NULL AND claimed_by <> ?2 AND claim_expires_at > ?3,
+               EXISTS (SELECT 1 FROM moderation_appeals a JOIN moderation_decisions d ON d.id = a.decision_id
+                 WHERE a.user_id = ?1 AND a.state = 'OPEN' AND (d.moderator_id = ?2 OR d.second_id = ?2))
              FROM moderation_cases WHERE user_id = ?1",
             params![subject.0, moderator.0, int(now)],
-            |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)),
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?, row.get::<_, bool>(2)?)),
         )
         .optional()?;
     match found {
         None => Err(AccountError::NotFound),
-        Some((_, true)) => Err(AccountError::Overtaken),
-        Some((state, false)) => Ok(CaseState::parse(&state).ok_or_else(|| unknown(0))?),
+        Some((_, _, true)) => Err(AccountError::NotAllowed),
+        Some((_, true, _)) => Err(AccountError::Overtaken),
+        Some((state, false, false)) => Ok(CaseState::parse(&state).ok_or_else(|| unknown(0))?),
     }
 }
 

@@ -2,15 +2,15 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use schema_wire::UserId;
-use schema_wire::record::UserStatus;
 
 use super::case::must_be_free;
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{UNDO_MS, must_be_sound};
+use crate::moderation::{
+    UNDO_MS, beginning, must_be_allowed, must_be_second, must_be_sound, must_be_undoable,
+};
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::moderation::{CaseState, Decision, DecisionId, DecisionState, Measure, NewDecision};
-use crate::rows::role::AccountRole;
 use crate::sqlite::account::audit::record;
 use crate::sqlite::account::standing_of;
 use crate::sqlite::value::{account_role, id, id_opt, small, uint, uint_opt, unknown};
@@ -26,11 +26,7 @@ const ROW: &str =
 
 pub fn decide(tx: &Transaction<'_>, new: &NewDecision, by: &Origin, now: u64) -> Answer<Decision> {
     check(tx, new, now)?;
-    let needs_second = new.measures.contains(&Measure::Ban);
-    let (state, due_at) = match needs_second {
-        true => (DecisionState::Waiting, None),
-        false => (DecisionState::Pending, Some(now + UNDO_MS)),
-    };
+    let (state, due_at) = beginning(new, now);
     match must_be_free(tx, new.subject, new.moderator, now) {
         Ok(CaseState::Decided) => return Err(AccountError::Overtaken),
         Ok(CaseState::Open) => {
@@ -72,21 +68,12 @@ pub fn decide(tx: &Transaction<'_>, new: &NewDecision, by: &Origin, now: u64) ->
 /// What may be decided about whom.
 fn check(tx: &Transaction<'_>, new: &NewDecision, now: u64) -> Answer<()> {
     must_be_sound(new)?;
-    let has = |measure| new.measures.contains(&measure);
-    let standing = standing_of(tx, new.subject, now)?;
-    if standing == UserStatus::Banned && (has(Measure::Suspend) || has(Measure::Ban)) {
-        return Err(AccountError::NotActive(standing));
-    }
     let role_of = |user: UserId| {
         tx.query_row("SELECT role FROM users WHERE id = ?1", [user.0], |row| account_role(row, 0)).optional()
     };
+    let standing = standing_of(tx, new.subject, now)?;
     let subject = role_of(new.subject)?.unwrap_or_default();
-    let moderator = role_of(new.moderator)?.unwrap_or_default();
-    let is_above = subject == AccountRole::User || moderator == AccountRole::Admin;
-    if new.subject == new.moderator || !is_above {
-        return Err(AccountError::NotAllowed);
-    }
-    Ok(())
+    must_be_allowed(new, standing, subject, role_of(new.moderator)?.unwrap_or_default())
 }
 
 pub fn second(
@@ -97,13 +84,7 @@ pub fn second(
     now: u64,
 ) -> Answer<Decision> {
     let decision = find(tx, wanted)?;
-    let moderator = by.actor.ok_or(AccountError::NotAllowed)?;
-    if decision.state != DecisionState::Waiting {
-        return Err(AccountError::Overtaken);
-    }
-    if moderator == decision.moderator || moderator == decision.subject {
-        return Err(AccountError::NotAllowed);
-    }
+    let moderator = must_be_second(&decision, by)?;
     if agrees {
         tx.execute(
             "UPDATE moderation_decisions SET state = 'PENDING', second_id = ?2, due_at = ?3 WHERE id = ?1",
@@ -120,18 +101,7 @@ pub fn second(
 
 pub fn undo(tx: &Transaction<'_>, wanted: DecisionId, by: &Origin, now: u64) -> Answer<Decision> {
     let decision = find(tx, wanted)?;
-    let is_own = by.actor.is_some_and(|user| user == decision.moderator || Some(user) == decision.second);
-    if !is_own {
-        return Err(AccountError::NotAllowed);
-    }
-    let in_time = match decision.state {
-        DecisionState::Waiting => true,
-        DecisionState::Pending => decision.due_at.is_some_and(|due| due > now),
-        _ => false,
-    };
-    if !in_time {
-        return Err(AccountError::Overtaken);
-    }
+    must_be_undoable(&decision, by, now)?;
     end(tx, &decision, DecisionState::Undone, by, now)?;
     reopen(tx, decision.subject)?;
     record(tx, audit_event::DECISION_UNDONE, Some(decision.subject), &decision.reason, by, now)?;

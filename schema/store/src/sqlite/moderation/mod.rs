@@ -1,21 +1,24 @@
 //! Moderation in SQL: one function per call, run inside the call's transaction.
 
+mod address;
+mod appeal;
 mod apply;
 mod case;
 mod decision;
 mod erasure;
+mod letter;
 mod note;
-mod report;
+pub mod report;
 
-use schema_wire::UserId;
+use schema_wire::{Network, UserId};
 
 use super::SqliteStore;
 use crate::accounts::Answer;
-use crate::moderation::Moderation;
+use crate::moderation::{Moderation, told};
 use crate::rows::account::{Erasure, Origin};
 use crate::rows::moderation::{
-    CaseCounts, CaseDetail, CaseFilter, CaseRow, Decision, DecisionId, DueLetter, ErasureRequest,
-    NewDecision, NewFlag, NewReport, ReportId,
+    AddressBan, AddressBanId, AddressBanRequest, Appeal, CaseCounts, CaseDetail, CaseFilter, CaseRow,
+    Decision, DecisionId, DueLetter, ErasureRequest, NewDecision, NewFlag, NewReport, ReportId, Told,
 };
 
 impl Moderation for SqliteStore {
@@ -84,6 +87,24 @@ impl Moderation for SqliteStore {
         self.read(move |tx, _| decision::waiting(tx, limit)).await
     }
 
+    async fn appeal(&self, wanted: DecisionId, text: String, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| appeal::file(tx, wanted, &text, &by, now)).await
+    }
+
+    async fn answer_appeal(
+        &self,
+        wanted: DecisionId,
+        grants: bool,
+        answer: String,
+        by: Origin,
+    ) -> Answer<Decision> {
+        self.write(move |tx, now| appeal::answer(tx, wanted, grants, &answer, &by, now)).await
+    }
+
+    async fn decisions_told(&self, subject: UserId) -> Answer<Vec<(Decision, Option<Appeal>)>> {
+        self.read(move |tx, _| Ok(told(decision::of(tx, subject)?, appeal::of(tx, subject)?))).await
+    }
+
     async fn add_note(&self, subject: UserId, text: String, by: Origin) -> Answer<()> {
         self.write(move |tx, now| note::add(tx, subject, &text, &by, now)).await
     }
@@ -108,11 +129,31 @@ impl Moderation for SqliteStore {
         self.read(move |tx, _| erasure::list(tx, limit)).await
     }
 
-    async fn due_letters(&self, limit: u32) -> Answer<Vec<DueLetter>> {
-        self.read(move |tx, _| apply::due_letters(tx, limit)).await
+    async fn ask_address_ban(&self, network: Network, reason: String, by: Origin) -> Answer<AddressBanId> {
+        self.write(move |tx, now| address::ask(tx, network, &reason, &by, now)).await
     }
 
-    async fn letter_sent(&self, wanted: DecisionId) -> Answer<()> {
-        self.write(move |tx, now| apply::letter_sent(tx, wanted, now)).await
+    async fn withdraw_address_ban(&self, wanted: AddressBanId, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| address::withdraw(tx, wanted, &by, now)).await
+    }
+
+    async fn agree_to_address_ban(&self, wanted: AddressBanId, by: Origin) -> Answer<Network> {
+        self.write(move |tx, now| address::agree(tx, wanted, &by, now)).await
+    }
+
+    async fn address_bans_asked(&self, limit: u32) -> Answer<Vec<AddressBanRequest>> {
+        self.read(move |tx, _| address::asked(tx, limit)).await
+    }
+
+    async fn address_bans(&self, before: Option<u64>, limit: u32) -> Answer<Vec<AddressBan>> {
+        self.read(move |tx, now| address::list(tx, before, limit, now)).await
+    }
+
+    async fn due_letters(&self, limit: u32) -> Answer<Vec<DueLetter>> {
+        self.read(move |tx, _| letter::due(tx, limit)).await
+    }
+
+    async fn letter_sent(&self, wanted: DecisionId, told: Told) -> Answer<()> {
+        self.write(move |tx, now| letter::sent(tx, wanted, told, now)).await
     }
 }

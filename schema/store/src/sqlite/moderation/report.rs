@@ -5,12 +5,12 @@ use schema_wire::{ConversationId, Offset, UserId};
 
 use crate::accept::cut;
 use crate::accounts::{AccountError, Answer};
-use crate::franking::commitment;
-use crate::moderation::{EVIDENCE_BYTES_MAX, OPEN_REPORTS_MAX, TEXT_BYTES_MAX};
+use crate::moderation::{OPEN_REPORTS_MAX, TEXT_BYTES_MAX, must_be_reportable, proof_of};
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::moderation::{NewFlag, NewReport, Proof, ReportId};
 use crate::sqlite::account::audit::record;
 use crate::sqlite::account::standing_of;
+use crate::sqlite::content;
 use crate::sqlite::value::{count, id, id_opt};
 use crate::stored::int;
 
@@ -19,12 +19,7 @@ const WORD_BYTES_MAX: usize = 64;
 
 pub fn file(tx: &Transaction<'_>, new: &NewReport, by: &Origin, now: u64) -> Answer<ReportId> {
     standing_of(tx, new.subject, now)?;
-    if new.subject == new.reporter {
-        return Err(AccountError::Invalid { field: "user", problem: "is yourself" });
-    }
-    if new.evidence.as_ref().is_some_and(|evidence| evidence.len() > EVIDENCE_BYTES_MAX) {
-        return Err(AccountError::Invalid { field: "evidence", problem: "at most 64 KiB" });
-    }
+    must_be_reportable(new)?;
     let proof = match new.message {
         Some((conversation, offset)) => weigh(tx, new, conversation, offset)?,
         None if new.evidence.is_some() => Proof::Claimed,
@@ -56,6 +51,11 @@ pub fn file(tx: &Transaction<'_>, new: &NewReport, by: &Origin, now: u64) -> Ans
             int(now)
         ],
     )?;
+    if matches!(proof, Proof::Stored | Proof::Committed)
+        && let Some(evidence) = &new.evidence
+    {
+        content::look(tx, new.subject, "disclosed", &String::from_utf8_lossy(evidence), now)?;
+    }
     record(tx, audit_event::REPORTED, Some(new.subject), cut(&new.reason, WORD_BYTES_MAX), by, now)?;
     Ok(report)
 }
@@ -83,16 +83,7 @@ fn weigh(
     let Some((sender, body, promised)) = kept.filter(|_| could_read) else {
         return Err(AccountError::NotFound);
     };
-    if sender != new.subject {
-        return Err(AccountError::Invalid { field: "message", problem: "was sent by somebody else" });
-    }
-    let Some(evidence) = &new.evidence else { return Ok(Proof::None) };
-    if *evidence == body {
-        return Ok(Proof::Stored);
-    }
-    let fits =
-        new.opening.is_some_and(|opening| promised.as_deref() == Some(&commitment(&opening, evidence)));
-    Ok(if fits { Proof::Committed } else { Proof::Claimed })
+    proof_of(new, sender, &body, promised.as_deref())
 }
 
 /// The reporter's open report of the same thing.

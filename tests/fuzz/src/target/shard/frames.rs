@@ -2,6 +2,7 @@
 //! they meet.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -319,7 +320,7 @@ pub fn change(script: &mut Script<'_>) -> Change {
         4 => Change::UserEvents { user, head: Offset(offset(script)) },
         5 => Change::Erased { conversation },
         6 => Change::Generation { generation: Generation(u32::from(script.byte() & 3)) },
-        _ => Change::AddressBanned { address: [192, 0, 2, choice >> 6].into() },
+        _ => Change::AddressBanned { network: IpAddr::from([192, 0, 2, choice >> 6]).into() },
     }
 }
 

@@ -1,0 +1,173 @@
+//! What moderation decides without a store: the rules both implementations go by.
+
+use schema_wire::record::UserStatus;
+use schema_wire::{Network, UserId};
+
+use super::{APPEAL_MS, BLOCK_BITS_MIN, EVIDENCE_BYTES_MAX, SUSPENSION_DAYS, TEXT_BYTES_MAX, UNDO_MS};
+use crate::accounts::{AccountError, Answer};
+use crate::franking::commitment;
+use crate::rows::account::Origin;
+use crate::rows::moderation::{Appeal, Decision, DecisionState, Measure, NewDecision, NewReport, Proof};
+use crate::rows::role::AccountRole;
+
+/// What goes together in one decision.
+pub(crate) fn must_be_sound(new: &NewDecision) -> Answer<()> {
+    let invalid = |field, problem| Err(AccountError::Invalid { field, problem });
+    let has = |measure| new.measures.contains(&measure);
+    let closes = has(Measure::Dismiss) || has(Measure::Mute);
+    if new.measures.is_empty()
+        || (closes && new.measures.len() > 1)
+        || (has(Measure::Suspend) && has(Measure::Ban))
+    {
+        return invalid("measures", "do not go together");
+    }
+    if has(Measure::Suspend) && !SUSPENSION_DAYS.contains(&new.days) {
+        return invalid("days", "between 7 and 30");
+    }
+    if new.notice.as_ref().is_some_and(|notice| notice.len() > TEXT_BYTES_MAX) {
+        return invalid("notice", "at most 2048 bytes");
+    }
+    must_be_told("reason", &new.reason)
+}
+
+/// A text that says something, and not too much.
+pub(crate) fn must_be_told(field: &'static str, text: &str) -> Answer<()> {
+    if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
+        return Err(AccountError::Invalid { field, problem: "between 1 and 2048 bytes" });
+    }
+    Ok(())
+}
+
+/// What may be decided about whom: nothing about oneself, about staff by administrators only.
+pub(crate) fn must_be_allowed(
+    new: &NewDecision,
+    standing: UserStatus,
+    subject: AccountRole,
+    moderator: AccountRole,
+) -> Answer<()> {
+    let has = |measure| new.measures.contains(&measure);
+    if standing == UserStatus::Banned && (has(Measure::Suspend) || has(Measure::Ban)) {
+        return Err(AccountError::NotActive(standing));
+    }
+    let is_above = subject == AccountRole::User || moderator == AccountRole::Admin;
+    if new.subject == new.moderator || !is_above {
+        return Err(AccountError::NotAllowed);
+    }
+    Ok(())
+}
+
+/// Where a decision begins, and when it takes effect unless it waits.
+pub(crate) fn beginning(new: &NewDecision, now: u64) -> (DecisionState, Option<u64>) {
+    if new.measures.contains(&Measure::Ban) {
+        (DecisionState::Waiting, None)
+    } else {
+        (DecisionState::Pending, Some(now + UNDO_MS))
+    }
+}
+
+/// The second pair of eyes: neither whoever decided nor whom it is about.
+pub(crate) fn must_be_second(decision: &Decision, by: &Origin) -> Answer<UserId> {
+    let moderator = by.actor.ok_or(AccountError::NotAllowed)?;
+    if decision.state != DecisionState::Waiting {
+        return Err(AccountError::Overtaken);
+    }
+    if moderator == decision.moderator || moderator == decision.subject {
+        return Err(AccountError::NotAllowed);
+    }
+    Ok(moderator)
+}
+
+/// Only whoever decided, or agreed, takes a decision back before it takes effect.
+pub(crate) fn must_be_undoable(decision: &Decision, by: &Origin, now: u64) -> Answer<()> {
+    let is_own = by.actor.is_some_and(|user| user == decision.moderator || Some(user) == decision.second);
+    if !is_own {
+        return Err(AccountError::NotAllowed);
+    }
+    match decision.state {
+        DecisionState::Waiting => Ok(()),
+        DecisionState::Pending if decision.due_at.is_some_and(|due| due > now) => Ok(()),
+        _ => Err(AccountError::Overtaken),
+    }
+}
+
+/// Whether an account is out because of this decision.
+pub(crate) fn is_out_by(decision: &Decision, standing: UserStatus) -> bool {
+    match standing {
+        UserStatus::Suspended { .. } => decision.measures.contains(&Measure::Suspend),
+        UserStatus::Banned => decision.measures.contains(&Measure::Ban),
+        _ => false,
+    }
+}
+
+/// Somebody else, with evidence of sensible size.
+pub(crate) fn must_be_reportable(new: &NewReport) -> Answer<()> {
+    if new.subject == new.reporter {
+        return Err(AccountError::Invalid { field: "user", problem: "is yourself" });
+    }
+    if new.evidence.as_ref().is_some_and(|evidence| evidence.len() > EVIDENCE_BYTES_MAX) {
+        return Err(AccountError::Invalid { field: "evidence", problem: "at most 64 KiB" });
+    }
+    Ok(())
+}
+
+/// What disclosed evidence is worth beside the message that is kept.
+pub(crate) fn proof_of(
+    new: &NewReport,
+    sender: UserId,
+    body: &[u8],
+    promised: Option<&[u8]>,
+) -> Answer<Proof> {
+    if sender != new.subject {
+        return Err(AccountError::Invalid { field: "message", problem: "was sent by somebody else" });
+    }
+    let Some(evidence) = &new.evidence else { return Ok(Proof::None) };
+    if evidence == body {
+        return Ok(Proof::Stored);
+    }
+    let fits = new.opening.is_some_and(|opening| promised == Some(&commitment(&opening, evidence)));
+    Ok(if fits { Proof::Committed } else { Proof::Claimed })
+}
+
+/// No block so wide that it holds whole continents.
+pub(crate) fn must_be_narrow(network: Network) -> Answer<()> {
+    let (four, six) = BLOCK_BITS_MIN;
+    let least = if network.first().is_ipv4() { four } else { six };
+    if network.prefix() < least {
+        return Err(AccountError::Invalid { field: "network", problem: "at least /8 of IPv4, /16 of IPv6" });
+    }
+    Ok(())
+}
+
+/// Whether a decision can be appealed against by this account; `None`: whoever was given the letter.
+pub(crate) fn must_be_open_to_appeal(decision: &Decision, user: Option<UserId>, now: u64) -> Answer<()> {
+    if user.is_some_and(|user| user != decision.subject) || decision.notice.is_none() {
+        return Err(AccountError::NotFound);
+    }
+    if decision.state != DecisionState::Done {
+        return Err(AccountError::Overtaken);
+    }
+    if decision.ended_at.unwrap_or(0).saturating_add(APPEAL_MS) <= now {
+        return Err(AccountError::Invalid {
+            field: "decision",
+            problem: "took effect more than 180 days ago",
+        });
+    }
+    Ok(())
+}
+
+/// The decisions an account was told of, each with its appeal.
+pub(crate) fn told(decisions: Vec<Decision>, mut appeals: Vec<Appeal>) -> Vec<(Decision, Option<Appeal>)> {
+    let stood = |decision: &Decision| matches!(decision.state, DecisionState::Done | DecisionState::Reversed);
+    let told = decisions.into_iter().filter(|decision| decision.notice.is_some() && stood(decision));
+    told.map(|decision| {
+        let own = appeals.iter().position(|appeal| appeal.decision == decision.id);
+        let appeal = own.map(|at| appeals.swap_remove(at));
+        (decision, appeal)
+    })
+    .collect()
+}
+
+/// Whether a decision only closes reports.
+pub(crate) fn only_closes(decision: &Decision) -> bool {
+    matches!(decision.measures[..], [Measure::Dismiss | Measure::Mute])
+}
