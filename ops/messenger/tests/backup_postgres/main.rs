@@ -5,6 +5,7 @@
 mod at_once;
 mod bed;
 mod disasters;
+mod equal;
 mod health;
 mod kills;
 mod node;
