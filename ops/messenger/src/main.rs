@@ -17,7 +17,7 @@ mod variables;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use failure::Failure;
@@ -59,6 +59,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    forget_empty_variables(&Cli::command());
     let done = match Cli::parse().command {
         Command::Up(options) => log().and_then(|()| up::run(&options)),
         Command::CreateAdmin(options) => create_admin::run(&options),
@@ -72,6 +73,17 @@ fn main() -> ExitCode {
         Command::Listen(options) => account::block_on(listen::run(options)).map_err(Failure::other),
     };
     done.unwrap_or_else(|failure| failure.report())
+}
+
+/// A variable that is set to nothing, as in a form of an `.env` that was not filled in, counts as not set.
+fn forget_empty_variables(command: &clap::Command) {
+    for name in command.get_arguments().filter_map(clap::Arg::get_env) {
+        if std::env::var_os(name).is_some_and(|value| value.is_empty()) {
+            // SAFETY: this is the first thing the program does, so no other thread reads the environment.
+            unsafe { std::env::remove_var(name) };
+        }
+    }
+    command.get_subcommands().for_each(forget_empty_variables);
 }
 
 /// Logs go to standard error; standard output belongs to the command.
