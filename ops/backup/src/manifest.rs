@@ -39,8 +39,9 @@ pub struct Object {
     pub name: String,
     pub bytes: u64,
     pub plain_bytes: u64,
-    /// Of the object as it lies there.
-    pub sha256: String,
+    /// Of the object as it lies there, where something refers to it. Its chunks are bound to each other without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     envelope: String,
 }
 
@@ -48,8 +49,17 @@ impl Object {
     /// The entry of what was sealed.
     pub fn new(name: String, sealed: &Sealed) -> Self {
         let (bytes, plain_bytes) = (sealed.bytes, sealed.plain_bytes);
-        let (sha256, envelope) = (hex::encode(&sealed.sha256), hex::encode(&sealed.envelope.0));
-        Self { name, bytes, plain_bytes, sha256, envelope }
+        Self { name, bytes, plain_bytes, sha256: None, envelope: hex::encode(&sealed.envelope.0) }
+    }
+
+    /// The same with the hash of the object.
+    pub fn with_hash(self, hash: &[u8; 32]) -> Self {
+        Self { sha256: Some(hex::encode(hash)), ..self }
+    }
+
+    /// By which another refers to it; empty when nothing does.
+    pub fn hash(&self) -> &str {
+        self.sha256.as_deref().unwrap_or_default()
     }
 
     /// Its wrapped data key.

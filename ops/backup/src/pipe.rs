@@ -124,18 +124,19 @@ fn seal_read<R: Read>(
     Ok(ready.blocking_send((done, rest)).is_ok().then_some(sealed))
 }
 
-/// Seals a few bytes into an object of that path.
+/// Seals a few bytes into an object of that path; gives back its hash too.
 pub async fn seal_bytes(
     place: &Place,
     path: &str,
     key: &MasterKey,
     plain: &[u8],
-) -> Result<Sealed, BackupError> {
+) -> Result<(Sealed, [u8; 32]), BackupError> {
     let (object, sealed) = crate::seal::seal_all(key, path, plain)?;
+    let hash = Sha256::digest(&object).into();
     let mut writer = place.begin(path).await?;
     writer.push(object).await?;
     writer.finish().await?;
-    Ok(sealed)
+    Ok((sealed, hash))
 }
 
 fn seal_blocks(
@@ -213,7 +214,8 @@ pub async fn open_object(
     let (sealed, taken) = mpsc::channel(BLOCKS_MAX);
     let (ready, plain) = mpsc::channel(BLOCKS_MAX);
     let opening = std::thread::spawn(move || open_blocks(opener, taken, &ready));
-    let (read, written) = join(read_object(reader, sealed), write_plain(plain, sink)).await;
+    let (read, written) =
+        join(read_object(reader, sealed, object.sha256.is_some()), write_plain(plain, sink)).await;
     let opened = opening.join().map_err(|_| BackupError::Thread)?;
     let (bytes, hash) = read?;
     let plain_bytes = written?;
@@ -223,7 +225,7 @@ pub async fn open_object(
             return Err(BackupError::Size { object: path.to_owned(), bytes, expected });
         }
     }
-    if hash != object.sha256 {
+    if hash.is_some() && hash != object.sha256 {
         return Err(BackupError::Hash { object: path.to_owned() });
     }
     Ok(())
@@ -246,16 +248,22 @@ fn open_blocks(
     opener.finish(&mut hand_on)
 }
 
-async fn read_object(mut reader: Reader, sealed: Sender<bytes::Bytes>) -> Result<(u64, String), BackupError> {
-    let (mut bytes, mut hash) = (0, Sha256::new());
+async fn read_object(
+    mut reader: Reader,
+    sealed: Sender<bytes::Bytes>,
+    is_hashed: bool,
+) -> Result<(u64, Option<String>), BackupError> {
+    let (mut bytes, mut hash) = (0, is_hashed.then(Sha256::new));
     while let Some(block) = reader.next().await? {
         bytes += block.len() as u64;
-        hash.update(&block);
+        if let Some(hash) = &mut hash {
+            hash.update(&block);
+        }
         if sealed.send(block).await.is_err() {
             break;
         }
     }
-    Ok((bytes, hex::encode(&hash.finalize())))
+    Ok((bytes, hash.map(|hash| hex::encode(&hash.finalize()))))
 }
 
 async fn write_plain(mut plain: Receiver<Vec<u8>>, mut sink: Sink<'_>) -> Result<u64, BackupError> {

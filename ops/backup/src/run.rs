@@ -193,8 +193,8 @@ pub(crate) async fn write_ledger(
     name: BackupName,
     erased: &[Erased],
 ) -> Result<Object, BackupError> {
-    let sealed = seal_bytes(place, &name.path(ERASURES), key, &ledger(erased)).await?;
-    Ok(Object::new(ERASURES.to_owned(), &sealed))
+    let (sealed, hash) = seal_bytes(place, &name.path(ERASURES), key, &ledger(erased)).await?;
+    Ok(Object::new(ERASURES.to_owned(), &sealed).with_hash(&hash))
 }
 
 /// Writes the manifest, which makes a backup of the objects, and says that it is the newest.

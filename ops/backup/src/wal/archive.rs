@@ -190,7 +190,7 @@ async fn check_once(
             found.to = Some(Lsn(number * segment_bytes + piece.to));
             found.timeline = timeline;
             found.sealed_at = Some(piece.sealed_at);
-            previous = Some(piece.object.sha256.clone());
+            previous = Some(piece.object.hash().to_owned());
         }
         let last = cover.last().map_or(0, |stretch| stretch.to);
         if last < segment_bytes && head != Some(number) {

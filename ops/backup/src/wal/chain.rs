@@ -46,7 +46,7 @@ impl Chain {
         }
         chain.from = Archive::list(place, system).await?.unbroken_from(bytes).unwrap_or(number);
         (chain.at, chain.to, chain.pieces) = (Some((number, timeline)), newest.to, cover);
-        chain.last = newest.object.sha256;
+        chain.last = newest.object.hash().to_owned();
         Ok(chain)
     }
 

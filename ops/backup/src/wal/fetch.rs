@@ -62,7 +62,7 @@ async fn read(
         content.extend(piece::open(place, keys, &piece).await?);
         bytes = usize::try_from(piece.file_bytes).unwrap_or(0);
         content.reserve(bytes.saturating_sub(content.len()));
-        previous = Some(piece.object.sha256);
+        previous = Some(piece.object.hash().to_owned());
     }
     content.resize(content.len().max(bytes), 0);
     Ok((!cover.is_empty()).then_some(content))

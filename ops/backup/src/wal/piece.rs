@@ -88,7 +88,7 @@ pub async fn write(
         let why = "it is sealed there already; another `backup stream` may be running".to_owned();
         return Err(BackupError::Log { place: place.to_string(), segment: stretch.file, why });
     }
-    let sealed = seal_bytes(place, &path, key, plain).await?;
+    let (sealed, hash) = seal_bytes(place, &path, key, plain).await?;
     let piece = Piece {
         format: FORMAT,
         system: system.to_owned(),
@@ -98,7 +98,7 @@ pub async fn write(
         to: stretch.to,
         previous: previous.to_owned(),
         sealed_at: jiff::Timestamp::now(),
-        object: Object::new(path, &sealed),
+        object: Object::new(path, &sealed).with_hash(&hash),
     };
     let document = signed::sign(PURPOSE, &piece, key);
     let is_ours = place.create(&header, &document).await?

@@ -261,7 +261,7 @@ impl Sealing<'_> {
         let written = piece::write(self.place, self.keys.current(), system, stretch, previous, plain).await?;
         if file_bytes > 0 {
             self.chain.to = written.to;
-            self.chain.last = written.object.sha256.clone();
+            self.chain.last = written.object.hash().to_owned();
         }
         (self.told)(&written);
         Ok(())
