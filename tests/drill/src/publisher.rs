@@ -1,7 +1,7 @@
 //! The sending half of a device: publishes all the time, keeps what is not settled over crashes, deletes now and then.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use relay_client::{Client, Error, Offset, PublishKey, PublishRequest, Publishing};
@@ -45,6 +45,9 @@ struct Doomed {
 pub struct Drafts {
     open: Mutex<BTreeMap<u64, Draft>>,
     serial: AtomicU64,
+    /// Attempts that a client has not answered. Two lives of one device may both try the same draft: when one is refused,
+    /// the other may still be appended.
+    handed_over: AtomicUsize,
     /// How often the device lost its link.
     pub lost: AtomicU64,
     doomed: Mutex<Vec<(usize, Doomed)>>,
@@ -53,9 +56,9 @@ pub struct Drafts {
 }
 
 impl Drafts {
-    /// How many are not settled.
+    /// How many are not settled or still tried.
     pub fn open(&self) -> usize {
-        self.open.lock().expect("no holder panics").len()
+        self.open.lock().expect("no holder panics").len().max(self.handed_over.load(Ordering::Relaxed))
     }
 
     /// A crash of a program without a disk: messages (never deletions) are forgotten.
@@ -127,14 +130,19 @@ async fn hand_over(desk: &Arc<Desk>, client: &Client, serial: u64, draft: Draft)
     desk.history.send(&desk.who, talk.name, &id, &hash);
     match client.enqueue(talk.id, request.publish_key(draft.key)).await {
         Ok(publishing) => {
-            tokio::spawn(settle(desk.clone(), serial, draft, publishing));
+            desk.drafts.handed_over.fetch_add(1, Ordering::Relaxed);
+            let desk = desk.clone();
+            tokio::spawn(async move {
+                settle(&desk, serial, draft, publishing).await;
+                desk.drafts.handed_over.fetch_sub(1, Ordering::Relaxed);
+            });
             true
         }
         Err(_) => false,
     }
 }
 
-async fn settle(desk: Arc<Desk>, serial: u64, draft: Draft, publishing: Publishing) {
+async fn settle(desk: &Desk, serial: u64, draft: Draft, publishing: Publishing) {
     let talk: &Talk = &desk.talks[draft.talk];
     let id = draft.key.to_string();
     match publishing.await {
@@ -145,7 +153,7 @@ async fn settle(desk: Arc<Desk>, serial: u64, draft: Draft, publishing: Publishi
                     desk.history.deleted(talk.name, (offset, id, hash));
                 }
                 What::Message(body) if desk.drafts.settle(serial) => {
-                    doom(&desk, draft.talk, Doomed { offset: ack.position.offset.0, id, hash: hash(&body) });
+                    doom(desk, draft.talk, Doomed { offset: ack.position.offset.0, id, hash: hash(&body) });
                 }
                 What::Message(_) => {}
             }

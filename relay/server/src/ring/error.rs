@@ -1,9 +1,15 @@
 //! Decides what a shard is told when its ring can't run, in words that name the remedy.
 
 use std::io;
+use std::time::{Duration, Instant};
+
+use io_uring::IoUring;
 
 /// glommio and the ring register memory with the kernel; below this neither starts.
 pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
+/// How long the kernel may take to give back what a killed process had locked.
+const GIVEN_BACK_MAX: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Why a ring could not start or continue.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +33,11 @@ pub enum RingError {
          raise it: ulimit -l 8192, or LimitMEMLOCK=8M for a systemd unit"
     )]
     MemlockTooLow { have_bytes: u64 },
+    #[error(
+        "other processes of this user hold the memory it may lock, {have_bytes} bytes for all of them together; \
+         run the server as a user of its own, or raise the limit: ulimit -l, or LimitMEMLOCK= for a systemd unit"
+    )]
+    MemlockTaken { have_bytes: u64 },
     #[error("the kernel refuses to {doing}: {source}")]
     Kernel { doing: &'static str, source: io::Error },
 }
@@ -44,7 +55,10 @@ impl RingError {
                 level => Self::SwitchedOff { level },
             },
             Some(libc::ENOSYS | libc::EINVAL) => Self::KernelTooOld { release: kernel_release() },
-            Some(libc::ENOMEM) => Self::MemlockTooLow { have_bytes: memlock_bytes() },
+            Some(libc::ENOMEM) => match memlock_bytes() {
+                have_bytes @ MEMLOCK_BYTES_MIN.. => Self::MemlockTaken { have_bytes },
+                have_bytes => Self::MemlockTooLow { have_bytes },
+            },
             _ => Self::Kernel { doing: "set up io_uring", source },
         }
     }
@@ -56,7 +70,21 @@ pub fn check_host() -> Result<(), RingError> {
     if have_bytes < MEMLOCK_BYTES_MIN {
         return Err(RingError::MemlockTooLow { have_bytes });
     }
-    super::builder().build(8).map(drop).map_err(RingError::from_setup)
+    set_up(&super::builder(), 8).map(drop)
+}
+
+/// Makes a ring. Locked memory is counted for all processes of a user, and what a killed one held comes back only some
+/// time after it is gone, so a process that starts again waits a little for it.
+pub(super) fn set_up(builder: &io_uring::Builder, entries: u32) -> Result<IoUring, RingError> {
+    let began = Instant::now();
+    loop {
+        match builder.build(entries).map_err(RingError::from_setup) {
+            Err(RingError::MemlockTaken { .. }) if began.elapsed() < GIVEN_BACK_MAX => {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            made => return made,
+        }
+    }
 }
 
 fn memlock_bytes() -> u64 {

@@ -193,10 +193,9 @@ fn builder() -> io_uring::Builder {
 impl Ring {
     /// Sets the ring up on the calling thread, which is the only one that may use it.
     pub fn new(config: &RingConfig) -> Result<Self, RingError> {
-        let uring = builder()
-            .setup_cqsize(config.completions)
-            .build(config.submissions)
-            .map_err(RingError::from_setup)?;
+        let mut builder = builder();
+        builder.setup_cqsize(config.completions);
+        let uring = error::set_up(&builder, config.submissions)?;
         let submitter = uring.submitter();
         let buffers = |group, entries, bytes| {
             BufferRing::register(&submitter, group, entries, bytes)
