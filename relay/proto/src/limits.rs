@@ -116,7 +116,7 @@ impl Default for Limits {
             held_publications: 1_024,
             body_bytes: 64 * 1024,
             signal_bytes: 16 * 1024,
-            page: 100,
+            page: 500,
             page_max: 200,
             behind: 10_000,
             publish_limit: 100,

@@ -151,7 +151,7 @@ impl Iterator for Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let (Some(starved), Some(outbox)) = (&mut self.starved, &self.outbox) else { return };
-        if **starved && outbox.has_room(self.limits) {
+        if **starved && outbox.is_low(self.limits) {
             **starved = false;
             self.ready.push_back(self.session);
         }

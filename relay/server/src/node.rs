@@ -20,7 +20,7 @@ use crate::mesh::cores::{Inbox, Mail};
 use crate::mesh::nodes::{self, Bus};
 use crate::ring::{check_host, socket};
 use crate::start::{MoreMetrics, NodeConfig, ShardSockets, StartError};
-use crate::store::StoreThread;
+use crate::store::{StoreEnd, StoreThread};
 use crate::transport::steer;
 use crate::transport::tls::{Certificates, quic_config, websocket_config};
 
@@ -34,7 +34,7 @@ pub struct Node {
     shards: Vec<ShardThread>,
     drained: mpsc::Receiver<ShardId>,
     store: Option<StoreThread>,
-    store_thread: Option<std::thread::JoinHandle<()>>,
+    store_end: Option<StoreEnd>,
     bus: Option<Bus>,
     listener: Option<listener::Running>,
     watched: Arc<Watched>,
@@ -65,7 +65,7 @@ impl Node {
             shards.push(ShardThread::spawn(id, core, sockets, launch.clone(), drained_sender.clone())?);
         }
         let inboxes = shards.iter_mut().map(ShardThread::ready).collect::<Result<Vec<_>, _>>()?;
-        let (store_handle, store_thread) = StoreThread::start(store.clone(), inboxes.clone())
+        let (store_handle, store_end) = StoreThread::start(store.clone(), inboxes.clone())
             .map_err(|source| StartError::Io { doing: "start the store thread", source })?;
         let bus = start_bus(&launch.config, &inboxes, &store_handle)?;
         for shard in &shards {
@@ -96,7 +96,7 @@ impl Node {
             shards,
             drained,
             store: Some(store_handle),
-            store_thread: Some(store_thread),
+            store_end: Some(store_end),
             bus,
             listener: Some(listener),
             watched,
@@ -160,8 +160,8 @@ impl Node {
             bus.stop();
         }
         self.store = None;
-        if let Some(thread) = self.store_thread.take()
-            && thread.join().is_err()
+        if let Some(end) = self.store_end.take()
+            && !end.wait()
         {
             tracing::error!("the store thread panicked");
         }

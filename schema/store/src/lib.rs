@@ -34,7 +34,7 @@ pub use oversight::Oversight;
 pub use postgres::PostgresStore;
 pub use services::Services;
 pub use sqlite::{OpenError, SqliteStore};
-pub use store::{Answered, ChangePosition, Store, Tried};
+pub use store::{Answered, ChangePosition, Store, Tried, Work};
 pub use token::{NewToken, TokenHash};
 
 /// A fresh UUIDv7 for a row made at `unix_ms`.

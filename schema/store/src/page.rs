@@ -7,7 +7,7 @@ use schema_wire::record::{Entry, Page};
 use schema_wire::v1::GoneReason;
 
 /// Most offsets one page covers with messages.
-const PAGE_OFFSETS_MAX: u32 = 200;
+const PAGE_OFFSETS_MAX: u32 = 512;
 /// Bodies of one page end after this many bytes (the entry that crosses it is still in).
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 

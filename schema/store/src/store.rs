@@ -2,6 +2,7 @@
 //! Futures belong to no runtime: they may be awaited on tokio, tokio-uring or glommio alike.
 
 use std::future::Future;
+use std::pin::Pin;
 
 use schema_wire::Network;
 use schema_wire::record::{Append, Appended, Change, StoreFault, StoreReply, StoreRequest};
@@ -12,6 +13,9 @@ pub struct ChangePosition(pub Option<Vec<u8>>);
 
 /// Where an answer goes, on whichever thread has it.
 pub type Answered = Box<dyn FnOnce(StoreReply) + Send>;
+
+/// Work that begins, and stays, on one thread.
+pub type Work = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 /// What became of an append, or the append itself.
 pub type Tried = Result<Appended, Append>;
@@ -30,6 +34,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// How many batches may be under way at once, of different conversations each.
     fn lanes(&self) -> usize {
         1
+    }
+
+    /// Runs `work` on the store's own thread, so that what it asks of the store changes no thread. A store whose thread can't
+    /// gives it back.
+    fn aboard(&self, work: Work) -> Result<(), Work> {
+        Err(work)
     }
 
     /// Answers any other request (`StoreRequest::Append` is answered like a batch of one).

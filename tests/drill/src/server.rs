@@ -199,8 +199,18 @@ impl Server {
     }
 
     /// SIGTERM; returns how it ended.
-    pub fn drain(mut self) -> Result<ExitStatus> {
+    pub fn drain(self) -> Result<ExitStatus> {
+        self.ask_to_end();
+        self.left()
+    }
+
+    /// SIGTERM.
+    pub fn ask_to_end(&self) {
         self.signal(libc::SIGTERM);
+    }
+
+    /// Waits until it ends; how it did.
+    pub fn left(mut self) -> Result<ExitStatus> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.child().try_wait()? {
@@ -208,13 +218,23 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        bail!("the server did not end within {PATIENCE:?} after SIGTERM")
+        bail!("the server did not end within {PATIENCE:?}")
     }
 
     /// Stops it for a while, as a busy machine would.
     pub fn pause(&self, time: Duration) {
-        self.signal(libc::SIGSTOP);
+        self.freeze();
         std::thread::sleep(time);
+        self.thaw();
+    }
+
+    /// Stops it until it is thawed.
+    pub fn freeze(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
         self.signal(libc::SIGCONT);
     }
 

@@ -85,6 +85,8 @@ async fn open(options: &UpOptions, settings: Settings) -> Result<Ended, Failure>
             serve(options, settings, store).await
         }
         Database::Postgres(_) => {
+            // The store's thread is on the ring too.
+            relay_server::ring::check_host().map_err(|error| Failure::start(error.into()))?;
             let opening = settings.relay.store_options();
             let opening =
                 opening.map_err(|fault| Failure::new(Code::Settings, format!("REDIS_URL: {fault}")))?;

@@ -102,6 +102,8 @@ fn step(state: &mut State, out: &mut Out<'_>, id: SessionId, conversation: Conve
     if was_empty && !session.outbox.is_empty() {
         out.push(Effect::Transmit { session: id });
     }
+    // What would find no room would be read again.
+    let limit = config.limits.page.min(session.outbox.room(&config.limits));
     let (serial, user) = (subscription.serial, subscription.user);
     subscription.reading |= matches!(need, Need::Page(_) | Need::Check(_));
     feed.subscribers.insert(id, subscription);
@@ -114,7 +116,6 @@ fn step(state: &mut State, out: &mut Out<'_>, id: SessionId, conversation: Conve
         }
         Need::Page(from) => {
             session.reads += 1;
-            let limit = config.limits.page;
             let request = StoreRequest::Recover { user, conversation, from, limit, backwards: false };
             ask(state, out, Pending::Page { session: id, conversation, serial }, request);
         }

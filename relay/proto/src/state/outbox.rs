@@ -89,6 +89,19 @@ impl Outbox {
             || (self.frames.len() < limits.outbox_frames / 2 && self.bytes < limits.outbox_bytes / 2)
     }
 
+    /// How many frames may be added by catching up, where that may add any.
+    pub(crate) fn room(&self, limits: &Limits) -> u32 {
+        let room = (limits.outbox_frames / 2).saturating_sub(self.frames.len());
+        u32::try_from(room).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Whether catching up goes on that stopped for want of room: half of what it may fill is free, so that pages are large
+    /// also for slow readers.
+    pub(crate) fn is_low(&self, limits: &Limits) -> bool {
+        self.frames.is_empty()
+            || (self.frames.len() < limits.outbox_frames / 4 && self.bytes < limits.outbox_bytes / 4)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty() && self.ephemeral.is_empty()
     }

@@ -307,6 +307,30 @@ fn draining_tells_everybody_finishes_and_ends() {
 }
 
 #[test]
+fn those_who_are_sent_away_neither_leave_nor_come_back_at_one_moment() {
+    let mut node = Node::new(1, Limits::default());
+    let sessions: Vec<_> = (1..=60).map(|n| node.attach(0, n, n)).collect();
+    node.control(&Control::Drain { reconnect_after_ms: 1_000, alternate: String::new(), deadline_ms: 6_000 });
+    let after = |said: &Said| match said {
+        Said::Notice(v1::Notice { notice: Some(v1::notice::Notice::Draining(told)), .. }) => {
+            Some(told.reconnect_after_ms)
+        }
+        _ => None,
+    };
+    let told = |session| node.told[session].iter().find_map(|(_, said)| after(said)).expect("each is told");
+    let mut waits: Vec<u32> = sessions.iter().map(told).collect();
+    waits.sort_unstable();
+    assert!(waits[0] >= 1_000 && waits[59] <= 1_500, "{waits:?}");
+    let crowd = waits.windows(6).map(|six| six[5] - six[0]).min();
+    assert!(crowd > Some(5), "six of them within {crowd:?} ms");
+    for second in 1..=6 {
+        node.pass_ms(1_000);
+        let left = node.closed.len();
+        assert!(left.abs_diff(second * 10) <= 2, "{left} left within {second} s");
+    }
+}
+
+#[test]
 fn a_client_that_keeps_sending_nonsense_is_parted_with() {
     let mut node = Node::new(1, Limits { refusals_per_min: 3, ..Limits::default() });
     let session = node.attach(0, 1, 1);

@@ -50,7 +50,7 @@ impl RelayConfig {
         let lives = Lives::at_most(Duration::from_secs(u64::from(self.redis_ttl_s)));
         let url = self.redis_url.as_ref().map(|url| RedisAddress::parse(url.expose())).transpose()?;
         let cache = url.map(|address| Cache::new(address, lives));
-        Ok(Options { cache, ..self.database.options() })
+        Ok(Options { cache, host: Some(crate::store::host), ..self.database.options() })
     }
 }
 

@@ -1,7 +1,7 @@
-//! The store side of a node: its own thread on tokio-uring, group commit, and the change-log poller.
+//! The store side of a node: its thread, group commit, and the change-log poller.
 
 mod bans;
 mod batch;
 pub mod thread;
 
-pub use thread::{StoreJob, StoreThread};
+pub use thread::{StoreEnd, StoreJob, StoreThread, host};

@@ -1,5 +1,6 @@
-//! The store thread: takes requests from all shards, commits appends in groups, answers into the shards' inboxes,
-//! and polls the change log so that nothing depends on a notice that may be lost.
+//! The store's side of a node: takes requests from all shards, commits appends in groups, answers into the shards' inboxes,
+//! and polls the change log so that nothing depends on a notice that may be lost. It runs on the store's own thread where
+//! that takes work (PostgreSQL), else on one of its own; on tokio-uring in any case.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use relay_proto::event::Ticket;
-use schema_store::{ChangePosition, Store, Tried};
+use schema_store::{ChangePosition, Store, Tried, Work};
 use schema_wire::ShardId;
 use schema_wire::record::{Append, StoreFault, StoreReply, StoreRequest};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -48,23 +49,32 @@ pub struct StoreThread {
 }
 
 impl StoreThread {
-    /// Starts the thread. It ends when the last handle is dropped.
-    pub fn start<S: Store>(
-        store: S,
-        inboxes: Vec<Inbox>,
-    ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+    /// Starts it. It ends when the last handle is dropped.
+    pub fn start<S: Store>(store: S, inboxes: Vec<Inbox>) -> std::io::Result<(Self, StoreEnd)> {
         let (jobs, receiver) = mpsc::channel(JOBS_MAX);
         let nudge = Arc::new(Notify::new());
-        let poll = nudge.clone();
         let aside = aside(store.clone(), inboxes.clone());
-        let thread = std::thread::Builder::new().name("store".into()).spawn(move || {
-            tokio_uring::start(async move {
-                let poller = tokio_uring::spawn(poll_changes(store.clone(), inboxes.clone(), poll));
+        let (ending, end) = std::sync::mpsc::channel();
+        let (poll, aboard) = (nudge.clone(), store.clone());
+        let work: Work = Box::new(move || {
+            Box::pin(async move {
+                let poller = tokio::task::spawn_local(poll_changes(store.clone(), inboxes.clone(), poll));
                 serve(store, receiver, inboxes).await;
                 poller.abort();
-            });
-        })?;
-        Ok((Self { jobs, aside, nudge }, thread))
+                // Its handle on the store goes with it.
+                let _ = poller.await;
+                // Nobody waits for it when the node could not be started.
+                let _ = ending.send(());
+            })
+        });
+        let thread = match aboard.aboard(work) {
+            Ok(()) => None,
+            Err(work) => {
+                let thread = std::thread::Builder::new().name("store".into());
+                Some(thread.spawn(move || host(work()))?)
+            }
+        };
+        Ok((Self { jobs, aside, nudge }, StoreEnd { end, thread }))
     }
 
     /// Hands a request over; when the queue is full, gives back what the shard is to be told.
@@ -79,6 +89,25 @@ impl StoreThread {
     /// Told, it polls the change log now. It does not keep the thread.
     pub fn look(&self) -> Arc<Notify> {
         self.nudge.clone()
+    }
+}
+
+/// What runs a store's thread.
+pub fn host(work: Pin<Box<dyn Future<Output = ()>>>) {
+    tokio_uring::start(work);
+}
+
+/// What says that all is answered.
+pub struct StoreEnd {
+    end: std::sync::mpsc::Receiver<()>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl StoreEnd {
+    /// Waits until the last request is answered, once all handles are dropped; false: it panicked.
+    pub fn wait(self) -> bool {
+        let is_orderly = self.end.recv().is_ok();
+        self.thread.is_none_or(|thread| thread.join().is_ok()) && is_orderly
     }
 }
 
@@ -157,7 +186,7 @@ async fn take<S: Store>(
         request => {
             let permit = reads.clone().acquire_owned().await;
             let (store, inboxes) = (store.clone(), inboxes.clone());
-            tokio_uring::spawn(async move {
+            tokio::task::spawn_local(async move {
                 let reply = store.ask(request).await;
                 drop(permit);
                 answer(&inboxes, to, reply).await;

@@ -1,12 +1,14 @@
 //! How long an append waits for its ack at half of what the store takes, beside one commit of as many rows. Messages
-//! come one after the other at an even rate, whatever became of those before.
+//! come one after the other at an even rate, whatever became of those before; as in the relay, what comes while all
+//! lanes are busy travels in the next batch.
 
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use schema_store::{PostgresStore, Store};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use crate::{CONVERSATIONS, LASTS, message};
+use crate::{CONVERSATIONS, SLICE, message};
 
 /// The middle of some times, and what 99 of 100 do not exceed.
 pub fn spread(mut times: Vec<Duration>) -> [Duration; 2] {
@@ -17,40 +19,46 @@ pub fn spread(mut times: Vec<Duration>) -> [Duration; 2] {
 
 /// From when a message came until it was acked, with `lanes` batches of `size` at most under way and `rate` messages a
 /// second in all.
-pub async fn waits(store: &PostgresStore, lanes: u64, size: u64, rate: f64) -> Vec<Duration> {
-    let waits = Arc::new(Mutex::new(Vec::new()));
-    let lane =
-        |lane: u64| tokio::spawn(one(store.clone(), (lane, lanes), size, rate / lanes as f64, waits.clone()));
-    for lane in (0..lanes).map(lane).collect::<Vec<_>>() {
-        let _ = lane.await;
+pub async fn waits(store: &PostgresStore, lanes: usize, size: u64, rate: f64) -> Vec<Duration> {
+    let (began, mut waits) = (Instant::now(), Vec::new());
+    let came = move |n: u64| Duration::from_secs_f64(n as f64 / rate);
+    let (mut arrivals, mut batches) = (arrivals(began, rate), JoinSet::new());
+    let (mut sent, mut arrived, mut open) = (0, 0, true);
+    while open || sent < arrived || !batches.is_empty() {
+        while batches.len() < lanes && sent < arrived {
+            let last = arrived.min(sent + size);
+            // More conversations than messages under way: none is in two batches.
+            let batch = (sent..last).map(|n| message(n % CONVERSATIONS)).collect();
+            let (store, first) = (store.clone(), std::mem::replace(&mut sent, last));
+            batches.spawn(async move {
+                let stored = store.append(batch).await.is_ok();
+                let acked = began.elapsed();
+                (first..last).filter(|_| stored).map(|n| acked - came(n)).collect::<Vec<_>>()
+            });
+        }
+        tokio::select! {
+            Some(done) = batches.join_next(), if !batches.is_empty() => waits.extend(done.unwrap_or_default()),
+            more = arrivals.recv(), if open => match more {
+                Some(last) => arrived = last,
+                None => open = false,
+            },
+        }
     }
-    Arc::try_unwrap(waits).map_or_else(|_| Vec::new(), |waits| waits.into_inner().unwrap_or_default())
+    waits
 }
 
-/// One lane, with conversations of its own: what came while a batch was under way travels in the next one.
-async fn one(
-    store: PostgresStore,
-    (lane, lanes): (u64, u64),
-    size: u64,
-    rate: f64,
-    waits: Arc<Mutex<Vec<Duration>>>,
-) {
-    let (each, began) = (CONVERSATIONS / lanes, Instant::now());
-    let came = |n: u64| Duration::from_secs_f64((n as f64 + lane as f64 / lanes as f64) / rate);
-    let mut sent = 0;
-    while began.elapsed() < LASTS {
-        let now = began.elapsed();
-        let due = (sent..sent + size).take_while(|n| came(*n) <= now).count() as u64;
-        if due == 0 {
-            tokio::time::sleep(came(sent).saturating_sub(now)).await;
-            continue;
+/// How many have come by now, told each time that more have, from a thread that sleeps less coarsely than a runtime.
+fn arrivals(began: Instant, rate: f64) -> mpsc::UnboundedReceiver<u64> {
+    let (told, arrivals) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        while began.elapsed() < SLICE {
+            let arrived = (began.elapsed().as_secs_f64() * rate) as u64 + 1;
+            let next = Duration::from_secs_f64(arrived as f64 / rate);
+            if told.send(arrived).is_err() {
+                return;
+            }
+            std::thread::sleep(next.saturating_sub(began.elapsed()));
         }
-        let batch = (sent..sent + due).map(|n| message(lane * each + n % each)).collect();
-        let stored = store.append(batch).await.is_ok();
-        let acked = began.elapsed();
-        if stored && let Ok(mut waits) = waits.lock() {
-            waits.extend((sent..sent + due).map(|n| acked - came(n)));
-        }
-        sent += due;
-    }
+    });
+    arrivals
 }

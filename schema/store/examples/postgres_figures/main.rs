@@ -3,9 +3,10 @@
 //! may go.
 
 mod half_load;
+mod hot;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,12 +18,16 @@ use tokio_postgres::{Client, NoTls};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-const LASTS: Duration = Duration::from_secs(8);
+/// Everything is measured in slices that take turns with its floor's; medians count, so that what else the machine does
+/// meets both.
+const SLICE: Duration = Duration::from_secs(2);
+const TURNS: usize = 5;
 const NODES: u64 = 8;
 const CONVERSATIONS: u64 = 1_000;
-/// Messages of 64 that go to the conversation all share.
-const HOT: u64 = 8;
 const BODY: [u8; 256] = [7; 256];
+
+/// Batches under way at once in a relay.
+const LANES: u64 = 4;
 
 static KEYS: AtomicU64 = AtomicU64::new(0);
 
@@ -35,31 +40,62 @@ async fn main() -> Outcome<()> {
     seed(&client).await?;
     println!("load {}", load());
     for size in [64, 512] {
-        let (floor, commits) = plain(&client, size).await?;
-        let mut most = 0.0;
-        for lanes in [1, 4] {
-            let store = PostgresStore::open(&url, Options::default()).await?;
-            most = stored(&store, lanes, size).await;
-            println!("batch {size:3}: floor {floor:7.0}/s, {lanes} lanes {most:7.0}/s = {:.2}", most / floor);
-        }
-        let store = PostgresStore::open(&url, Options::default()).await?;
-        let [ack50, ack99] = half_load::spread(half_load::waits(&store, 4, size, most / 2.0).await);
-        let [commit50, commit99] = half_load::spread(commits);
-        println!(
-            "batch {size:3}: at {:.0}/s an ack takes {ack50:.2?}, p99 {ack99:.2?}; one commit of {size} rows alone {commit50:.2?}, \
-             p99 {commit99:.2?}; p99 to p50 {:.2}, p99 to p99 {:.2}",
-            most / 2.0,
-            ack99.as_secs_f64() / commit50.as_secs_f64(),
-            ack99.as_secs_f64() / commit99.as_secs_f64(),
-        );
+        rates(&client, &url, size).await?;
     }
-    for shared in [false, true, false, true] {
-        let rate = nodes(&url, shared).await?;
-        let [others, hot] = rate;
-        let how = if shared { "shared" } else { "apart " };
-        println!("{NODES} nodes, hot {how}: {others:7.0}/s on the others, {hot:6.0}/s on it");
-    }
+    hot::compare(&url).await?;
     println!("load {}", load());
+    Ok(())
+}
+
+/// How many a second beside the floor, and how long acks take at half of it beside one commit.
+async fn rates(client: &Client, url: &str, size: u64) -> Outcome<()> {
+    let store = PostgresStore::open(url, Options::default()).await?;
+    let (mut floors, mut commits, mut ones, mut fours) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        let (floor, took) = plain(client, size).await?;
+        floors.push(floor);
+        commits.extend(took);
+        empty(client).await?;
+        ones.push(stored(&store, 1, size).await);
+        empty(client).await?;
+        fours.push(stored(&store, LANES, size).await);
+        empty(client).await?;
+    }
+    let [floor, one, four] = [floors, ones, fours].map(middle);
+    let [commit50, commit99] = half_load::spread(commits);
+    println!(
+        "batch {size:3}: floor {floor:7.0}/s, 1 lane {one:7.0}/s = {:.2}, {LANES} lanes {four:7.0}/s = {:.2}",
+        one / floor,
+        four / floor,
+    );
+    let mut waits = Vec::new();
+    let mut commits = Vec::new();
+    for _ in 0..TURNS {
+        waits.extend(half_load::waits(&store, LANES as usize, size, four / 2.0).await);
+        empty(client).await?;
+        commits.extend(plain(client, size).await?.1);
+        empty(client).await?;
+    }
+    let ([ack50, ack99], [beside50, beside99]) = (half_load::spread(waits), half_load::spread(commits));
+    println!(
+        "batch {size:3}: at {:.0}/s an ack takes {ack50:.2?}, p99 {ack99:.2?}; one commit of {size} rows in between {beside50:.2?}, \
+         p99 {beside99:.2?} (before: {commit50:.2?}, {commit99:.2?}); p99 to p50 {:.2}, p99 to p99 {:.2}",
+        four / 2.0,
+        ack99.as_secs_f64() / beside50.as_secs_f64(),
+        ack99.as_secs_f64() / beside99.as_secs_f64(),
+    );
+    Ok(())
+}
+
+fn middle(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+/// What was written goes, so that every slice finds the same.
+async fn empty(client: &Client) -> Outcome<()> {
+    client.batch_execute("TRUNCATE messages, publish_keys").await?;
+    client.batch_execute("VACUUM conversations").await?;
     Ok(())
 }
 
@@ -117,7 +153,7 @@ async fn plain(client: &Client, size: u64) -> Outcome<(f64, Vec<Duration>)> {
         .await?;
     let (began, mut rows, mut commits) = (Instant::now(), 0, Vec::new());
     let user = format!("{:032x}", 1);
-    while began.elapsed() < LASTS {
+    while began.elapsed() < SLICE {
         let first = KEYS.fetch_add(size, Ordering::Relaxed);
         let keys: Vec<_> =
             (first..first + size).map(|n| format!("{:032x}", u128::from(n) << 64 | 2)).collect();
@@ -129,10 +165,7 @@ async fn plain(client: &Client, size: u64) -> Outcome<(f64, Vec<Duration>)> {
         commits.push(asked.elapsed());
         rows += size;
     }
-    let rate = rows as f64 / began.elapsed().as_secs_f64();
-    client.batch_execute("TRUNCATE messages, publish_keys").await?;
-    client.batch_execute("VACUUM conversations").await?;
-    Ok((rate, commits))
+    Ok((rows as f64 / began.elapsed().as_secs_f64(), commits))
 }
 
 /// Batches over as many lanes, each with conversations of its own.
@@ -141,7 +174,7 @@ async fn stored(store: &PostgresStore, lanes: u64, size: u64) -> f64 {
     let lane = |lane: u64| {
         let (store, acked) = (store.clone(), acked.clone());
         tokio::spawn(async move {
-            while began.elapsed() < LASTS {
+            while began.elapsed() < SLICE {
                 let each = CONVERSATIONS / lanes;
                 let batch = (0..size).map(|n| message(lane * each + n % each)).collect();
                 if let Ok(done) = store.try_append(batch).await {
@@ -155,50 +188,4 @@ async fn stored(store: &PostgresStore, lanes: u64, size: u64) -> f64 {
         let _ = lane.await;
     }
     acked.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
-}
-
-/// Nodes that write to conversations of their own and, in each batch, to one: the same for all, or one each.
-async fn nodes(url: &str, shared: bool) -> Outcome<[f64; 2]> {
-    let (began, ends) = (Instant::now(), Arc::new(AtomicBool::new(false)));
-    let acked: Arc<[AtomicU64; 2]> = Arc::default();
-    let mut running = Vec::new();
-    for node in 1..=NODES {
-        let store = PostgresStore::open(url, Options { pool_size: 4, ..Options::default() }).await?;
-        let (acked, ends) = (acked.clone(), ends.clone());
-        let hot = if shared { CONVERSATIONS * (NODES + 1) } else { CONVERSATIONS * (NODES + 1) + node };
-        running.push(tokio::spawn(write(store, node, hot, acked, ends)));
-    }
-    tokio::time::sleep(LASTS).await;
-    let rate = [0, 1].map(|n: usize| acked[n].load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64());
-    ends.store(true, Ordering::Relaxed);
-    for node in running {
-        let _ = node.await;
-    }
-    Ok(rate)
-}
-
-/// As the relay does it: one batch at a time of what nobody else holds, the rest in a lane of its own.
-async fn write(store: PostgresStore, node: u64, hot: u64, acked: Arc<[AtomicU64; 2]>, ends: Arc<AtomicBool>) {
-    let mut own: Option<tokio::task::JoinHandle<()>> = None;
-    while !ends.load(Ordering::Relaxed) {
-        let idle = own.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
-        let first = if idle { 0 } else { HOT };
-        let place = |n| if n < HOT { hot } else { node * CONVERSATIONS + n };
-        let batch = (first..64).map(|n| message(place(n))).collect();
-        let Ok(done) = store.try_append(batch).await else { continue };
-        let held: Vec<_> = done.into_iter().filter_map(Result::err).collect();
-        acked[0].fetch_add(64 - HOT, Ordering::Relaxed);
-        if held.is_empty() {
-            acked[1].fetch_add(HOT - first, Ordering::Relaxed);
-            continue;
-        }
-        let (store, acked) = (store.clone(), acked.clone());
-        own = Some(tokio::spawn(async move {
-            let stored = store.append(held).await.map_or(0, |done| done.len() as u64);
-            acked[1].fetch_add(stored, Ordering::Relaxed);
-        }));
-    }
-    if let Some(own) = own {
-        let _ = own.await;
-    }
 }

@@ -46,7 +46,9 @@ pub async fn append(server: &Server, batch: &[Append], patience: Patience) -> An
 }
 
 async fn once(server: &Server, batch: &[Append], asked: &Asked, patience: Patience) -> Tried<Outcomes> {
-    let tx = match server.open(Access::Write).await {
+    // A message to be emptied may be in any partition: which way to it is best depends on how many there are.
+    let access = if asked.deletes() { Access::Write } else { Access::Append };
+    let tx = match server.open(access).await {
         Ok(tx) => tx,
         Err(failed) => return Tried::Done(Err(failed.into())),
     };

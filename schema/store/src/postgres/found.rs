@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::{try_join, try_join5};
+use futures_util::future::try_join5;
 use schema_wire::publication::kind;
 use schema_wire::record::{Append, UserStatus};
 use schema_wire::v1::Role;
@@ -76,6 +76,11 @@ pub struct Found {
 }
 
 impl Asked {
+    /// Whether messages are to be emptied.
+    pub fn deletes(&self) -> bool {
+        !self.targets.0.is_empty()
+    }
+
     pub fn of(batch: &[Append]) -> Self {
         let conversations: BTreeSet<_> = batch.iter().map(|a| Id(a.conversation.0)).collect();
         let pairs: BTreeSet<_> = batch.iter().map(|a| (Id(a.conversation.0), Id(a.sender.0))).collect();
@@ -96,21 +101,22 @@ const LOCK: &str = "SELECT id, next_offset, last_at, ttl, epoch, members_version
     WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
 const LOCK_FREE: &str = "SELECT id, next_offset, last_at, ttl, epoch, members_version FROM conversations
     WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED";
-/// The peer of a direct conversation is the other half of its pair.
+/// The peer of a direct conversation is the other half of its pair. The generation may change until the locks are granted.
+/// `OFFSET 0` here and below: each is looked up by its index, also by a plan that was made when the table was small.
 const SENDERS: &str = "SELECT p.conversation, p.sender, u.status, u.suspended_until, u.last_active_at,
       c.id IS NOT NULL, m.role, m.muted_until,
       c.direct_pair IS NOT NULL AND EXISTS (SELECT 1 FROM blocks b WHERE b.blocked_id = p.sender AND b.user_id =
         encode(CASE WHEN substring(c.direct_pair FROM 1 FOR 16) = uuid_send(p.sender)
-          THEN substring(c.direct_pair FROM 17) ELSE substring(c.direct_pair FROM 1 FOR 16) END, 'hex')::uuid)
+          THEN substring(c.direct_pair FROM 17) ELSE substring(c.direct_pair FROM 1 FOR 16) END, 'hex')::uuid),
+      (SELECT max(generation) FROM store_generation)
     FROM unnest($1::uuid[], $2::uuid[]) p (conversation, sender)
-    LEFT JOIN users u ON u.id = p.sender
-    LEFT JOIN conversations c ON c.id = p.conversation
-    LEFT JOIN conversation_members m
-      ON m.conversation_id = p.conversation AND m.user_id = p.sender AND m.left_offset IS NULL";
+    LEFT JOIN LATERAL (SELECT * FROM users WHERE id = p.sender OFFSET 0) u ON true
+    LEFT JOIN LATERAL (SELECT * FROM conversations WHERE id = p.conversation OFFSET 0) c ON true
+    LEFT JOIN LATERAL (SELECT * FROM conversation_members
+      WHERE conversation_id = p.conversation AND user_id = p.sender AND left_offset IS NULL OFFSET 0) m ON true";
 const KEYS: &str = "SELECT k.sender_id, k.publish_key, k.conversation_id, k.log_offset, k.created_at
-    FROM unnest($1::uuid[], $2::uuid[]) a (sender, key)
-    JOIN publish_keys k ON k.sender_id = a.sender AND k.publish_key = a.key";
-const GENERATION: &str = "SELECT max(generation) FROM store_generation";
+    FROM unnest($1::uuid[], $2::uuid[]) a (sender, key) CROSS JOIN LATERAL
+      (SELECT * FROM publish_keys WHERE sender_id = a.sender AND publish_key = a.key OFFSET 0) k";
 const TARGETS: &str = "SELECT m.conversation_id, m.log_offset, m.sender_id, m.gone, m.expires_at, m.kind
     FROM unnest($1::uuid[], $2::bigint[]) t (conversation, log_offset)
     JOIN messages m ON m.conversation_id = t.conversation AND m.log_offset = t.log_offset";
@@ -120,7 +126,6 @@ pub struct Finding {
     lock: Prepared,
     senders: Prepared,
     keys: Prepared,
-    generation: Prepared,
     targets: Prepared,
 }
 
@@ -130,11 +135,11 @@ impl Finding {
             Patience::Wait => LOCK,
             Patience::Skip => LOCK_FREE,
         };
+        tx.ready().await?;
         Ok(Self {
             lock: tx.prepare(lock, &[&asked.conversations]).await?,
             senders: tx.prepare(SENDERS, &[&asked.pairs.0, &asked.pairs.1]).await?,
             keys: tx.prepare(KEYS, &[&asked.keys.0, &asked.keys.1]).await?,
-            generation: tx.prepare(GENERATION, &[]).await?,
             targets: tx.prepare(TARGETS, &[&asked.targets.0, &asked.targets.1]).await?,
         })
     }
@@ -143,24 +148,21 @@ impl Finding {
     /// sees what was committed before it ran, so what follows the lock is read after it was granted.
     pub async fn find(&self, tx: &Tx, asked: &Asked) -> Result<(Begun, Found), Failed> {
         let targets = async {
-            if asked.targets.0.is_empty() {
-                return Ok(Vec::new());
+            match asked.deletes() {
+                true => tx.run(&self.targets, &[&asked.targets.0, &asked.targets.1]).await,
+                false => Ok(Vec::new()),
             }
-            tx.run(&self.targets, &[&asked.targets.0, &asked.targets.1]).await
         };
-        let (begun, (places, senders, keys, generation, targets)) = try_join(
+        let (begun, places, senders, keys, targets) = try_join5(
             tx.start(),
-            try_join5(
-                tx.run(&self.lock, &[&asked.conversations]),
-                tx.run(&self.senders, &[&asked.pairs.0, &asked.pairs.1]),
-                tx.run(&self.keys, &[&asked.keys.0, &asked.keys.1]),
-                tx.run(&self.generation, &[]),
-                targets,
-            ),
+            tx.run(&self.lock, &[&asked.conversations]),
+            tx.run(&self.senders, &[&asked.pairs.0, &asked.pairs.1]),
+            tx.run(&self.keys, &[&asked.keys.0, &asked.keys.1]),
+            targets,
         )
         .await?;
         let now = begun.now;
-        let newest = generation.first().map(|row| uint(row, 0)).transpose()?.unwrap_or(0);
+        let newest = senders.first().map(|row| uint(row, 9)).transpose()?.unwrap_or(0);
         let found = Found {
             generation: Generation(u32::try_from(newest).unwrap_or(u32::MAX)),
             places: places.iter().map(place).collect::<Result<_, _>>()?,

@@ -5,6 +5,7 @@ use schema_wire::{ConversationId, Generation, UserId};
 
 use super::PostgresStore;
 use super::account::audit::record;
+use super::begin::life;
 use super::fault::Failed;
 use super::transaction::{Access, Tx};
 use super::value::{At, Id, uint, uint_opt};
@@ -42,8 +43,12 @@ pub async fn adopt(tx: &Tx, standby_is_synchronous: bool, now: u64) -> Answer<()
     tx.query("SELECT pg_advisory_xact_lock($1)", &[&GENERATION_LOCK]).await?;
     let row = tx
         .query_one(
-            "SELECT here.life, EXISTS (SELECT 1 FROM store_lives l WHERE l.life = here.life)
-             FROM (SELECT store_life() AS life) here",
+            concat!(
+                "SELECT here.life, EXISTS (SELECT 1 FROM store_lives l WHERE l.life = here.life)
+                 FROM (SELECT ",
+                life!(),
+                " AS life) here"
+            ),
             &[],
         )
         .await?;

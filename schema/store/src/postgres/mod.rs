@@ -4,6 +4,7 @@ mod account;
 mod accounts;
 mod append;
 mod backups;
+mod begin;
 mod cached;
 mod changes;
 mod connect;
@@ -14,6 +15,7 @@ mod fault;
 mod found;
 mod generation;
 mod keep;
+mod look;
 mod migrate;
 mod moderation;
 mod nodes;
@@ -42,7 +44,7 @@ pub use backups::BackupLock;
 pub use connect::OpenError;
 pub use keep::Kept;
 pub use migrate::{MigrateError, migrate, newest as schema_version};
-pub use options::{Options, Statements};
+pub use options::{Host, Options, Statements};
 pub use url::environment;
 
 use crate::accounts::{AccountError, Answer};
@@ -79,8 +81,8 @@ impl PostgresStore {
     /// Connects to the primary and checks that this program works on its schema. Changes nothing, unless the server
     /// is one that no generation was seen on: then one begins.
     pub async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
-        let (queue_max, cache) = (options.queue_max, options.cache.clone());
-        let thread = Thread::start(Server::new(url, options)?, queue_max)?;
+        let cache = options.cache.clone();
+        let thread = Thread::start(Server::new(url, options)?)?;
         let host = String::new();
         let ready = thread.call(async move |server| server.prepare().await).await;
         ready.map_err(|_| OpenError::Failed { host, why: "the store's thread ended".to_owned() })??;

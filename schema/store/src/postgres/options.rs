@@ -1,5 +1,6 @@
 //! What an operator or a test may choose about the store on PostgreSQL.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ pub enum Statements {
     /// Sent whole each time: for PgBouncer before 1.21 in transaction mode, which can't carry names.
     Unnamed,
 }
+
+/// Runs a future to its end on the thread that calls, and whatever it spawns there.
+pub type Host = fn(Pin<Box<dyn Future<Output = ()>>>);
 
 /// What may differ from the usual.
 #[derive(Clone)]
@@ -35,6 +39,8 @@ pub struct Options {
     pub standby_is_synchronous: bool,
     /// What is read often, for all nodes; `None`: each read is the store's.
     pub cache: Option<Arc<Cache>>,
+    /// What runs the store's thread, if not tokio alone. It brings tokio's network and clock.
+    pub host: Option<Host>,
     /// The store's clock instead of the server's: for tests.
     pub clock: Option<Clock>,
 }
@@ -50,6 +56,7 @@ impl Default for Options {
             statement_timeout: Duration::from_secs(10),
             standby_is_synchronous: false,
             cache: None,
+            host: None,
             clock: None,
         }
     }

@@ -18,26 +18,51 @@ use super::value::{At, Id, id, time, time_opt, uint, uint_opt};
 use crate::page::{Log, PAGE_BYTES_MAX, Stretch, Wish, stretches, unreadable};
 use crate::stored::{gone, int};
 
+/// What a page of a log is read by: its generation and counters, and its reader's stays.
+pub struct Ground {
+    generation: Generation,
+    counters: Option<Counters>,
+    stays: Vec<(u64, Option<u64>)>,
+}
+
+/// Looks at a log; without a user, for a home shard.
+pub async fn ground(tx: &Tx, user: Option<UserId>, conversation: ConversationId) -> Result<Ground, Failed> {
+    let find = "SELECT joined_offset, left_offset FROM conversation_members
+        WHERE conversation_id = $1 AND user_id = $2 ORDER BY joined_offset, joined_version";
+    let stays = async {
+        match user {
+            Some(user) => tx.query(find, &[&Id(conversation.0), &Id(user.0)]).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let (generation, counters, stays) = try_join3(current(tx), counters(tx, conversation), stays).await?;
+    let stay = |row: &Row| Ok((uint(row, 0)?, uint_opt(row, 1)?));
+    let stays = stays.iter().map(stay).collect::<Result<Vec<_>, Failed>>()?;
+    Ok(Ground { generation, counters, stays })
+}
+
 /// What a user may read, from `from` on (0 backwards: from the newest).
 pub async fn recover(
     tx: &Tx,
     (user, conversation): (UserId, ConversationId),
+    wish: (Offset, u32, bool),
+    now: u64,
+) -> Result<Page, Failed> {
+    let ground = ground(tx, Some(user), conversation).await?;
+    recover_on(tx, ground, conversation, wish, now).await
+}
+
+/// The same, once it is known what by.
+pub async fn recover_on(
+    tx: &Tx,
+    Ground { generation, counters, stays }: Ground,
+    conversation: ConversationId,
     (from, limit, backwards): (Offset, u32, bool),
     now: u64,
 ) -> Result<Page, Failed> {
-    let find = "SELECT joined_offset, left_offset FROM conversation_members
-        WHERE conversation_id = $1 AND user_id = $2 ORDER BY joined_offset, joined_version";
-    let (generation, counters, stays) = try_join3(
-        current(tx),
-        counters(tx, conversation),
-        tx.query(find, &[&Id(conversation.0), &Id(user.0)]),
-    )
-    .await?;
     let Some(Counters { head: newest, members_version, erasures }) = counters else {
         return Ok(unreadable(generation));
     };
-    let stays =
-        stays.iter().map(|row| Ok((uint(row, 0)?, uint_opt(row, 1)?))).collect::<Result<Vec<_>, Failed>>()?;
     let (readable, left) = stretches(stays.into_iter(), newest);
     let Some(left) = left else { return Ok(unreadable(generation)) };
     let head = if left { readable.last().map_or(0, |s| s.to) } else { newest };
@@ -47,15 +72,14 @@ pub async fn recover(
 }
 
 /// Entries as they are, for a home shard.
-pub async fn read(
+pub async fn read_on(
     tx: &Tx,
+    Ground { generation, counters, .. }: Ground,
     conversation: ConversationId,
-    from: Offset,
-    limit: u32,
+    (from, limit): (Offset, u32),
     now: u64,
 ) -> Result<Page, Failed> {
-    let generation = current(tx).await?;
-    let Some(Counters { head, members_version, erasures }) = counters(tx, conversation).await? else {
+    let Some(Counters { head, members_version, erasures }) = counters else {
         return Ok(unreadable(generation));
     };
     let log = Log { generation, members_version, readable: vec![Stretch { from: 1, to: head }], head };
@@ -135,20 +159,21 @@ async fn at(
     Ok(found)
 }
 
-/// What is gone has no body; what comes after a page's bytes in the reader's direction is left out.
+/// What is gone has no body; what comes after a page's bytes in the reader's direction is left out. `OFFSET 0` keeps the one
+/// plan for all from reading a whole log and leaving out what is not asked for.
 const UP: &str = "SELECT log_offset, gone, generation, kind, sender_id, device_id, created_at, relates_to, expires_at,
     publish_key, members_version, body
   FROM (SELECT m.*, sum(CASE WHEN gone IS NULL AND (expires_at IS NULL OR expires_at > $4) THEN octet_length(body)
           ELSE 0 END) OVER (ORDER BY log_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
-        FROM unnest($2::bigint[], $3::bigint[]) s (first, last)
-        JOIN messages m ON m.conversation_id = $1 AND m.log_offset BETWEEN s.first AND s.last) w
+        FROM unnest($2::bigint[], $3::bigint[]) s (first, last) CROSS JOIN LATERAL
+          (SELECT * FROM messages WHERE conversation_id = $1 AND log_offset BETWEEN s.first AND s.last OFFSET 0) m) w
   WHERE coalesce(bytes_before, 0) < $5 ORDER BY log_offset";
 const DOWN: &str = "SELECT log_offset, gone, generation, kind, sender_id, device_id, created_at, relates_to, expires_at,
     publish_key, members_version, body
   FROM (SELECT m.*, sum(CASE WHEN gone IS NULL AND (expires_at IS NULL OR expires_at > $4) THEN octet_length(body)
           ELSE 0 END) OVER (ORDER BY log_offset DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
-        FROM unnest($2::bigint[], $3::bigint[]) s (first, last)
-        JOIN messages m ON m.conversation_id = $1 AND m.log_offset BETWEEN s.first AND s.last) w
+        FROM unnest($2::bigint[], $3::bigint[]) s (first, last) CROSS JOIN LATERAL
+          (SELECT * FROM messages WHERE conversation_id = $1 AND log_offset BETWEEN s.first AND s.last OFFSET 0) m) w
   WHERE coalesce(bytes_before, 0) < $5 ORDER BY log_offset";
 
 async fn rows(

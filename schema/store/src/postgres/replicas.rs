@@ -5,14 +5,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join;
 use schema_wire::record::{Appended, Page, StoreReply, StoreRequest};
 use schema_wire::{ConversationId, Generation, UserId};
 
 use super::connect::{Connections, OpenError};
 use super::fault::Failed;
+use super::look::{answer, first};
 use super::options::Options;
 use super::server::Server;
-use super::store::answer;
 use super::transaction::{Access, Tx};
 use crate::accounts::Answer;
 
@@ -154,8 +155,13 @@ impl Server {
         if let Some(reply) = self.ask_replica(request).await {
             return Ok(reply);
         }
-        let look = async |tx: &Tx, now| Ok(answer(tx, request, now).await?);
-        let reply = self.transact(Access::Snapshot, look).await?;
+        let ask = async |tx: &Tx| first(tx, request).await;
+        let look = async |tx: &Tx, found, now| Ok(answer(tx, request, found, now).await?);
+        let access = match request {
+            StoreRequest::Recover { .. } | StoreRequest::Read { .. } => Access::Page,
+            _ => Access::Snapshot,
+        };
+        let reply = self.transact_from(access, ask, look).await?;
         self.replicas().saw(request, &reply);
         Ok(reply)
     }
@@ -170,8 +176,8 @@ impl Server {
         let options = self.options();
         let reply = async {
             let tx = Tx::on(place.connections.get().await?, Access::Replica, options);
-            let begun = tx.start().await?;
-            let reply = answer(&tx, request, begun.now).await?;
+            let (begun, found) = try_join(tx.start(), first(&tx, request)).await?;
+            let reply = answer(&tx, request, found, begun.now).await?;
             tokio::task::spawn_local(tx.rollback());
             Ok::<_, Failed>(reply)
         };

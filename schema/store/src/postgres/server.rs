@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join;
 use schema_wire::record::StoreFault;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
@@ -78,7 +79,20 @@ impl Server {
     /// Runs `work` in a transaction until it is committed or refused. It may run more than once: it must do nothing
     /// but speak to the transaction.
     pub async fn transact<T>(&self, access: Access, work: impl AsyncFn(&Tx, u64) -> Answer<T>) -> Answer<T> {
-        self.retry(async || self.attempt(access, &work).await).await
+        self.retry(async || {
+            self.attempt(access, &async |_| Ok(()), &async |tx, (), now| work(tx, now).await).await
+        })
+        .await
+    }
+
+    /// The same where `first` is asked in the round trip that begins the transaction.
+    pub async fn transact_from<A, T>(
+        &self,
+        access: Access,
+        first: impl AsyncFn(&Tx) -> Result<A, Failed>,
+        work: impl AsyncFn(&Tx, A, u64) -> Answer<T>,
+    ) -> Answer<T> {
+        self.retry(async || self.attempt(access, &first, &work).await).await
     }
 
     /// Tries until it is done, where nothing of a try can have been committed.
@@ -105,28 +119,33 @@ impl Server {
         Ok(Tx::on(self.primary.get().await?, access, &self.options))
     }
 
-    async fn attempt<T>(&self, access: Access, work: &impl AsyncFn(&Tx, u64) -> Answer<T>) -> Tried<T> {
-        let _place = match access {
-            Access::Snapshot => match timeout(self.options.connect_timeout, self.reads.acquire()).await {
+    async fn attempt<A, T>(
+        &self,
+        access: Access,
+        first: &impl AsyncFn(&Tx) -> Result<A, Failed>,
+        work: &impl AsyncFn(&Tx, A, u64) -> Answer<T>,
+    ) -> Tried<T> {
+        let _place = match access.only_reads() {
+            true => match timeout(self.options.connect_timeout, self.reads.acquire()).await {
                 Ok(place) => Some(place),
                 Err(_) => return Tried::Done(Err(Failed::Busy.into())),
             },
-            _ => None,
+            false => None,
         };
         let tx = match self.open(access).await {
             Ok(tx) => tx,
             Err(failed) => return Tried::Done(Err(failed.into())),
         };
-        match tx.start().await {
-            Ok(Begun { known: true, now }) => {
-                let answer = work(&tx, now).await;
+        match join(tx.start(), first(&tx)).await {
+            (Ok(Begun { known: true, now }), Ok(found)) => {
+                let answer = work(&tx, found, now).await;
                 finish(tx, access, answer).await
             }
-            Ok(_) => {
+            (Ok(Begun { known: false, .. }), _) => {
                 tx.rollback().await;
                 Tried::Stranger
             }
-            Err(failed) => lost(tx, &failed).await,
+            (Err(failed), _) | (_, Err(failed)) => lost(tx, &failed).await,
         }
     }
 
@@ -148,7 +167,7 @@ impl Server {
 /// a fault, and asks again by what makes its request unique.
 async fn finish<T>(tx: Tx, access: Access, answer: Answer<T>) -> Tried<T> {
     match (answer, tx.trouble()) {
-        (Ok(done), None) if access == Access::Snapshot => {
+        (Ok(done), None) if access.only_reads() => {
             // Nobody waits for the end of what only read.
             tokio::task::spawn_local(tx.rollback());
             Tried::Done(Ok(done))

@@ -4,12 +4,11 @@ use schema_wire::Network;
 use schema_wire::record::{Append, Appended, Change, StoreFault, StoreReply, StoreRequest};
 
 use super::append::{self, Patience};
-use super::fault::Failed;
 use super::server::Server;
 use super::transaction::Tx;
-use super::{PostgresStore, generation, recover, standing, stream};
+use super::{PostgresStore, standing, stream};
 use crate::accounts::{AccountError, Answer};
-use crate::store::{ChangePosition, Store, Tried};
+use crate::store::{ChangePosition, Store, Tried, Work};
 
 /// Batches under way at once: enough to have one written while others wait for their commit.
 const LANES: usize = 4;
@@ -29,6 +28,11 @@ impl Store for PostgresStore {
 
     fn lanes(&self) -> usize {
         LANES
+    }
+
+    fn aboard(&self, work: Work) -> Result<(), Work> {
+        self.thread.host(work);
+        Ok(())
     }
 
     async fn ask(&self, request: StoreRequest) -> StoreReply {
@@ -85,40 +89,6 @@ impl PostgresStore {
             .await
             .map_err(AccountError::Fault)?
     }
-}
-
-/// What a request that only reads is answered.
-pub async fn answer(tx: &Tx, request: &StoreRequest, now: u64) -> Result<StoreReply, Failed> {
-    Ok(match request {
-        StoreRequest::Attach { user, device, address } => {
-            StoreReply::Attach(standing::attach(tx, *user, *device, *address, now).await?)
-        }
-        StoreRequest::Standing { user, conversation, after } => {
-            StoreReply::Standing(standing::standing(tx, *user, *conversation, *after).await?)
-        }
-        StoreRequest::Recover { user, conversation, from, limit, backwards } => StoreReply::Recover(
-            recover::recover(tx, (*user, *conversation), (*from, *limit, *backwards), now).await?,
-        ),
-        StoreRequest::Read { conversation, from, limit } => {
-            StoreReply::Read(recover::read(tx, *conversation, *from, *limit, now).await?)
-        }
-        StoreRequest::Members { conversation, since } => {
-            StoreReply::Members(standing::members(tx, *conversation, *since).await?)
-        }
-        StoreRequest::Heads { conversations } => StoreReply::Heads {
-            generation: generation::current(tx).await?,
-            heads: standing::heads(tx, conversations).await?,
-        },
-        StoreRequest::UserEvents { user, after, limit } => {
-            StoreReply::UserEvents(stream::events(tx, *user, *after, *limit).await?)
-        }
-        StoreRequest::Acquaintances { user, others } => {
-            StoreReply::Acquaintances(standing::acquaintances(tx, *user, others).await?)
-        }
-        StoreRequest::Append(_) | StoreRequest::MoveCursor { .. } => {
-            unreachable!("`ask` sends these to what writes")
-        }
-    })
 }
 
 /// What the data plane can be told of an account-side failure: only faults happen there.

@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 
 use super::connect::OpenError;
 use super::server::Server;
+use crate::store::Work;
 
 type Running = Pin<Box<dyn Future<Output = ()>>>;
 type Job = Box<dyn FnOnce(Rc<Server>) -> Running + Send>;
@@ -24,14 +25,20 @@ pub struct Thread {
 }
 
 impl Thread {
-    pub fn start(server: Server, queue_max: usize) -> Result<Self, OpenError> {
+    pub fn start(server: Server) -> Result<Self, OpenError> {
         let (jobs, waiting) = mpsc::unbounded_channel();
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(OpenError::Thread)?;
-        std::thread::Builder::new()
-            .name("postgres".to_owned())
-            .spawn(move || LocalSet::new().block_on(&runtime, serve(Rc::new(server), waiting)))
-            .map_err(OpenError::Thread)?;
+        let (host, queue_max) = (server.options().host, server.options().queue_max);
+        let serving = move || serve(Rc::new(server), waiting);
+        let thread = std::thread::Builder::new().name("postgres".to_owned());
+        let started = match host {
+            Some(host) => thread.spawn(move || host(Box::pin(serving()))),
+            None => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let runtime = runtime.map_err(OpenError::Thread)?;
+                thread.spawn(move || LocalSet::new().block_on(&runtime, serving()))
+            }
+        };
+        started.map_err(OpenError::Thread)?;
         Ok(Self { jobs, places: Arc::new(Semaphore::new(queue_max)) })
     }
 
@@ -51,6 +58,11 @@ impl Thread {
         });
         self.jobs.send(job).map_err(|_| StoreFault::Unavailable)?;
         answer.await.map_err(|_| StoreFault::Unavailable)
+    }
+
+    /// Runs `work` beside everything else. A thread that ended drops it.
+    pub fn host(&self, work: Work) {
+        let _ = self.jobs.send(Box::new(move |_| work()));
     }
 }
 

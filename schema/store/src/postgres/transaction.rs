@@ -11,46 +11,26 @@ use futures_util::TryStreamExt;
 use futures_util::future::join;
 use schema_wire::record::StoreFault;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Row, SimpleQueryMessage, Statement};
+use tokio_postgres::{Row, Statement};
 
+pub use super::begin::{Access, Begun};
 use super::fault::{Failed, Trouble};
 use super::options::{Options, Statements};
-use super::value::Param;
+use super::value::{Param, uint};
 use crate::accounts::{AccountError, Answer};
 use crate::redis::Cache;
+use crate::stored::int;
 
 /// Beyond a statement's deadline, which the server itself watches, the connection counts as lost.
 const GRACE: Duration = Duration::from_secs(2);
-/// A statement over whole tables may take this long.
-const LONG: Duration = Duration::from_secs(600);
-
-/// What a transaction may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Access {
-    /// Reads in one snapshot.
-    Snapshot,
-    /// The same on a replica.
-    Replica,
-    /// Each statement sees what was committed before it began, so rows one decides by must be locked first.
-    Write,
-    /// The same for work on whole tables.
-    Long,
-}
-
-/// How a transaction found the server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Begun {
-    /// Unix milliseconds, by the server's clock.
-    pub now: u64,
-    /// Whether a generation was begun, or confirmed, on this server's timeline.
-    pub known: bool,
-}
 
 /// A transaction under way. Dropped without an end, it takes its connection with it.
 pub struct Tx {
     connection: Option<Object>,
     statements: Statements,
-    begin: String,
+    access: Access,
+    /// The clock to go by, if it is not the server's.
+    clock: Option<i64>,
     limit: Duration,
     cache: Option<Arc<Cache>>,
     trouble: Cell<Option<Trouble>>,
@@ -68,8 +48,9 @@ impl Tx {
         Self {
             connection: Some(connection),
             statements: options.statements,
-            begin: access.begin(options),
-            limit: access.limit(options) + GRACE,
+            access,
+            clock: options.clock.as_ref().map(|clock| int(clock())),
+            limit: access.limit(options),
             cache: options.cache.clone(),
             trouble: Cell::new(None),
         }
@@ -80,16 +61,19 @@ impl Tx {
         self.cache.as_ref()
     }
 
-    /// Begins it.
+    /// Begins it. What is asked meanwhile is answered in it.
     pub async fn start(&self) -> Result<Begun, Failed> {
-        let rows = self.watched(self.connection().simple_query(&self.begin)).await?;
-        let row = rows.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        let word = |column| row.and_then(|row| row.get(column)).unwrap_or_default();
-        let now = word(0).parse().map_err(|_| Failed::Unreadable("the clock"))?;
-        Ok(Begun { now, known: word(1) == "t" })
+        let begin = self.watched(self.connection().batch_execute(self.access.begin()));
+        let limit = self.limit.as_millis().to_string();
+        let (begun, here) = join(begin, self.query_one(self.access.here(), &[&self.clock, &limit])).await;
+        begun?;
+        let here = here?;
+        Ok(Begun { now: uint(&here, 0)?, known: here.try_get(1)? })
+    }
+
+    /// Readies what `start` asks, so that it is sent before what follows.
+    pub async fn ready(&self) -> Result<(), Failed> {
+        self.prepare(self.access.here(), &[&self.clock, &String::new()]).await.map(drop)
     }
 
     /// Readies a statement. A round trip for the first one of its kind on a connection, nothing afterwards.
@@ -206,7 +190,7 @@ impl Tx {
         &self,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, Failed> {
-        let failed = match tokio::time::timeout(self.limit, statement).await {
+        let failed = match tokio::time::timeout(self.limit + GRACE, statement).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => Failed::Sql(error),
             Err(_) => Failed::Late,
@@ -240,32 +224,4 @@ fn values<'a>(params: &'a [&'a dyn Param]) -> impl ExactSizeIterator<Item = Valu
 
 fn typed<'a>(params: &'a [&'a dyn Param]) -> impl Iterator<Item = (Value<'a>, Type)> + use<'a> {
     params.iter().map(|p| (*p as Value<'a>, p.kind()))
-}
-
-impl Access {
-    /// How long one statement may take.
-    fn limit(self, options: &Options) -> Duration {
-        if self == Self::Long { options.statement_timeout.max(LONG) } else { options.statement_timeout }
-    }
-
-    /// One round trip: the transaction, its bounds, and what the server says of itself. A node that stops in the
-    /// middle must not hold its locks, and an acknowledged commit must be on a disk whatever the server's default is.
-    fn begin(self, options: &Options) -> String {
-        let mode = match self {
-            Self::Snapshot | Self::Replica => "ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            Self::Write | Self::Long => "ISOLATION LEVEL READ COMMITTED",
-        };
-        let limit = self.limit(options).as_millis();
-        let now = match &options.clock {
-            Some(clock) => format!("{}::bigint", clock()),
-            None => "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint".to_owned(),
-        };
-        format!(
-            "BEGIN {mode}; SET LOCAL statement_timeout = {limit};
-             SET LOCAL idle_in_transaction_session_timeout = {limit};
-             SELECT {now}, EXISTS (SELECT 1 FROM store_lives WHERE life = store_life()),
-               CASE current_setting('synchronous_commit') WHEN 'off'
-                 THEN set_config('synchronous_commit', 'on', true) END"
-        )
-    }
 }

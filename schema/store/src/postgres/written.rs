@@ -29,9 +29,12 @@ pub struct Written<'a> {
     active: BTreeSet<Id>,
 }
 
-/// Keys go in order of the key, so that two batches can't wait for each other; whose row somebody else holds was active
-/// anyway.
-const STORE: &str = "WITH fresh AS MATERIALIZED (
+/// Keys go in order of the key, so that two batches can't wait for each other. What is seldom needed stands in a statement
+/// of its own kind: emptying messages opens each partition with all its indexes, also where there is nothing to empty.
+macro_rules! store {
+    ($($besides:literal),*) => {
+        concat!(
+            "WITH fresh AS MATERIALIZED (
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::uuid[], $6::uuid[], $7::timestamptz[],
       $8::bigint[], $9::timestamptz[], $10::uuid[], $11::bigint[], $12::smallint[], $13::bytea[], $14::bigint[],
       $15::bytea[])
@@ -44,19 +47,36 @@ const STORE: &str = "WITH fresh AS MATERIALIZED (
 ), counters AS (
   UPDATE conversations c SET next_offset = n.next_offset, last_at = n.last_at
   FROM unnest($17::uuid[], $18::bigint[], $19::timestamptz[]) n (id, next_offset, last_at) WHERE c.id = n.id
-), emptied AS (
-  UPDATE messages m SET gone = $22, deleted_at = $23, body = '', commitment = NULL
-  FROM unnest($20::uuid[], $21::bigint[]) d (conversation_id, log_offset)
-  WHERE m.conversation_id = d.conversation_id AND m.log_offset = d.log_offset
-), active AS (
-  UPDATE users SET last_active_at = $23 WHERE id IN
-    (SELECT id FROM users WHERE id = ANY ($24) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
-)
+)",
+            $($besides,)*
+            "
 INSERT INTO messages (id, conversation_id, log_offset, generation, kind, sender_id, device_id, created_at, relates_to,
   expires_at, publish_key, members_version, notify, commitment, gone, deleted_at, body)
 SELECT id, conversation_id, log_offset, $16, kind, sender_id, device_id, created_at, relates_to,
   expires_at, publish_key, members_version, notify, commitment, gone, CASE WHEN gone IS NOT NULL THEN $23 END, body
-FROM fresh";
+FROM fresh"
+        )
+    };
+}
+const STORE: &str = store!();
+/// Whose row somebody else holds was active anyway.
+const STORE_ACTIVE: &str = store!(
+    ", active AS (
+  UPDATE users SET last_active_at = $23 WHERE ctid = ANY (ARRAY
+    (SELECT ctid FROM users WHERE id = ANY ($24) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
+)"
+);
+const STORE_ALL: &str = store!(
+    ", active AS (
+  UPDATE users SET last_active_at = $23 WHERE ctid = ANY (ARRAY
+    (SELECT ctid FROM users WHERE id = ANY ($24) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
+)",
+    ", emptied AS (
+  UPDATE messages m SET gone = $22, deleted_at = $23, body = '', commitment = NULL
+  FROM unnest($20::uuid[], $21::bigint[]) d (conversation_id, log_offset)
+  WHERE m.conversation_id = d.conversation_id AND m.log_offset = d.log_offset
+)"
+);
 
 impl<'a> Written<'a> {
     pub fn message(&mut self, fresh: Fresh<'a>) {
@@ -134,7 +154,12 @@ impl<'a> Written<'a> {
             &now,
             &active,
         ];
-        let statement = tx.prepare(STORE, &params).await?;
+        let sql = match (self.emptied.0.is_empty(), active.is_empty()) {
+            (true, true) => STORE,
+            (true, false) => STORE_ACTIVE,
+            (false, _) => STORE_ALL,
+        };
+        let statement = tx.prepare(sql, &params).await?;
         tx.run_and_end(&statement, &params).await
     }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
+use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
     ProtocolVersion, RedisError,
@@ -79,7 +80,9 @@ impl RedisAddress {
         };
         let seed = Primary { host: host.clone(), port: *port };
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        Ok(Self { info: info.set_redis_settings(settings), seed })
+        // What is asked waits for no answer to what was asked before.
+        let tcp = TcpSettings::default().set_nodelay(true);
+        Ok(Self { info: info.set_redis_settings(settings).set_tcp_settings(tcp), seed })
     }
 
     /// The server the URL names; of a Cluster, one of them.

@@ -95,8 +95,10 @@ async fn of_a_message_to_another_node() -> Result<()> {
     ];
     let mut scene = Scene::open("figures-nodes", &env).await?;
     let (second, mut other) = scene.beside().await?;
-    let (mut ways, mut acks) = (Vec::new(), Vec::new());
-    for _ in 0..MESSAGES {
+    let (client, mut hop) = (postgres.connect().await, Hop::open(&redis).await?);
+    let (commit, id) = (client.prepare(COMMIT).await?, scene.conversation.to_string());
+    let mut times = [const { Vec::new() }; 4];
+    for n in 0..MESSAGES {
         let key = scene.random.key();
         let began = Instant::now();
         let request = scene.alice.ask(message(scene.conversation, key, Bytes::from_static(&BODY))).await?;
@@ -106,20 +108,25 @@ async fn of_a_message_to_another_node() -> Result<()> {
                 _ => {}
             }
         }
-        ways.push(began.elapsed());
+        times[0].push(began.elapsed());
         scene.alice.answer(request).await?;
         let began = Instant::now();
         scene.publish_acked().await?;
-        acks.push(began.elapsed());
+        times[1].push(began.elapsed());
+        let (key, offset) = (format!("{n:032x}"), 1_000_000_000 + n as i64);
+        let began = Instant::now();
+        client.execute(&commit, &[&id, &key, &offset, &&BODY[..]]).await?;
+        times[2].push(began.elapsed());
+        times[3].push(hop.one().await?);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let (commit, hops) = (commits(&postgres, &scene).await?, hops(&redis).await?);
-    let (way, ack) = (middle(ways), middle(acks));
+    let [way, ack, commit, hops] = times.map(middle);
     println!(
         "publish to delivery on another node p50 {way:.2?}, to the ack {ack:.2?}; one commit of the same rows {commit:.2?} + two Redis \
-         hops {hops:.2?} = {:.2?}: {:.2} of it; load {}",
+         hops {hops:.2?} = {:.2?}: {:.2} of it, and {:.2} of the commit to the ack; load {}",
         commit + hops,
         way.as_secs_f64() / (commit + hops).as_secs_f64(),
+        ack.as_secs_f64() / commit.as_secs_f64(),
         load(),
     );
     drop(other);
@@ -130,49 +137,42 @@ async fn of_a_message_to_another_node() -> Result<()> {
     scene.close().await
 }
 
-/// One message's rows, written and committed by a statement that knows everything.
-async fn commits(postgres: &Postgres, scene: &Scene) -> Result<Duration> {
-    let client = postgres.connect().await;
-    let write = client
-        .prepare(
-            "WITH k AS (INSERT INTO publish_keys (sender_id, publish_key, conversation_id, log_offset, generation)
-               VALUES ($1::text::uuid, $2::text::uuid, $1::text::uuid, $3, 0)),
-             c AS (UPDATE conversations SET last_at = now() WHERE id = $1::text::uuid)
-             INSERT INTO messages (conversation_id, log_offset, generation, kind, sender_id, device_id, created_at,
-               publish_key, members_version, body)
-             VALUES ($1::text::uuid, $3, 0, 0, $1::text::uuid, $1::text::uuid, now(), $2::text::uuid, 0, $4)",
-        )
-        .await?;
-    let (id, mut times) = (scene.conversation.to_string(), Vec::new());
-    for n in 0..MESSAGES {
-        let (key, offset) = (format!("{n:032x}"), 1_000_000_000 + n as i64);
-        let began = Instant::now();
-        client.execute(&write, &[&id, &key, &offset, &&BODY[..]]).await?;
-        times.push(began.elapsed());
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    Ok(middle(times))
-}
+/// One message's rows, written by a statement that knows everything.
+const COMMIT: &str =
+    "WITH k AS (INSERT INTO publish_keys (sender_id, publish_key, conversation_id, log_offset, generation)
+       VALUES ($1::text::uuid, $2::text::uuid, $1::text::uuid, $3, 0)),
+     c AS (UPDATE conversations SET last_at = now() WHERE id = $1::text::uuid)
+     INSERT INTO messages (conversation_id, log_offset, generation, kind, sender_id, device_id, created_at, publish_key,
+       members_version, body)
+     VALUES ($1::text::uuid, $3, 0, 0, $1::text::uuid, $1::text::uuid, now(), $2::text::uuid, 0, $4)";
 
 /// From one plain connection over Redis to another.
-async fn hops(redis: &Redis) -> Result<Duration> {
-    let (mut from, mut to) =
-        (TcpStream::connect(redis.address()).await?, TcpStream::connect(redis.address()).await?);
-    from.set_nodelay(true)?;
-    let (mut bytes, mut times) = (vec![0; 4096], Vec::new());
-    to.write_all(b"SUBSCRIBE hop\r\n").await?;
-    while to.read(&mut bytes).await? == bytes.len() {}
-    let publish = [b"PUBLISH hop ", &BODY[..], b"\r\n"].concat();
-    for _ in 0..MESSAGES {
+struct Hop {
+    from: TcpStream,
+    to: TcpStream,
+}
+
+impl Hop {
+    async fn open(redis: &Redis) -> Result<Self> {
+        let (from, mut to) =
+            (TcpStream::connect(redis.address()).await?, TcpStream::connect(redis.address()).await?);
+        from.set_nodelay(true)?;
+        to.write_all(b"SUBSCRIBE hop\r\n").await?;
+        let mut bytes = vec![0; 4096];
+        while to.read(&mut bytes).await? == bytes.len() {}
+        Ok(Self { from, to })
+    }
+
+    async fn one(&mut self) -> Result<Duration> {
+        let (mut bytes, publish) = (vec![0; 4096], [b"PUBLISH hop ", &BODY[..], b"\r\n"].concat());
         let began = Instant::now();
-        from.write_all(&publish).await?;
+        self.from.write_all(&publish).await?;
         let mut got = 0;
         while got < BODY.len() {
-            got += to.read(&mut bytes).await?;
+            got += self.to.read(&mut bytes).await?;
         }
-        times.push(began.elapsed());
-        anyhow::ensure!(from.read(&mut bytes).await? > 0, "Redis says how many got it");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        let took = began.elapsed();
+        anyhow::ensure!(self.from.read(&mut bytes).await? > 0, "Redis says how many got it");
+        Ok(took)
     }
-    Ok(middle(times))
 }

@@ -1,8 +1,9 @@
-//! What happens to a real node when its PostgreSQL stops, dies, hangs, fails over, has no room or takes no writes, when
-//! the power goes and when clocks jump: publishes are refused and may be tried again, connections live on, nothing acked
+//! What happens to a real node when its PostgreSQL stops, dies, hangs, fails over, has no room, takes no writes or is out of
+//! reach, when the power goes and when clocks jump: publishes are refused and may be tried again, connections live on, nothing acked
 //! is lost, and it heals by itself.
 
 mod clock;
+mod cut_off;
 mod failover;
 mod figures;
 mod power;

@@ -76,16 +76,48 @@ impl Scene {
 
     /// Another node beside it, and another device of alice's there that follows the conversation.
     pub async fn beside(&self) -> Result<(Server, Raw)> {
+        self.beside_with(&[]).await
+    }
+
+    /// The same, of a node that is told more.
+    pub async fn beside_with(&self, env: &[(&str, &str)]) -> Result<(Server, Raw)> {
         let (data, log) = (self.folder.join("data-2"), self.folder.join("server-2.log"));
         let mut launch = Launch::new(self.launch.program.clone(), data, log)?;
         (launch.env, launch.shards) = (self.launch.env.clone(), self.launch.shards);
+        launch.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         share(&self.launch.data, &launch.data)?;
         let server = tokio::task::block_in_place(|| launch.start()).with_context(|| tail(&launch.log))?;
-        let mut other = connect(&server, &log_in(&server).await?).await?;
+        let other = self.follow(&server).await?;
+        Ok((server, other))
+    }
+
+    /// Another device of alice's on this node that follows the conversation.
+    pub async fn another(&self) -> Result<Raw> {
+        self.follow(&self.server).await
+    }
+
+    async fn follow(&self, server: &Server) -> Result<Raw> {
+        let mut other = connect(server, &log_in(server).await?).await?;
         let subscribe = v1::Subscribe { conversation: self.conversation.to_bytes(), ..Default::default() };
         let answer = other.call(subscribe.into()).await?;
         ensure!(matches!(answer, Body::Subscribed(_)), "{answer:?}");
-        Ok((server, other))
+        Ok(other)
+    }
+
+    /// What alice says and nobody keeps reaches her other device.
+    pub async fn signals_to(&mut self, other: &mut Raw) -> Result<()> {
+        let body = Bytes::copy_from_slice(&self.random.key());
+        let conversation = self.conversation.to_bytes();
+        self.alice.ask(v1::Signal { conversation, body: body.clone(), ..Default::default() }.into()).await?;
+        let heard = tokio::time::timeout(LIVENESS, async {
+            loop {
+                match other.next().await?.body {
+                    Some(Body::SignalEvent(event)) if event.body == body => return anyhow::Ok(()),
+                    _ => {}
+                }
+            }
+        });
+        heard.await.context("a signal")?
     }
 
     /// Alice logs in anew and connects.
