@@ -56,7 +56,7 @@ variables! {
     "DATABASE_POOL_SIZE", "20", "a whole number", "Connections of one node to PostgreSQL, and to each read replica.";
     "DATABASE_POOLER", "none", "none or transaction", "`transaction` when PgBouncer in transaction mode stands before PostgreSQL: no statement keeps a name then.";
     "DATABASE_STANDBY", "asynchronous", "asynchronous or synchronous", "`synchronous` is your word that only a synchronous standby is ever promoted: then nothing counts as lost.";
-    "RELAY_CONTROL_SECRET", "", "32 random bytes or more", "Who shows it as a Bearer token to the internal listener may disconnect, revoke and drain. Default: nobody.";
+    "RELAY_CONTROL_SECRET", "", "32 random bytes or more", "Who shows it as a Bearer token to the internal listener may disconnect, revoke and drain, and is told which consumers are slow. Default: nobody.";
     "RELAY_CONTROL_SECRET_FILE", "", "the path of a file", "The same, read from a file.";
     "PUBLIC_URL", "", "https://HOST or http://HOST", "How people reach the API; letters link to it. Default: http:// and API_ADDRESS.";
     "JWT_ISSUER", "https://api.secure-messenger.local", "the iss of the tokens", "Issuer: what the API writes into access tokens and the relay expects.";

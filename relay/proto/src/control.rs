@@ -61,6 +61,11 @@ pub(crate) fn control(state: &mut State, out: &mut Out<'_>, control: Control) {
         Control::DisconnectDevice { user, device, with } => {
             close_all(state, out, user, with, |s| s.device == device);
         }
+        Control::DisconnectSession { session, user, with } => {
+            if state.sessions.get(&session).is_some_and(|s| s.attached() && s.user == user) {
+                detach::close(state, out, session, with);
+            }
+        }
         Control::Drain { reconnect_after_ms, alternate, deadline_ms } => {
             drain::begin(state, out, reconnect_after_ms, &alternate, deadline_ms);
         }

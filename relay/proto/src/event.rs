@@ -100,6 +100,8 @@ pub enum Control {
     DisconnectUser { user: UserId, with: Disconnect },
     /// Close all sessions of one device.
     DisconnectDevice { user: UserId, device: DeviceId, with: Disconnect },
+    /// Close one session, if it is this user's: numbers begin anew when a node does.
+    DisconnectSession { session: SessionId, user: UserId, with: Disconnect },
     /// Stop taking sessions and publishes, tell everybody, finish, close. Milliseconds.
     Drain { reconnect_after_ms: u32, alternate: String, deadline_ms: u32 },
     /// Forget what is cached of a conversation.

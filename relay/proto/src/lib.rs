@@ -25,5 +25,5 @@ mod state;
 pub use effect::{Effect, Effects};
 pub use event::{Event, Now};
 pub use limits::Limits;
-pub use shard::{Counts, Shard, Waiting};
+pub use shard::{Counts, Reader, Shard, Waiting};
 pub use state::ShardConfig;

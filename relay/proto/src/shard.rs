@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use schema_wire::peer::PeerFrame;
 use schema_wire::record::{StoreFault, StoreReply};
 use schema_wire::v1::{ClientFrame, client_frame::Body};
-use schema_wire::{Disconnect, Frame, Refused, SessionId, ShardId};
+use schema_wire::{Disconnect, Frame, Refused, SessionId, ShardId, UserId};
 
 use crate::control;
 use crate::effect::{Effects, Out};
@@ -51,6 +51,15 @@ pub struct Counts {
     pub users: usize,
     /// Questions the store has not answered.
     pub tickets: usize,
+}
+
+/// A session, and what its outbox holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reader {
+    pub session: SessionId,
+    pub user: UserId,
+    pub frames: usize,
+    pub bytes: usize,
 }
 
 impl Shard {
@@ -125,10 +134,30 @@ impl Shard {
         counts
     }
 
+    /// Sessions that have not taken all that waits for them. Walks over all of them: ask now and then.
+    pub fn waiting_readers(&self) -> impl Iterator<Item = Reader> {
+        let waiting = self.state.sessions.iter().filter(|(_, s)| s.attached() && !s.outbox.is_empty());
+        waiting.map(|(session, s)| reader(*session, s))
+    }
+
+    /// What waits for one attached session.
+    pub fn reader(&self, session: SessionId) -> Option<Reader> {
+        self.state.sessions.get(&session).filter(|s| s.attached()).map(|s| reader(session, s))
+    }
+
+    /// When the last event was brought, in microseconds of the monotonic clock.
+    pub fn now_us(&self) -> u64 {
+        self.state.now.mono_us
+    }
+
     /// Frames and bytes waiting for one session, for checks of the bounds.
     pub fn waiting(&self, session: SessionId) -> Option<(usize, usize)> {
         self.state.sessions.get(&session).map(|s| (s.outbox.len(), s.outbox.bytes()))
     }
+}
+
+fn reader(session: SessionId, of: &Session) -> Reader {
+    Reader { session, user: of.user, frames: of.outbox.len(), bytes: of.outbox.bytes() }
 }
 
 /// The frames that wait for one session. Dropped, it lets what waited for room go on.

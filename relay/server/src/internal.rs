@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::access::Secret;
-use crate::metrics::{ProcessStats, Snapshot, hdr_lines, prometheus};
+use crate::metrics::{ProcessStats, Snapshot, certificate, hdr_lines, prometheus};
 use crate::transport::http::{self, Head, HeadBuffer, Status};
 
 pub mod control;
@@ -62,7 +62,7 @@ pub enum Inbound {
     NeedMore,
     /// Collect what the route needs and answer.
     Request(Request),
-    /// Do as it says and answer with [`accepted`].
+    /// Do as it says and answer with [`accepted`], or a question with [`told`].
     Order {
         /// What somebody with the secret asked for.
         order: control::Order,
@@ -141,6 +141,11 @@ impl Exchange {
     }
 }
 
+/// The answer to a question that only who knows the secret may ask.
+pub fn told(json: &str, keeps_open: bool) -> Vec<u8> {
+    http::response(Status::OK, "application/json", connection(keeps_open), json.as_bytes(), false)
+}
+
 /// The answer to an order that is being carried out.
 pub fn accepted(keeps_open: bool) -> Vec<u8> {
     http::response(Status::ACCEPTED, "application/json", connection(keeps_open), b"{}\n", false)
@@ -170,6 +175,8 @@ pub struct NodeState {
     pub snapshots: Vec<Snapshot>,
     /// The process's numbers, for `/metrics`.
     pub process: ProcessStats,
+    /// End of the validity of the certificate in use, in seconds since 1970.
+    pub certificate_not_after_s: i64,
     /// Prometheus text of whatever else runs in this process.
     pub more_metrics: String,
 }
@@ -184,6 +191,7 @@ pub fn respond(request: Request, state: &NodeState) -> Vec<u8> {
         }
         Route::Metrics => {
             let mut text = prometheus(&state.snapshots, &state.process, state.version);
+            text.push_str(&certificate(state.certificate_not_after_s));
             text.push_str(&state.more_metrics);
             (Status::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod clock;
 pub mod config;
+pub mod consumers;
 pub mod internal;
 pub mod launch;
 pub mod lease;

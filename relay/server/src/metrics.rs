@@ -7,13 +7,15 @@ mod prometheus;
 mod scalars;
 mod sizes;
 mod steps;
+mod turns;
 
 pub use hdr::{DecodeError, decode, hdr_lines};
 pub use process::ProcessStats;
-pub use prometheus::prometheus;
+pub use prometheus::{certificate, prometheus};
 pub use scalars::{Counters, Gauges};
 pub use sizes::{BATCH_BOUNDS, Sizes};
 pub use steps::{STEP_US_MAX, StepTimes};
+pub use turns::Turns;
 
 use schema_wire::{Disconnect, Refused, ShardId, Step};
 use std::collections::BTreeMap;
@@ -34,6 +36,8 @@ pub struct ShardMetrics {
     pub steps: StepTimes,
     /// Appends per store transaction.
     pub batch: Sizes,
+    /// How long the shard's turns took.
+    pub turns: Turns,
     refusals: [u64; Refused::ALL.len()],
     disconnects: [u64; Disconnect::ALL.len()],
     access_refusals: BTreeMap<&'static str, u64>,
@@ -47,6 +51,7 @@ impl Default for ShardMetrics {
             gauges: Gauges::default(),
             steps: StepTimes::default(),
             batch: Sizes::default(),
+            turns: Turns::default(),
             refusals: [0; Refused::ALL.len()],
             disconnects: [0; Disconnect::ALL.len()],
             access_refusals: BTreeMap::new(),
@@ -89,7 +94,7 @@ impl ShardMetrics {
         Snapshot { shard, metrics: Box::new(self.clone()) }
     }
 
-    /// Adds another shard's numbers to these.
+    /// Adds another shard's numbers to these. Turns stay each shard's own: one that lags is not seen in a sum.
     pub fn merge(&mut self, other: &Self) {
         self.counters.merge(&other.counters);
         self.gauges.merge(&other.gauges);

@@ -58,7 +58,7 @@ impl Shard {
 
     fn mark(&mut self, session: SessionId) {
         match self.links.get(&session) {
-            Some(Link::WebSocket(stream)) => self.websockets.mark(*stream),
+            Some(Link::WebSocket(stream)) => self.websockets.mark(*stream, self.proto.now_us()),
             Some(Link::Quic(handle)) => self.quic.mark(*handle),
             None => {}
         }

@@ -125,6 +125,7 @@ impl Shard {
 
     /// Runs until told to stop: turn the ring, take the post, mind the time, flush, and sleep when idle.
     pub async fn run(mut self, mut ring: Ring) -> Result<(), RingError> {
+        let mut looked = Instant::now();
         while !self.is_over() {
             self.received_at = None;
             let mut busy = ring.turn(&mut |completion| self.on_completion(completion))? > 0;
@@ -132,8 +133,11 @@ impl Shard {
             busy |= self.take_post(&mut ring);
             self.mind_time(&mut ring);
             self.flush(&mut ring);
+            let now = Instant::now();
+            self.metrics.turns.record(now - std::mem::replace(&mut looked, now));
             if !busy {
                 ring.wait(Some(self.sleep()))?;
+                looked = Instant::now();
             }
             glommio::yield_if_needed().await;
         }
@@ -321,6 +325,7 @@ impl Shard {
                     // Whoever asked may have given up.
                     let _ = answer.send(snapshot);
                 }
+                Mail::Consumers { answer } => drop(answer.send(self.consumers())),
                 Mail::Stop => self.stop_at = Some(Instant::now() + STOP_AFTER),
             }
         }

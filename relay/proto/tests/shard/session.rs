@@ -23,6 +23,20 @@ fn hello_is_first_and_only_once() {
 }
 
 #[test]
+fn one_session_is_closed_if_it_is_that_users() {
+    let mut node = Node::new(2, Limits::default());
+    let sessions = [node.attach(0, 1, 1), node.attach(0, 1, 2), node.attach(1, 2, 3)];
+    let close =
+        |session, u| Control::DisconnectSession { session, user: user(u), with: Disconnect::SlowReader };
+    node.control(&close(sessions[0], 2));
+    assert!(node.closed.is_empty(), "numbers begin anew when a node does: the number alone is not enough");
+    node.control(&close(sessions[0], 1));
+    node.control(&close(sessions[2], 2));
+    let closed: Vec<_> = sessions.map(|session| node.closed.get(&session).copied()).to_vec();
+    assert_eq!(closed, [Some(Disconnect::SlowReader), None, Some(Disconnect::SlowReader)]);
+}
+
+#[test]
 fn who_may_not_come_in_is_told_why() {
     let mut node = Node::new(1, Limits::default());
     node.store.status.insert(user(2), UserStatus::Banned);

@@ -93,7 +93,7 @@ pub const VARIABLES: &[Variable] = &[
         "RELAY_CONTROL_SECRET",
         "32 random bytes or more",
         "(output of: openssl rand -hex 32)",
-        "Who shows it as a Bearer token to the internal listener may disconnect, revoke and drain. Default: nobody.",
+        "Who shows it as a Bearer token to the internal listener may disconnect, revoke and drain, and is told which consumers are slow. Default: nobody.",
     ),
     plain(
         "RELAY_INTERNAL_ADDRESS",

@@ -1,8 +1,8 @@
-//! What whoever knows the shared secret may ask of a node: close sessions, look at the change log now, drain. Decides
-//! from a request's head alone; every order is a POST without a body.
+//! What whoever knows the shared secret may ask of a node: close sessions, look at the change log now, drain, tell who is
+//! slow. Decides from a request's head alone; every order is a POST without a body, every question a GET.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use schema_wire::{DeviceId, Disconnect, UserId};
+use schema_wire::{DeviceId, Disconnect, SessionId, UserId};
 
 use crate::access::Secret;
 use crate::transport::http::{self, Status};
@@ -22,6 +22,15 @@ pub enum Order {
         /// What they are told.
         with: Disconnect,
     },
+    /// Close one session of a user, who may come back and resume.
+    Close {
+        /// Which.
+        session: SessionId,
+        /// Whose it has to be.
+        user: UserId,
+    },
+    /// Tell who takes what is sent to them most slowly.
+    Consumers,
     /// Something was revoked: look at the change log now instead of at the next poll.
     Look,
     /// Go away as after SIGTERM.
@@ -42,11 +51,14 @@ pub fn judge(request: &http::Request<'_, '_>, secret: Option<&Secret>) -> Result
     let order = match http::path(request).strip_prefix(PREFIX) {
         Some("disconnect") => disconnect(http::query(request), Disconnect::Kicked),
         Some("revoke") => disconnect(http::query(request), Disconnect::DeviceRevoked),
+        Some("close") => close(http::query(request)),
+        Some("consumers") => Some(Order::Consumers),
         Some("look") => Some(Order::Look),
         Some("drain") => Some(Order::Drain),
         _ => return Err(Status::NOT_FOUND),
     };
-    if request.method != Some("POST") {
+    let method = if order == Some(Order::Consumers) { "GET" } else { "POST" };
+    if request.method != Some(method) {
         return Err(Status::METHOD_NOT_ALLOWED);
     }
     order.ok_or(Status::BAD_REQUEST)
@@ -62,6 +74,11 @@ fn disconnect(query: &str, with: Disconnect) -> Option<Order> {
         }
     }
     Some(Order::Disconnect { user: user?, device, with })
+}
+
+fn close(query: &str) -> Option<Order> {
+    let (session, user) = query.strip_prefix("session=")?.split_once("&user=")?;
+    Some(Order::Close { session: SessionId(session.parse().ok()?), user: UserId::parse(user)? })
 }
 
 #[cfg(test)]
@@ -88,6 +105,8 @@ mod tests {
             assert_eq!(ask("POST /control/drain", wrong, true), Err(401), "{wrong:?}");
         }
         assert_eq!(ask("GET /control/drain", &right, true), Err(405));
+        assert_eq!(ask("GET /control/consumers", &right, true), Ok(Order::Consumers));
+        assert_eq!(ask("POST /control/consumers", &right, true), Err(405), "a question is no order");
         assert_eq!(ask("POST /control/else", &right, true), Err(404));
     }
 
@@ -100,9 +119,20 @@ mod tests {
         let device = DeviceId::parse(USER);
         let one = Order::Disconnect { user, device, with: Disconnect::DeviceRevoked };
         assert_eq!(ask(&format!("revoke?device={USER}&user={USER}")), Ok(one));
-        for wrong in
-            ["disconnect", "disconnect?user=x", "revoke?device=x", "disconnect?user=1&user=2", "revoke?&"]
-        {
+        let session = SessionId::new(schema_wire::ShardId(1), 7);
+        assert_eq!(
+            ask(&format!("close?session={}&user={USER}", session.0)),
+            Ok(Order::Close { session, user })
+        );
+        for wrong in [
+            "disconnect",
+            "disconnect?user=x",
+            "revoke?device=x",
+            "disconnect?user=1&user=2",
+            "revoke?&",
+            "close?session=7",
+            "close?session=x&user=y",
+        ] {
             assert_eq!(ask(wrong), Err(400), "{wrong}");
         }
     }

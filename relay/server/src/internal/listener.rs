@@ -9,13 +9,15 @@ use std::time::Duration;
 use futures_channel::oneshot;
 use relay_proto::event::Control;
 use schema_store::Store;
+use schema_wire::Disconnect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 
 use super::control::Order;
-use super::{Exchange, Inbound, NodeState, Request, accepted, respond};
+use super::{Exchange, Inbound, NodeState, Request, accepted, respond, told};
 use crate::access::{Gate, KeyFiles, Secret};
+use crate::consumers::{Consumer, consumers_json};
 use crate::mesh::cores::{Inbox, Mail};
 use crate::metrics::{ProcessStats, Snapshot};
 use crate::start::{MoreMetrics, StartError};
@@ -153,8 +155,7 @@ async fn serve(mut stream: TcpStream, inboxes: &[Inbox], watched: &Watched) -> s
                 }
             }
             Inbound::Order { order, keeps_open } => {
-                carry_out(order, inboxes, watched).await;
-                stream.write_all(&accepted(keeps_open)).await?;
+                stream.write_all(&obey(order, keeps_open, inboxes, watched).await).await?;
                 if !keeps_open {
                     return stream.shutdown().await;
                 }
@@ -170,12 +171,27 @@ async fn serve(mut stream: TcpStream, inboxes: &[Inbox], watched: &Watched) -> s
     }
 }
 
+async fn obey(order: Order, keeps_open: bool, inboxes: &[Inbox], watched: &Watched) -> Vec<u8> {
+    if order == Order::Consumers {
+        let found: Vec<Consumer> =
+            gather(inboxes, |answer| Mail::Consumers { answer }).await.into_iter().flatten().collect();
+        return told(&consumers_json(found), keeps_open);
+    }
+    carry_out(order, inboxes, watched).await;
+    accepted(keeps_open)
+}
+
 async fn carry_out(order: Order, inboxes: &[Inbox], watched: &Watched) {
     let control = match order {
+        // A question, answered before.
+        Order::Consumers => return,
         Order::Look => return watched.look.notify_one(),
         Order::Drain => {
             tracing::info!("asked to drain through the internal listener");
             return watched.leave.notify_one();
+        }
+        Order::Close { session, user } => {
+            Control::DisconnectSession { session, user, with: Disconnect::SlowReader }
         }
         Order::Disconnect { user, device: None, with } => Control::DisconnectUser { user, with },
         Order::Disconnect { user, device: Some(device), with } => {
@@ -194,7 +210,7 @@ async fn carry_out(order: Order, inboxes: &[Inbox], watched: &Watched) {
 }
 
 async fn answer(request: Request, inboxes: &[Inbox], watched: &Watched) -> Vec<u8> {
-    let snapshots = snapshots(inboxes).await;
+    let snapshots: Vec<Snapshot> = gather(inboxes, |answer| Mail::Snapshot { answer }).await;
     let stuck = inboxes.len() - snapshots.len();
     let faults = (stuck > 0).then(|| format!("{stuck} shards do not answer"));
     let state = NodeState {
@@ -203,26 +219,28 @@ async fn answer(request: Request, inboxes: &[Inbox], watched: &Watched) -> Vec<u
         obstacles: watched.obstacles(),
         snapshots,
         process: ProcessStats::read(),
+        certificate_not_after_s: watched.certificates.not_after_s(),
         more_metrics: watched.more_metrics.as_ref().map(|more| more()).unwrap_or_default(),
     };
     respond(request, &state)
 }
 
-async fn snapshots(inboxes: &[Inbox]) -> Vec<Snapshot> {
+/// What each shard answers to the same question; one that does not answer in time is left out.
+async fn gather<T>(inboxes: &[Inbox], question: impl Fn(oneshot::Sender<T>) -> Mail) -> Vec<T> {
     let mut asked = Vec::with_capacity(inboxes.len());
     for inbox in inboxes {
         let (answer, answered) = oneshot::channel();
-        if inbox.put(Mail::Snapshot { answer }).is_ok() {
+        if inbox.put(question(answer)).is_ok() {
             asked.push(answered);
         }
     }
-    let mut snapshots = Vec::with_capacity(asked.len());
+    let mut answers = Vec::with_capacity(asked.len());
     for answered in asked {
-        if let Ok(Ok(snapshot)) = tokio::time::timeout(SNAPSHOT, answered).await {
-            snapshots.push(snapshot);
+        if let Ok(Ok(answer)) = tokio::time::timeout(SNAPSHOT, answered).await {
+            answers.push(answer);
         }
     }
-    snapshots
+    answers
 }
 
 async fn watch<S: Store>(watched: Arc<Watched>, mut keys: KeyFiles, store: S) {

@@ -11,6 +11,7 @@ use schema_wire::peer::PeerFrame;
 use schema_wire::record::{Change, StoreReply};
 use schema_wire::{AddressSet, ShardId, UserId};
 
+use crate::consumers::Consumer;
 use crate::metrics::Snapshot;
 use crate::ring::Waker;
 
@@ -60,6 +61,10 @@ pub enum Mail {
     /// Somebody wants this shard's figures.
     Snapshot {
         answer: futures_channel::oneshot::Sender<Snapshot>,
+    },
+    /// Somebody wants to know who is slow.
+    Consumers {
+        answer: futures_channel::oneshot::Sender<Vec<Consumer>>,
     },
     /// End at once.
     Stop,

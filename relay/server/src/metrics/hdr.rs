@@ -1,5 +1,5 @@
-//! `/hdr`: HDR histograms in V2 encoding, base64, one JSON line per shard and step, so that a reader can
-//! merge nodes without loss. Quantiles can't be averaged; counts can be added.
+//! `/hdr`: HDR histograms in V2 encoding, base64, one JSON line per shard and step and one for the shard's turns, so that
+//! a reader can merge nodes without loss. Quantiles can't be averaged; counts can be added.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,6 +8,9 @@ use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
 use schema_wire::Step;
 
 use super::Snapshot;
+
+/// What the line about a shard's turns has in place of a step's name.
+const TURN: &str = "turn";
 
 /// Why a line's histogram cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,16 +29,19 @@ pub fn hdr_lines(snapshots: &[Snapshot]) -> String {
     let mut bytes = Vec::new();
     let mut lines = String::new();
     for snapshot in snapshots {
-        for step in Step::ALL {
-            let histogram = snapshot.metrics.steps.histogram(step);
+        let metrics = &snapshot.metrics;
+        let steps =
+            Step::ALL.map(|step| (step.name(), metrics.steps.histogram(step), metrics.steps.sum_us(step)));
+        let turns = (TURN, metrics.turns.histogram(), metrics.turns.sum_us());
+        for (name, histogram, sum_us) in steps.into_iter().chain([turns]) {
             bytes.clear();
             serializer.serialize(histogram, &mut bytes).expect("a Vec takes every byte");
             let line = serde_json::json!({
                 "shard": snapshot.shard.0,
-                "step": step.name(),
+                "step": name,
                 "unit": "us",
                 "count": histogram.len(),
-                "sum": snapshot.metrics.steps.sum_us(step),
+                "sum": sum_us,
                 "hdr": STANDARD.encode(&bytes),
             });
             lines.push_str(&line.to_string());
@@ -65,7 +71,9 @@ mod tests {
         let mut metrics = ShardMetrics::default();
         (1..5_000).for_each(|elapsed| metrics.step(Step::FanOut, elapsed * 11));
         let lines = hdr_lines(&[metrics.snapshot(ShardId(0)), metrics.snapshot(ShardId(1))]);
-        assert_eq!(lines.lines().count(), 2 * Step::ALL.len());
+        assert_eq!(lines.lines().count(), 2 * (Step::ALL.len() + 1));
+        let turns = lines.lines().filter(|line| line.contains("\"turn\""));
+        assert!(turns.zip(0..2).all(|(line, shard)| line.contains(&format!("\"shard\":{shard}"))));
         let line = lines.lines().find(|line| line.contains("fan_out")).unwrap();
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!((&line["shard"], &line["count"], &line["unit"]), (&0.into(), &4_999.into(), &"us".into()));

@@ -32,6 +32,27 @@ const STEP_BOUNDS: [(u64, &str); 22] = [
     (30_000_000, "30"),
 ];
 
+/// The same for turns: enough to see a shard that lags.
+const TURN_BOUNDS: [(u64, &str); 9] = [
+    (10, "0.00001"),
+    (100, "0.0001"),
+    (500, "0.0005"),
+    (1_000, "0.001"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (1_000_000, "1"),
+];
+
+/// When the certificate in use ends.
+pub fn certificate(not_after_s: i64) -> String {
+    let mut text = Text(String::new());
+    let help = "End of the validity of the certificate that clients are shown, Unix time.";
+    text.scalar("relay_certificate_expiry_timestamp_seconds", "gauge", help, not_after_s);
+    text.0
+}
+
 /// Renders everything the node counts.
 pub fn prometheus(snapshots: &[Snapshot], process: &ProcessStats, version: &str) -> String {
     let mut total = ShardMetrics::default();
@@ -47,6 +68,7 @@ pub fn prometheus(snapshots: &[Snapshot], process: &ProcessStats, version: &str)
     text.steps(&total);
     text.batch(&total);
     text.shards(snapshots);
+    text.turns(snapshots);
     for (name, kind, help, value) in process.each() {
         text.scalar(name, kind, help, value);
     }
@@ -134,6 +156,25 @@ impl Text {
             self.sample("relay_shard_connections_active", labels, connections);
         }
     }
+
+    fn turns(&mut self, snapshots: &[Snapshot]) {
+        let help = "Time between two looks of a shard at its sockets, while it works.";
+        self.head("relay_turn_duration_seconds", "histogram", help);
+        let bounds_us = TURN_BOUNDS.map(|(bound, _)| bound);
+        for snapshot in snapshots {
+            let (shard, turns) = (snapshot.shard.0, &snapshot.metrics.turns);
+            for ((_, bound), count) in TURN_BOUNDS.iter().zip(turns.cumulative(bounds_us)) {
+                let labels = format_args!("shard=\"{shard}\",le=\"{bound}\"");
+                self.sample("relay_turn_duration_seconds_bucket", labels, count);
+            }
+            let count = turns.histogram().len();
+            let labels = format_args!("shard=\"{shard}\",le=\"+Inf\"");
+            self.sample("relay_turn_duration_seconds_bucket", labels, count);
+            let sum_s = turns.sum_us() as f64 / 1e6;
+            self.sample("relay_turn_duration_seconds_sum", format_args!("shard=\"{shard}\""), sum_s);
+            self.sample("relay_turn_duration_seconds_count", format_args!("shard=\"{shard}\""), count);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -153,9 +194,10 @@ mod tests {
         metrics.handshake_failed("tls");
         metrics.batch.record(5);
         [40, 400, 100_000_000].into_iter().for_each(|elapsed| metrics.step(Step::Append, elapsed));
+        metrics.turns.record(std::time::Duration::from_micros(700));
         let snapshots = [metrics.snapshot(ShardId(0)), metrics.snapshot(ShardId(1))];
         let process = ProcessStats { cpu_s: 1.25, resident_bytes: 1 << 20, ..ProcessStats::default() };
-        prometheus(&snapshots, &process, "0.1.0")
+        prometheus(&snapshots, &process, "0.1.0") + &certificate(1_800_000_000)
     }
 
     #[test]
@@ -181,6 +223,10 @@ mod tests {
             "relay_store_batch_size_bucket{le=\"8\"} 2",
             "relay_store_batch_size_sum 10",
             "relay_shard_connections_active{shard=\"1\"} 3",
+            "relay_turn_duration_seconds_bucket{shard=\"1\",le=\"0.0005\"} 0",
+            "relay_turn_duration_seconds_bucket{shard=\"1\",le=\"0.001\"} 1",
+            "relay_turn_duration_seconds_count{shard=\"0\"} 1",
+            "relay_certificate_expiry_timestamp_seconds 1800000000",
             "relay_build_info{version=\"0.1.0\"} 1",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} in\n{text}");

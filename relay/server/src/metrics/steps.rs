@@ -7,7 +7,7 @@ use schema_wire::Step;
 pub const STEP_US_MAX: u64 = 60_000_000;
 
 /// Significant decimal digits of a recorded duration.
-const DIGITS: u8 = 3;
+pub(super) const DIGITS: u8 = 3;
 
 /// Durations of all steps, in microseconds. About 1.1 MiB, allocated once.
 #[derive(Clone, Debug)]
@@ -52,17 +52,21 @@ impl StepTimes {
 
     /// How many durations of a step were at most each of the rising bounds, in microseconds.
     pub(super) fn cumulative<const N: usize>(&self, step: Step, bounds_us: [u64; N]) -> [u64; N] {
-        let mut counts = [0; N];
-        let histogram = self.histogram(step);
-        for recorded in histogram.iter_recorded() {
-            let lowest = histogram.lowest_equivalent(recorded.value_iterated_to());
-            let first = bounds_us.partition_point(|bound| *bound < lowest);
-            for count in &mut counts[first..] {
-                *count += recorded.count_at_value();
-            }
-        }
-        counts
+        cumulative(self.histogram(step), bounds_us)
     }
+}
+
+/// How many values were at most each of the rising bounds.
+pub(super) fn cumulative<const N: usize>(histogram: &Histogram<u64>, bounds_us: [u64; N]) -> [u64; N] {
+    let mut counts = [0; N];
+    for recorded in histogram.iter_recorded() {
+        let lowest = histogram.lowest_equivalent(recorded.value_iterated_to());
+        let first = bounds_us.partition_point(|bound| *bound < lowest);
+        for count in &mut counts[first..] {
+            *count += recorded.count_at_value();
+        }
+    }
+    counts
 }
 
 #[cfg(test)]

@@ -87,10 +87,19 @@ fn figures_and_log_name_nobody() {
                 assert_eq!(active, Some("2"));
             }
             assert!(sent.is_some_and(|n| n != "0"), "{sent:?}");
-            for part in ["messages_encrypted_total", "process_", "step=\"append\""] {
+            let parts = [
+                "messages_encrypted_total",
+                "process_",
+                "step=\"append\"",
+                "relay_turn_duration_seconds_count{shard=\"0\"}",
+            ];
+            for part in parts {
                 assert!(metrics.contains(part), "{part} in {metrics}");
             }
         }
+        let ends = metrics_value(&world, "relay_certificate_expiry_timestamp_seconds").await;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        assert!(ends > now.as_secs_f64(), "the certificate in use is valid: {ends}");
         let api = world.server.api();
         let login = serde_json::json!({"email": "ada.lovelace.1@wire.example", "password": "wrong password", "device": "x"});
         http::request(api, "POST", "/api/v1/auth/login", None, Some(&login)).await;
@@ -102,6 +111,12 @@ fn figures_and_log_name_nobody() {
         }
         assert_names_nobody("log", &world.server.log(), &ids[..1]);
     });
+}
+
+async fn metrics_value(world: &World, name: &str) -> f64 {
+    let metrics = http::get(world.server.internal(), "/metrics").await.body;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {name}"))
 }
 
 /// No mail address, no client's IP address, no person's id, no body, no secret.

@@ -4,11 +4,12 @@ use bytes::Bytes;
 use schema_wire::v1::{server_frame::Body, *};
 use schema_wire::{Disconnect, Refused};
 use wire_tests::session::publish;
-use wire_tests::{After, Carrier, Incoming, Session, Settings, World, scenarios, within};
+use wire_tests::{After, Carrier, Incoming, Session, Settings, World, http, scenarios, within};
 
 scenarios!(
     a_user_over_the_message_limit_is_told_when_to_go_on,
     a_slow_reader_is_cut_and_resumes_with_nothing_lost,
+    a_slow_reader_is_named_to_operators_and_closed_by_them,
     sigterm_drains_and_the_next_start_resumes,
     too_many_requests_at_once_are_refused,
     the_most_refused_client_is_closed_as_abusive,
@@ -79,6 +80,53 @@ async fn a_slow_reader_is_cut_and_resumes_with_nothing_lost(carrier: Carrier) {
     for offset in last + 1..=MESSAGES {
         assert_eq!(reader.delivery().await.offset, offset);
     }
+}
+
+async fn a_slow_reader_is_named_to_operators_and_closed_by_them(carrier: Carrier) {
+    const SECRET: &str = "7d1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628";
+    let settings = Settings::default().env("MESSAGE_LIMIT_MAX", 100_000).env("RELAY_CONTROL_SECRET", SECRET);
+    let world = World::start_with(settings).await;
+    let at = world.server.internal();
+    let slow = async || {
+        let told = http::request(at, "GET", "/control/consumers", Some(SECRET), None).await;
+        assert_eq!(told.status, 200);
+        told.json()
+    };
+    assert_eq!(http::get(at, "/control/consumers").await.status, 401, "it names accounts");
+    let (ada, bob) = (world.person("ada").await, world.person("bob").await);
+    let group = world.group(ada, &[bob]).await;
+    let mut author = Session::open(&world, carrier, ada).await;
+    let mut reader = Session::open(&world, carrier, bob).await;
+    reader.subscribe(group, After::Now).await;
+    assert_eq!(slow().await, serde_json::json!([]), "everybody keeps up");
+    reader.link.pause(true);
+    let body = Bytes::from(vec![b'x'; 60_000]);
+    let mut told = slow().await;
+    for _ in 0..300 {
+        if !told[0].is_null() {
+            break;
+        }
+        author.publish_as(Publish { body: body.clone(), ..publish(group, "") }).await;
+        told = slow().await;
+    }
+    let worst = &told[0];
+    assert_eq!(worst["user"], bob.user.to_string(), "{told}");
+    assert!(worst["bytes"].as_u64() > Some(50_000) && worst["frames"].as_u64() > Some(0), "{told}");
+    let session = worst["session"].as_str().expect("a number as text");
+    let close = async |user: &dyn std::fmt::Display| {
+        let path = format!("/control/close?session={session}&user={user}");
+        assert_eq!(http::request(at, "POST", &path, Some(SECRET), None).await.status, 202);
+    };
+    close(&ada.user).await;
+    assert_eq!(slow().await[0]["session"], session, "the number alone closes nobody");
+    close(&bob.user).await;
+    reader.link.pause(false);
+    let closed = loop {
+        if let Incoming::Closed { code, .. } = within("the slow reader's end", reader.link.next()).await {
+            break code;
+        }
+    };
+    assert_eq!(closed, Some(Disconnect::SlowReader.code()), "who may come back and resume");
 }
 
 async fn sigterm_drains_and_the_next_start_resumes(carrier: Carrier) {

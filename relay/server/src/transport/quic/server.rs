@@ -42,6 +42,8 @@ struct Peer {
     session: SessionId,
     /// Frames whose lane had no room, oldest first; they go before anything newer of their lane.
     parked: VecDeque<Frame>,
+    /// Since when some wait.
+    waiting_since: Option<Instant>,
 }
 
 impl QuicServer {
@@ -86,7 +88,7 @@ impl QuicServer {
 
     /// Binds a connection to its session.
     pub fn bind(&mut self, handle: QuicHandle, session: SessionId) {
-        self.sessions.insert(handle, Peer { session, parked: VecDeque::new() });
+        self.sessions.insert(handle, Peer { session, parked: VecDeque::new(), waiting_since: None });
     }
 
     /// The session of a connection.
@@ -97,6 +99,15 @@ impl QuicServer {
     /// Every session with a living connection.
     pub fn sessions(&self) -> Vec<SessionId> {
         self.sessions.values().map(|peer| peer.session).collect()
+    }
+
+    /// Every session whose connection had no room for all it should get: how many frames and bytes wait beside its outbox,
+    /// and since when.
+    pub fn behind(&self) -> impl Iterator<Item = (SessionId, usize, usize, Instant)> {
+        self.sessions.values().filter_map(|peer| {
+            let bytes = peer.parked.iter().map(Frame::body_len).sum();
+            Some((peer.session, peer.parked.len(), bytes, peer.waiting_since?))
+        })
     }
 
     /// The connection is over.
@@ -118,7 +129,7 @@ impl QuicServer {
         mut frames: impl Iterator<Item = Frame>,
         events: &mut Vec<QuicEvent>,
     ) {
-        self.fill(handle, &mut frames);
+        self.fill(now, handle, &mut frames);
         self.sessions.remove(&handle);
         self.endpoint.close_after_flush(now, handle, u32::from(with.code()), with.name(), events);
         self.active = true;
@@ -139,7 +150,7 @@ impl QuicServer {
         let mut dirty = std::mem::take(&mut self.dirty);
         for handle in dirty.drain(..) {
             if let Some(session) = self.session(handle) {
-                self.fill(handle, &mut outboxes.of(session));
+                self.fill(now, handle, &mut outboxes.of(session));
                 self.transmit_from(ring, now, handle);
             }
         }
@@ -150,7 +161,14 @@ impl QuicServer {
         }
     }
 
-    fn fill(&mut self, handle: QuicHandle, frames: &mut impl Iterator<Item = Frame>) {
+    fn fill(&mut self, now: Instant, handle: QuicHandle, frames: &mut impl Iterator<Item = Frame>) {
+        self.hand_over(handle, frames);
+        if let Some(peer) = self.sessions.get_mut(&handle) {
+            peer.waiting_since = (!peer.parked.is_empty()).then(|| peer.waiting_since.unwrap_or(now));
+        }
+    }
+
+    fn hand_over(&mut self, handle: QuicHandle, frames: &mut impl Iterator<Item = Frame>) {
         let Some(peer) = self.sessions.get_mut(&handle) else { return };
         self.active = true;
         let mut blocked = Blocked::default();

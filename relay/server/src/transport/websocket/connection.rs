@@ -73,6 +73,8 @@ pub struct Connection {
     pub session: Option<SessionId>,
     /// Its outbox may hold frames.
     pub waiting: bool,
+    /// Since when, `Now::mono_us`.
+    pub waiting_since_us: u64,
     pub encoding: Encoding,
     /// `Now::mono_us` of the last byte from the peer.
     pub heard_us: u64,
@@ -98,6 +100,7 @@ impl Connection {
             peer,
             session: None,
             waiting: false,
+            waiting_since_us: 0,
             encoding: Encoding::Proto,
             heard_us: now_us,
             pinged: false,

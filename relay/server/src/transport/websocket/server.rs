@@ -150,11 +150,20 @@ impl WebSockets {
     }
 
     /// A frame waits for this connection.
-    pub fn mark(&mut self, stream: StreamKey) {
+    pub fn mark(&mut self, stream: StreamKey, now_us: u64) {
         if let Some(connection) = self.get(stream) {
+            if !connection.waiting {
+                connection.waiting_since_us = now_us;
+            }
             connection.waiting = true;
             self.dirty.push(stream);
         }
+    }
+
+    /// Since when frames wait for this connection, if any do.
+    pub fn waiting_since_us(&self, stream: StreamKey) -> Option<u64> {
+        let connection = self.connections.get(stream.slot().index())?.as_deref()?;
+        (connection.stream == stream && connection.waiting).then_some(connection.waiting_since_us)
     }
 
     /// A send ended. Most connections have nothing further to say then, and the next frame marks them again.
