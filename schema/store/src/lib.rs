@@ -19,6 +19,7 @@ pub mod rows;
 pub mod secret;
 pub mod services;
 pub mod sqlite;
+mod statement;
 pub mod store;
 mod stored;
 pub mod token;

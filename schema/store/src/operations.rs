@@ -8,6 +8,7 @@ use schema_wire::UserId;
 use crate::accounts::Answer;
 use crate::rows::account::Origin;
 use crate::rows::backup::{BackupRow, DrillRow};
+use crate::rows::condition::Condition;
 use crate::rows::operations::{Ranked, Setting, Statistics};
 
 /// Longest figures of one stretch, in bytes.
@@ -43,6 +44,9 @@ pub trait Operations: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Answer<Vec<(u64, Vec<u8>)>>> + Send;
     /// Forgets stretches of this length that began before.
     fn forget_spans(&self, length_s: u32, before: u64) -> impl Future<Output = Answer<()>> + Send;
+
+    /// How the database does. Costs it a little: ask now and then.
+    fn condition(&self) -> impl Future<Output = Answer<Condition>> + Send;
 
     /// Counts accounts, messages and media, unless that was done after `older_than` or is being done; whether it counted.
     fn take_statistics(&self, older_than: u64) -> impl Future<Output = Answer<bool>> + Send;

@@ -61,6 +61,26 @@ async fn what_many_take_at_once_adds_up_to_the_limit() {
 }
 
 #[tokio::test]
+async fn it_tells_how_it_does() {
+    let mut redis = Redis::start();
+    let address = RedisAddress::parse(&redis.url()).expect("a URL");
+    redis.command(&["SET", "relay:x", "1"]);
+    let before = address.look().await.expect("it answers");
+    for key in ["relay:x", "relay:x", "relay:y"] {
+        redis.command(&["GET", key]);
+    }
+    let after = address.look().await.expect("it answers");
+    assert_eq!((after.hits - before.hits, after.misses - before.misses, after.servers), (2, 1, 1));
+    assert!(after.version.starts_with(char::is_numeric) && after.clients > 0 && after.memory_bytes > 0);
+    let cluster = Cluster::start();
+    let address = RedisAddress::parse(&cluster.urls()[0]).expect("a URL");
+    assert_eq!(address.look().await.expect("it answers").servers, 3, "every primary");
+    redis.kill();
+    let gone = RedisAddress::parse(&redis.url()).expect("a URL").look().await;
+    assert!(matches!(gone, Err(RedisFault::Away(_))), "{gone:?}");
+}
+
+#[tokio::test]
 async fn a_window_slides_away() {
     let redis = Redis::start();
     let keys = keys(&redis.url());

@@ -15,8 +15,9 @@ use rusqlite::Connection;
 use schema_store::audit_chain::Verified;
 use schema_store::rows::account::{AuditEntry, Origin};
 use schema_store::rows::backup::{BackupEnd, BackupRow, DrillRow};
+use schema_store::rows::condition::Condition;
 use schema_store::sqlite::{self, Options, Swept};
-use schema_store::{Accounts, ChangePosition, OpenError, SqliteStore, Store};
+use schema_store::{Accounts, ChangePosition, OpenError, Operations, SqliteStore, Store};
 use schema_wire::record::{Append, Appended, Change, StoreFault, UserStatus};
 use schema_wire::{Generation, Network, Offset, Position};
 
@@ -47,6 +48,34 @@ async fn retries_are_known_after_reopening() {
     assert_eq!(offset(bed.publish(message(bob, conversation, 2)).await), 2);
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
     assert_eq!(mode & 0o077, 0, "for nobody else");
+}
+
+#[tokio::test]
+async fn a_file_tells_how_large_it_and_its_log_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, clock) = (folder.path().join("store.db"), TestClock::new());
+    let bed = open(&file, &clock);
+    let condition = async || match bed.store.condition().await.unwrap() {
+        Condition::Sqlite(condition) => condition,
+        other => panic!("{other:?}"),
+    };
+    let before = condition().await;
+    assert!(before.file_bytes > 4096, "{before:?}");
+    for n in 0..9 {
+        bed.store.keep_span(n, 300, vec![7; 1_000_000]).await.unwrap();
+    }
+    let mut after = condition().await;
+    for _ in 0..200 {
+        if after.checkpoints > before.checkpoints {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        after = condition().await;
+    }
+    assert!(after.checkpoints > before.checkpoints && after.checkpointed_at == Some(START), "{after:?}");
+    assert!(after.file_bytes > before.file_bytes + 8_000_000 && after.log_bytes > 0, "{after:?}");
+    bed.store.forget_spans(300, 9).await.unwrap();
+    assert!(condition().await.free_bytes > 8_000_000, "room for new rows");
 }
 
 #[tokio::test]

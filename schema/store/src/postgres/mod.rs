@@ -7,6 +7,7 @@ mod backups;
 mod begin;
 mod cached;
 mod changes;
+mod condition;
 mod connect;
 mod console;
 mod content;

@@ -5,6 +5,7 @@ use tokio_postgres::Row;
 
 use super::account::audit::record;
 use super::account::read::hash;
+use super::condition::condition;
 use super::fault::Failed;
 use super::transaction::{Access, Tx};
 use super::value::{At, Id, time, uint};
@@ -13,6 +14,7 @@ use crate::accounts::{AccountError, Answer};
 use crate::operations::{Operations, SPAN_BYTES_MAX};
 use crate::rows::account::{AuditHead, Origin, audit_event};
 use crate::rows::backup::{BackupEnd, BackupRow, DrillRow};
+use crate::rows::condition::Condition;
 use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting, Statistics};
 
 /// Key of the advisory lock around what operators set.
@@ -66,6 +68,10 @@ impl Operations for PostgresStore {
             Ok(())
         })
         .await
+    }
+
+    async fn condition(&self) -> Answer<Condition> {
+        self.read(async move |tx, _| Ok(Condition::Postgres(condition(tx).await?))).await
     }
 
     async fn take_statistics(&self, older_than: u64) -> Answer<bool> {

@@ -5,6 +5,7 @@ mod address;
 mod cache;
 mod keys;
 mod limit;
+mod look;
 mod sealed;
 mod slots;
 
@@ -12,5 +13,6 @@ pub use address::{RedisAddress, RedisFault};
 pub use cache::{Cache, Item, Lives};
 pub use keys::Keys;
 pub use limit::SharedLimit;
+pub use look::RedisCondition;
 pub use sealed::SEAL_BYTES;
 pub use slots::{Primary, Slots, slot_of};

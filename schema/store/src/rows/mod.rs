@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod backup;
+pub mod condition;
 pub mod console;
 pub mod conversation;
 pub mod detection;

@@ -2,7 +2,7 @@
 //! of its own does nearly all; the writer itself only what is left when the log has grown too long.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
-use super::open::{OpenError, Options, beside};
+use super::open::{Clock, OpenError, Options, beside};
 use super::thread::spawn;
 
 /// The thread is woken each time the log has grown by so many pages of 4 KiB.
@@ -24,10 +24,39 @@ const WRITER_PAGES: i32 = 4096;
 /// connection that closes empties the log.
 pub struct Checkpoints {
     overdue: Arc<AtomicBool>,
-    /// Held during a pass: SQLite lets only one run at a time, and would turn the writer's away.
-    pass: Arc<Mutex<()>>,
+    passes: Arc<Passes>,
     bell: SyncSender<()>,
     thread: JoinHandle<()>,
+}
+
+/// Passes: one at a time, and what became of them.
+pub struct Passes {
+    /// Held during a pass: SQLite lets only one run at a time, and would turn the writer's away.
+    turn: Mutex<()>,
+    clock: Clock,
+    count: AtomicU64,
+    ended_at: AtomicU64,
+    pages_left: AtomicU64,
+}
+
+impl Passes {
+    fn new(clock: Clock) -> Self {
+        let zero = AtomicU64::default;
+        Self { turn: Mutex::default(), clock, count: zero(), ended_at: zero(), pages_left: zero() }
+    }
+
+    /// How many there were, when the last one ended (unix ms), and how many pages it left in the log.
+    pub fn read(&self) -> (u64, Option<u64>, u64) {
+        let of = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        let count = of(&self.count);
+        (count, (count > 0).then(|| of(&self.ended_at)), of(&self.pages_left))
+    }
+
+    fn note(&self, pages: i64, moved: i64) {
+        self.pages_left.store(u64::try_from(pages - moved).unwrap_or(0), Ordering::Relaxed);
+        self.ended_at.store((self.clock)(), Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Checkpoints {
@@ -36,9 +65,9 @@ impl Checkpoints {
         let connection = beside(path, options)?;
         let (bell, rung) = sync_channel(1);
         let overdue = Arc::new(AtomicBool::new(false));
-        let pass = Arc::new(Mutex::new(()));
-        let turn = pass.clone();
-        let thread = spawn("store-checkpoint".into(), move || checkpoint_loop(&connection, &turn, &rung))?;
+        let passes = Arc::new(Passes::new(options.clock.clone()));
+        let noted = passes.clone();
+        let thread = spawn("store-checkpoint".into(), move || checkpoint_loop(&connection, &noted, &rung))?;
         let (ring, too_long) = (bell.clone(), overdue.clone());
         let mut moved_at = 0;
         writer
@@ -55,13 +84,18 @@ impl Checkpoints {
                 Ok(())
             }))
             .map_err(|e| OpenError::Migration { path: path.to_owned(), why: e.to_string() })?;
-        Ok(Self { overdue, pass, bell, thread })
+        Ok(Self { overdue, passes, bell, thread })
+    }
+
+    /// What became of them.
+    pub fn passes(&self) -> Arc<Passes> {
+        self.passes.clone()
     }
 
     /// Called by the writer between transactions, after the answers have gone out.
     pub fn catch_up(&self, writer: &Connection) {
         if self.overdue.swap(false, Ordering::Relaxed) {
-            checkpoint(writer, &self.pass);
+            checkpoint(writer, &self.passes);
         }
     }
 
@@ -80,17 +114,20 @@ impl Checkpoints {
 
 type Hook = fn(&mut Wal, i32) -> rusqlite::Result<()>;
 
-fn checkpoint_loop(connection: &Connection, pass: &Mutex<()>, rung: &Receiver<()>) {
+fn checkpoint_loop(connection: &Connection, passes: &Passes, rung: &Receiver<()>) {
     while rung.recv().is_ok() {
-        checkpoint(connection, pass);
+        checkpoint(connection, passes);
     }
 }
 
 /// Moves what no reader is in the way of. What fails stays in the log, which is as safe, and is tried again.
-fn checkpoint(connection: &Connection, pass: &Mutex<()>) {
-    let _pass = pass.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-        tracing::warn!(%error, "the store's log could not be moved into its file; it is tried again");
+fn checkpoint(connection: &Connection, passes: &Passes) {
+    let _turn = passes.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    match connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?))) {
+        Ok((pages, moved)) => passes.note(pages, moved),
+        Err(error) => {
+            tracing::warn!(%error, "the store's log could not be moved into its file; it is tried again");
+        }
     }
 }
 

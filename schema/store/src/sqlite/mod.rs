@@ -5,6 +5,7 @@ mod append;
 mod backups;
 mod changes;
 mod checkpoint;
+mod condition;
 mod console;
 mod content;
 mod copy;

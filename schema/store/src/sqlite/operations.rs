@@ -3,12 +3,14 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::account::audit::record;
+use super::condition::condition;
 use super::value::{int, uint};
 use super::{SqliteStore, statistics};
 use crate::accounts::{AccountError, Answer};
 use crate::operations::{Operations, SPAN_BYTES_MAX};
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::backup::{BackupRow, DrillRow};
+use crate::rows::condition::Condition;
 use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting, Statistics};
 
 impl Operations for SqliteStore {
@@ -57,6 +59,11 @@ impl Operations for SqliteStore {
             Ok(())
         })
         .await
+    }
+
+    async fn condition(&self) -> Answer<Condition> {
+        let passes = self.threads.passes();
+        self.read(move |tx, _| Ok(Condition::Sqlite(condition(tx, &passes)?))).await
     }
 
     async fn take_statistics(&self, older_than: u64) -> Answer<bool> {

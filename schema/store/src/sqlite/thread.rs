@@ -11,7 +11,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use schema_wire::record::{Append, Appended, StoreFault};
 
 use super::append::append;
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{Checkpoints, Passes};
 use super::fault::fault;
 use super::open::{Clock, OpenError, Options, reader, writer};
 use super::reads::{Place, Reads};
@@ -43,6 +43,7 @@ enum Held {
 pub struct Threads {
     jobs: Option<SyncSender<Job>>,
     reads: Arc<Reads>,
+    passes: Arc<Passes>,
     /// The writer, then the readers.
     running: Vec<JoinHandle<()>>,
 }
@@ -51,6 +52,7 @@ impl Threads {
     pub fn start(path: &Path, options: Options) -> Result<Self, OpenError> {
         let mut write = writer(path, &options)?;
         let checkpoints = Checkpoints::start(path, &options, &mut write)?;
+        let passes = checkpoints.passes();
         let (jobs, waiting) = sync_channel(options.queue_max);
         let reads = Arc::new(Reads::new(options.queue_max));
         let mut running = Vec::new();
@@ -60,7 +62,7 @@ impl Threads {
             let (connection, reads, clock) = (reader(path, &options)?, reads.clone(), options.clock.clone());
             running.push(spawn(format!("store-reader-{n}"), move || read_loop(connection, &reads, &clock))?);
         }
-        Ok(Self { jobs: Some(jobs), reads, running })
+        Ok(Self { jobs: Some(jobs), reads, passes, running })
     }
 
     pub async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, StoreFault> {
@@ -96,6 +98,11 @@ impl Threads {
         let work = read_work(work, |answer| drop(reply.send(answer)));
         self.reads.push(work).map_err(|_| StoreFault::Unavailable)?;
         answer.await.unwrap_or(Err(AccountError::Fault(StoreFault::Unavailable)))
+    }
+
+    /// What became of the checkpoints.
+    pub fn passes(&self) -> Arc<Passes> {
+        self.passes.clone()
     }
 
     /// A place in the readers' queue for a caller that does not wait for the answer.

@@ -4,6 +4,7 @@
 mod append;
 mod cache;
 mod changes;
+mod condition;
 mod death;
 mod housekeeping;
 mod nodes;
