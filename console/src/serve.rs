@@ -129,8 +129,10 @@ pub async fn start<S: Backing>(
     let (app, postman) = prepare(config, store, starting.clock, address).await?;
     let (jwks, metrics) = (app.jwks.clone(), app.metrics.clone());
     let (stop, stopped) = watch::channel(false);
+    let ending = app.clone();
     let shutdown = async move {
         shutdown.await;
+        ending.watch.live.end();
         drop(stop);
     };
     let until = |mut stopped: watch::Receiver<bool>| async move { drop(stopped.changed().await) };

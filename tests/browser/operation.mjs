@@ -4,25 +4,61 @@ import { holds, inspect, inspectTwice, visitor } from './browser.mjs';
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Loads the page until there are figures: the nodes are asked every ten seconds. */
-async function figures(page) {
+/** Loads the page until there are figures of messages: the nodes are asked every five seconds, and what was said before the first look is nobody's. */
+async function figures(page, product) {
   for (let n = 0; n < 80; n += 1) {
+    if (n % 12 === 0) product.say(5);
     await page.goto('/metrics');
-    if (await page.locator('.chart').count() === 2) return;
+    const counted = await page.locator('#metrics-latency ~ .table tbody tr').nth(3).locator('td', { hasText: /\d/ }).count();
+    if (counted > 0 && await page.locator('.heat svg rect').count() > 0) return;
     await pause(500);
   }
   throw new Error('no figures came');
 }
 
-export async function theProductIsLookedAt(browser, origin, way) {
+/** The heatmap follows what comes, until somebody presses pause. */
+async function itIsFollowed(page) {
+  const graph = page.locator('[data-live][data-columns]');
+  await graph.waitFor();
+  holds(Number(await graph.getAttribute('data-columns')) > 0, 'the last minutes come first');
+  const newest = () => graph.locator('tbody tr th').first().textContent();
+  const before = await newest();
+  for (let n = 0; n < 40 && (await newest()) === before; n += 1) await pause(500);
+  holds((await newest()) > before, 'and newer ones as they come');
+  holds((await page.textContent('.heat figcaption')).match(/live|direct/), 'it says that it is live');
+  await graph.locator('button.live').click();
+  holds(await graph.locator('button.live').getAttribute('aria-pressed') === 'false', 'it can be stopped');
+}
+
+/** A number is taken by pointing at it, a table by keyboard. */
+async function numbersAreCopied(visit) {
+  const { page, context } = visit;
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  const cell = page.locator('section table td.number').first();
+  const number = (await cell.textContent()).trim();
+  await cell.hover();
+  await cell.locator('button.copy').click();
+  holds(await page.evaluate(() => navigator.clipboard.readText()) === number, 'the number is in the clipboard');
+  await page.locator('.copies button').first().focus();
+  await page.keyboard.press('Enter');
+  const table = await page.evaluate(() => navigator.clipboard.readText());
+  holds(table.split('\n').length > 8 && table.includes(`\t${number}\t`), 'and so is the table');
+  holds((await page.locator('.heard').textContent()) !== '', 'which is said');
+}
+
+export async function theProductIsLookedAt(browser, origin, way, product) {
   const visit = await visitor(browser, origin, way);
   const { page } = visit;
   await signIn(page, 'sue');
   holds(page.url().endsWith('/overview'), 'who runs the product is led to the overview');
-  await figures(page);
+  await figures(page, product);
   await inspect(visit, 'metrics');
+  if (way.script) await itIsFollowed(page);
+  if (way.script) await numbersAreCopied(visit);
   await page.locator('details summary').first().click();
   holds(await page.locator('details tbody tr').first().isVisible(), 'every chart has its table');
+  const charts = await page.locator('.chart').count();
+  holds(charts >= 8 && await page.locator('.chart + details, .chart + button + details').count() === charts, 'each of them');
   await inspect(visit, 'metrics-table');
   await page.selectOption('#range', '30d');
   await page.selectOption('#step', 'deliver');
@@ -39,17 +75,23 @@ export async function theProductIsLookedAt(browser, origin, way) {
   await visit.context.close();
 }
 
-export async function figuresAreDownloaded(browser, origin) {
+export async function figuresAreDownloaded(browser, origin, product) {
   const visit = await visitor(browser, origin, { script: false });
   const { page } = visit;
   await signIn(page, 'otto');
-  await figures(page);
+  await figures(page, product);
   const read = async (path) => (await page.context().request.get(`${origin}${path}`)).text();
   const csv = (await read('/metrics.csv')).trim().split('\r\n');
-  holds(csv[0].startsWith('began_at,length_ms,messages') && csv.length > 1, 'as CSV');
+  holds(csv[0].startsWith('began_at,length_ms,append_p50') && csv.length > 1, 'as CSV');
   holds(csv.every((line) => line.split(',').length === csv[0].split(',').length), 'with every column in every line');
   const log = await read('/metrics.hlog');
   holds(log.startsWith('#[Histogram log format version 1.3]'), 'as HDR log');
+  const links = await page.locator('.files a').evaluateAll((all) => all.map((link) => link.getAttribute('href')));
+  holds(links.length > await page.locator('.graphs .chart').count(), 'every chart has its files');
+  for (const link of links) {
+    const lines = (await read(link)).trim().split('\n');
+    holds(lines.length > 1 && lines[0].length > 0, `${link} holds something`);
+  }
   await visit.context.close();
 }
 

@@ -88,9 +88,9 @@ if ('people'.includes(wanted)) {
 
 if ('operation'.includes(wanted)) {
   for (const way of ways) {
-    await flow(`the product is looked at: ${named(way)}`, () => operation.theProductIsLookedAt(browser, origin, way));
+    await flow(`the product is looked at: ${named(way)}`, () => operation.theProductIsLookedAt(browser, origin, way, product));
   }
-  await flow('figures are downloaded', () => operation.figuresAreDownloaded(browser, origin));
+  await flow('figures are downloaded', () => operation.figuresAreDownloaded(browser, origin, product));
   await flow('a setting is changed', () => operation.aSettingIsChanged(browser, origin));
   await flow('content rules are kept', () => operation.contentRulesAreKept(browser, origin));
   // The last one: the product ends with it.

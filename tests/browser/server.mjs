@@ -37,7 +37,15 @@ export async function start(staff) {
     await ended;
     rmSync(folder, { recursive: true, force: true });
   };
-  return { ended, ready, origin: ready.console, api: ready.api, data, stop };
+  /** Alice says so many things to Bob. */
+  const say = (count) => {
+    const [alice] = ready.demo.users;
+    const how = ['--relay', ready.relay_wss, '--api', ready.api, '--ca', ready.ca, '--email', alice.email];
+    how.push('--password-file', alice.password_file, '--conversation', ready.demo.conversation);
+    const lines = Array.from({ length: count }, (_, n) => `message ${n}\n`).join('');
+    execFileSync(program, ['send', '--stdin', ...how], { env, input: lines, stdio: ['pipe', 'ignore', 'inherit'] });
+  };
+  return { ended, ready, origin: ready.console, api: ready.api, data, say, stop };
 }
 
 /** The code that an authenticator shows (RFC 6238), some steps from now. */

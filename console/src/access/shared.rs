@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use schema_store::redis::{Keys, RedisAddress, RedisFault, SharedLimit};
+use schema_store::redis::{Keys, RedisAddress, RedisCondition, RedisFault, SharedLimit};
 use sha2::{Digest, Sha256};
 
 use super::limit::{Budget, RateLimits, Subject};
@@ -20,6 +20,14 @@ impl SharedThrough {
     /// It is none.
     pub fn parse(url: &str) -> Result<Self, RedisFault> {
         RedisAddress::parse(url).map(Self)
+    }
+
+    /// How Redis does.
+    ///
+    /// # Errors
+    /// It is away or refuses.
+    pub async fn look(&self) -> Result<RedisCondition, RedisFault> {
+        self.0.look().await
     }
 
     /// Looks once whether Redis lets us in.

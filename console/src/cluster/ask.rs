@@ -33,6 +33,12 @@ pub async fn get(address: &str, path: &str) -> Result<String, AskFault> {
     String::from_utf8(answer).map_err(|_| AskFault::Strange)
 }
 
+/// What it says to who knows the secret.
+pub async fn question(address: &str, path: &str, secret: &Secret) -> Result<String, AskFault> {
+    let answer = send(address, Method::GET, path, Some(secret)).await?;
+    String::from_utf8(answer).map_err(|_| AskFault::Strange)
+}
+
 /// Has it do something.
 pub async fn order(address: &str, path: &str, secret: &Secret) -> Result<(), AskFault> {
     send(address, Method::POST, path, Some(secret)).await.map(drop)

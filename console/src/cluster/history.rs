@@ -72,6 +72,16 @@ async fn read<S: Operations>(store: &S, length_s: u32, from: u64, until: u64) ->
     Ok(rows.into_iter().filter_map(read).collect())
 }
 
+/// The same stretches, so many put together that at most `most` are left.
+pub fn gathered(spans: &[Span], most: usize) -> Vec<Span> {
+    let together = |few: &[Span]| {
+        let figures = merged(few)?;
+        let (began_at, length_ms) = (few.first()?.began_at, few.iter().map(|span| span.length_ms).sum());
+        Some(Span { began_at, length_ms, figures })
+    };
+    spans.chunks(spans.len().div_ceil(most).max(1)).filter_map(together).collect()
+}
+
 /// Everything that happened in these stretches.
 pub fn merged(spans: &[Span]) -> Option<Figures> {
     let (first, rest) = spans.split_first()?;
@@ -106,7 +116,7 @@ mod tests {
         let mut collecting = Collecting::default();
         // Sixty-six minutes of a message each ten seconds.
         for n in 0..66 * 6 {
-            let figures = Figures::read("messages_sent_total 1\nrelay_sessions_active 3\n", "").unwrap();
+            let figures = Figures::read("messages_sent_total 1\nrelay_sessions_active 3\n", "", 1).unwrap();
             let span = Span { began_at: BEGIN + n * 10_000, length_ms: 10_000, figures };
             collect(&store, &mut collecting, span).await.unwrap();
         }
@@ -117,6 +127,11 @@ mod tests {
         assert_eq!(merged(&spans).unwrap().level("relay_sessions_active"), 3.0, "levels are the last ones");
         let fine = kept(&store, BEGIN, BEGIN + 2 * ms(COARSE_S), false).await.unwrap();
         assert_eq!(fine.len(), 13, "the minutes are there as well");
+        let few = gathered(&fine, 5);
+        let shape: Vec<_> = few.iter().map(|one| one.length_ms / ms(FINE_S)).collect();
+        assert_eq!((shape, few[1].began_at), (vec![3, 3, 3, 3, 1], BEGIN + 3 * ms(FINE_S)));
+        assert_eq!(merged(&few), merged(&fine), "nothing is lost");
+        assert!(gathered(&[], 5).is_empty());
         drop(store);
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -1,22 +1,27 @@
-//! Looks at every node now and then, remembers the last minutes, and hands full stretches to the history.
+//! Looks at every node, and at what they lean on, now and then; remembers the last minutes, and hands full stretches to
+//! the history.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use schema_store::accounts::Answer;
 use schema_store::rows::node::{NODE_LEASE_MS, NodeRow, NodeState};
+use schema_wire::Step;
 
 use super::ask::{AskFault, get};
 use super::figures::Figures;
+use super::heat::{Column, Heat};
 use super::history;
+use super::live::Live;
+use super::servers::Servers;
 use crate::app::{App, Backing};
 
 /// How often the nodes are asked.
-pub const EVERY: Duration = Duration::from_secs(10);
+pub const EVERY: Duration = Duration::from_secs(5);
 /// Looks remembered here: five minutes.
-const LOOKS_MAX: usize = 30;
+const LOOKS_MAX: usize = 60;
 /// Nodes asked at once; more are left out, and that is said.
 const NODES_MAX: usize = 256;
 
@@ -41,7 +46,6 @@ impl Span {
 pub struct Said {
     /// It changes when the node starts anew.
     pub started_at: u64,
-    pub at: u64,
     pub figures: Figures,
 }
 
@@ -49,12 +53,24 @@ pub struct Said {
 #[derive(Default)]
 pub struct Watch {
     known: Mutex<Known>,
+    /// Who is told of each look.
+    pub live: Live,
 }
 
 #[derive(Default)]
 struct Known {
+    /// When somebody last looked, unix ms.
+    looked_at: Option<u64>,
     said: BTreeMap<u16, Said>,
+    servers: Option<Servers>,
     spans: VecDeque<Span>,
+    heat: Heat,
+}
+
+/// What one look found.
+struct Heard {
+    nodes: Vec<(u16, Said)>,
+    servers: Servers,
 }
 
 impl Watch {
@@ -68,16 +84,26 @@ impl Watch {
         self.known().said.clone()
     }
 
+    /// What database and Redis said last; `None` before the first look.
+    pub fn servers(&self) -> Option<Servers> {
+        self.known().servers.clone()
+    }
+
+    /// How long a step took, moment by moment, from `since` on.
+    pub fn heat(&self, step: Step, since: u64) -> Vec<Column> {
+        self.known().heat.columns(step, since)
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Takes what the nodes said at `now`; returns the stretch since the last look.
-    fn learn(&self, heard: Vec<(u16, Said)>, now: u64) -> Option<Span> {
+    /// Takes what was said at `now`; returns the stretch since the last look.
+    fn learn(&self, heard: Heard, now: u64) -> Option<Span> {
         let mut known = self.known();
-        let began_at = known.said.values().map(|said| said.at).max();
+        let began_at = known.looked_at.replace(now);
         let mut sum = Figures::default();
-        for (node, said) in &heard {
+        for (node, said) in &heard.nodes {
             let grown = match known.said.get(node) {
                 Some(before) if before.started_at == said.started_at => said.figures.since(&before.figures),
                 // What it did before anybody looked belongs to no stretch.
@@ -85,9 +111,16 @@ impl Watch {
             };
             sum.add(&grown);
         }
-        known.said = heard.into_iter().collect();
+        let shared = heard.servers.figures();
+        sum.add(&match &known.servers {
+            Some(before) => shared.since(&before.figures()),
+            None => Figures { levels: shared.levels, ..Figures::default() },
+        });
+        known.said = heard.nodes.into_iter().collect();
+        known.servers = Some(heard.servers);
         let began_at = began_at.filter(|at| *at < now)?;
         let span = Span { began_at, length_ms: now - began_at, figures: sum };
+        known.heat.learn(&span);
         known.spans.push_back(span.clone());
         if known.spans.len() > LOOKS_MAX {
             known.spans.pop_front();
@@ -120,9 +153,9 @@ async fn look<S: Backing>(app: &App<S>, collecting: &mut history::Collecting) ->
         tracing::warn!(nodes = there.len(), asked = NODES_MAX, "there are more nodes than the console asks");
     }
     let asked = there.iter().take(NODES_MAX).map(|node| async move {
-        match ask(node).await {
+        match figures_of(node).await {
             Ok(figures) => {
-                figures.map(|figures| (node.node.0, Said { started_at: node.started_at, at: now, figures }))
+                figures.map(|figures| (node.node.0, Said { started_at: node.started_at, figures }))
             }
             Err(fault) => {
                 tracing::debug!(node = node.node.0, %fault, "a node gave no figures");
@@ -130,48 +163,65 @@ async fn look<S: Backing>(app: &App<S>, collecting: &mut history::Collecting) ->
             }
         }
     });
-    let heard: Vec<(u16, Said)> = join_all(asked).await.into_iter().flatten().collect();
-    match app.watch.learn(heard, now) {
+    let servers = Servers::look(&app.store, app.config.shared.as_ref());
+    let (nodes, servers) = join(join_all(asked), servers).await;
+    app.metrics.beside(servers.render());
+    let heard = Heard { nodes: nodes.into_iter().flatten().collect(), servers };
+    let learned = app.watch.learn(heard, now);
+    app.watch.live.tick();
+    match learned {
         Some(span) => history::collect(&app.store, collecting, span).await,
         None => Ok(()),
     }
 }
 
-async fn ask(node: &NodeRow) -> Result<Option<Figures>, AskFault> {
+async fn figures_of(node: &NodeRow) -> Result<Option<Figures>, AskFault> {
     let (metrics, hdr) = (get(&node.address, "/metrics").await?, get(&node.address, "/hdr").await?);
-    Ok(Figures::read(&metrics, &hdr))
+    Ok(Figures::read(&metrics, &hdr, node.node.0))
 }
 
 #[cfg(test)]
 mod tests {
+    use schema_store::redis::RedisCondition;
+
     use super::*;
 
-    fn said(started_at: u64, at: u64, sent: u64) -> Said {
-        let figures =
-            Figures::read(&format!("messages_sent_total {sent}\nrelay_sessions_active 2\n"), "").unwrap();
-        Said { started_at, at, figures }
+    fn said(started_at: u64, sent: u64) -> Said {
+        let metrics = format!("messages_sent_total {sent}\nrelay_sessions_active 2\n");
+        Said { started_at, figures: Figures::read(&metrics, "", 1).unwrap() }
+    }
+
+    /// A look at these nodes while Redis has found so many keys.
+    fn heard(nodes: Vec<(u16, Said)>, hits: u64) -> Heard {
+        let redis = RedisCondition { hits, ..RedisCondition::default() };
+        Heard { nodes, servers: Servers { database: None, redis: Some(Some(redis)) } }
     }
 
     #[test]
     fn a_stretch_holds_what_happened_in_it() {
         let watch = Watch::default();
-        assert!(watch.learn(vec![(1, said(7, 1000, 500))], 1000).is_none(), "nothing to compare with yet");
-        let span = watch.learn(vec![(1, said(7, 2000, 540)), (2, said(8, 2000, 90))], 2000).unwrap();
+        let first = watch.learn(heard(vec![(1, said(7, 500))], 70), 1000);
+        assert!(first.is_none(), "nothing to compare with yet");
+        let both = vec![(1, said(7, 540)), (2, said(8, 90))];
+        let span = watch.learn(heard(both, 75), 2000).unwrap();
+        assert_eq!(span.figures.count("redis_hits_total"), 5.0);
         assert_eq!(
             (span.began_at, span.length_ms, span.figures.count("messages_sent_total")),
             (1000, 1000, 40.0)
         );
         assert_eq!(span.figures.level("relay_sessions_active"), 4.0, "the new node's sessions are there");
-        let span = watch.learn(vec![(1, said(9, 3000, 5)), (2, said(8, 3000, 100))], 3000).unwrap();
+        let both = vec![(1, said(9, 5)), (2, said(8, 100))];
+        let span = watch.learn(heard(both, 75), 3000).unwrap();
         assert_eq!(
             span.figures.count("messages_sent_total"),
             10.0,
             "a node that started anew begins a stretch"
         );
-        for n in 4..60 {
-            watch.learn(vec![(2, said(8, n * 1000, 100))], n * 1000);
+        for n in 4..90 {
+            watch.learn(heard(vec![(2, said(8, 100))], 75), n * 1000);
         }
         assert_eq!(watch.recent().len(), LOOKS_MAX);
+        assert_eq!(watch.heat(Step::Append, 0).len(), 88);
         assert_eq!(watch.said().len(), 1);
     }
 }

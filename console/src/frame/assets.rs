@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 const STYLE: &str = concat!(
     include_str!("../style/tokens.css"),
     include_str!("../style/base.css"),
-    include_str!("../style/parts.css")
+    include_str!("../style/parts.css"),
+    include_str!("../style/figures.css")
 );
-const SCRIPT: &str = include_str!("../style/comfort.js");
+const SCRIPT: &str = concat!(include_str!("../style/comfort.js"), include_str!("../style/figures.js"));
 
 const ICON: &str = include_str!("../style/icon.svg");
 

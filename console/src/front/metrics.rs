@@ -17,6 +17,7 @@ const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OP
 #[derive(Default)]
 pub struct Metrics {
     series: Mutex<Series>,
+    beside: Mutex<String>,
 }
 
 #[derive(Default)]
@@ -47,6 +48,11 @@ impl Metrics {
         }
     }
 
+    /// Takes the text of what was looked at beside requests: database and Redis.
+    pub fn beside(&self, text: String) {
+        *self.beside.lock().expect("nothing panics while counting") = text;
+    }
+
     /// Everything, as `/metrics` shows it.
     pub fn render(&self) -> String {
         let series = self.series.lock().expect("nothing panics while counting");
@@ -63,6 +69,7 @@ impl Metrics {
         for ((method, route), durations) in &series.durations {
             durations.render(&mut out, &format!(r#"method="{method}",route="{route}""#));
         }
+        out.push_str(&self.beside.lock().expect("nothing panics while counting"));
         out
     }
 }

@@ -16,7 +16,10 @@ use crate::frame::render::{self, Page};
 use crate::frame::route::{Entry, OPERATION_READERS, PEOPLE_READERS, STAFF, Who, read};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
-use crate::parts::{badge, figures, span};
+use crate::parts::{badge, copyable, figures, span, table};
+
+/// Refusal codes listed; Metrics has more.
+const CODES_MAX: usize = 5;
 
 /// The routes of this file.
 pub fn entries<S: Desk>() -> Vec<Entry<S>> {
@@ -47,6 +50,7 @@ fn draw(visit: &Visit, overview: &Overview) -> Page {
         <section aria-labelledby="traffic">
             <h2 id="traffic">{visit.t("overview-traffic")}</h2>
             {traffic(visit, overview)}
+            {refusals(visit, overview)}
             {operations.then(|| link(visit, "/metrics", "nav-metrics"))}
         </section>
         <section aria-labelledby="running">
@@ -60,7 +64,7 @@ fn draw(visit: &Visit, overview: &Overview) -> Page {
             {people.then(|| link(visit, "/moderation", "nav-moderation"))}
         </section>
     };
-    Page { title: visit.t("nav-overview"), body: body.into_any() }
+    Page { title: visit.t("nav-overview"), body: copyable(visit, body.into_any()) }
 }
 
 fn link(visit: &Visit, to: &'static str, key: &str) -> AnyView {
@@ -75,7 +79,7 @@ fn traffic(visit: &Visit, overview: &Overview) -> AnyView {
     let level = |name| whole.level(name) as u64;
     let rate = |name| format!("{:.1}", whole.count(name) / seconds);
     let p99 = whole.steps.get("append").filter(|step| !step.is_empty());
-    let p99 = p99.map_or_else(|| "–".into(), |step| format!("{} µs", step.value_at_quantile(0.99)));
+    let p99 = p99.map_or_else(|| "–".into(), |step| format!("{} µs", step.quantile(0.99)));
     figures(vec![
         (visit.t("node-sessions"), level("relay_sessions_active").into_any()),
         (visit.t("node-websocket"), level("websocket_connections_active").into_any()),
@@ -85,6 +89,21 @@ fn traffic(visit: &Visit, overview: &Overview) -> AnyView {
         (visit.t("metrics-refused"), rate("relay_refusals_total").into_any()),
         (visit.t("overview-append"), p99.into_any()),
     ])
+}
+
+/// What was refused in these minutes, by code.
+fn refusals(visit: &Visit, overview: &Overview) -> Option<AnyView> {
+    let whole = merged(&overview.recent)?;
+    let codes = whole.by_label("relay_refusals_total");
+    if codes.is_empty() {
+        return None;
+    }
+    let rows = codes.into_iter().take(CODES_MAX).map(|(code, count)| {
+        view! { <tr><th scope="row"><code>{code.to_owned()}</code></th><td class="number">{count as u64}</td></tr> }
+            .into_any()
+    });
+    let heads = ["metrics-code", "metrics-count"].map(|key| visit.t(key)).to_vec();
+    Some(table(visit.t("metrics-refusals"), heads, rows.collect()))
 }
 
 fn running(visit: &Visit, overview: &Overview) -> AnyView {

@@ -8,6 +8,8 @@ const HEIGHT: f64 = 160.0;
 
 /// One line: its name, and a value for each moment; `None` leaves a gap.
 pub struct Line {
+    /// Its name for programs.
+    pub key: String,
     pub name: String,
     pub values: Vec<Option<f64>>,
 }
@@ -16,7 +18,7 @@ pub struct Line {
 pub const LINES_MAX: usize = 3;
 
 /// Draws it. `top` writes the largest value, for the corner.
-pub fn chart(title: String, lines: Vec<Line>, top: impl Fn(f64) -> String) -> AnyView {
+pub fn chart(title: String, lines: &[Line], top: impl Fn(f64) -> String) -> AnyView {
     let largest = lines.iter().flat_map(|line| line.values.iter().flatten()).fold(0.0f64, |a, b| a.max(*b));
     let legend = lines.iter().take(LINES_MAX).enumerate().map(|(n, line)| {
         view! { <li><span class=format!("key line-{n}")></span>{line.name.clone()}</li> }

@@ -1,6 +1,8 @@
 //! Pieces that pages are made of. They draw what they are given: no store, no request in here.
 
 pub mod chart;
+pub mod graph;
+pub mod heatmap;
 
 use leptos::prelude::*;
 
@@ -16,6 +18,12 @@ pub fn csrf(visit: &Visit) -> AnyView {
 pub fn moment(at_ms: u64) -> AnyView {
     let (short, exact) = written(at_ms);
     view! { <time datetime=exact>{short}</time> }.into_any()
+}
+
+/// The same as text of a page, for long tables of numbers.
+pub fn moment_html(at_ms: u64) -> String {
+    let (short, exact) = written(at_ms);
+    format!("<time datetime=\"{exact}\">{short}</time>")
 }
 
 /// A moment as it is read, and as programs read it.
@@ -111,6 +119,31 @@ pub fn table(caption: String, heads: Vec<String>, rows: Vec<AnyView>) -> AnyView
                 <tbody>{rows}</tbody>
             </table>
         </div>
+    }
+    .into_any()
+}
+
+/// The same with rows that are written already: numbers and moments only, nothing that somebody typed.
+pub fn number_table(caption: String, heads: Vec<String>, rows: String) -> AnyView {
+    let label = caption.clone();
+    view! {
+        <div class="table" role="region" aria-label=label tabindex="0">
+            <table>
+                <caption>{caption}</caption>
+                <thead>
+                    <tr>{heads.into_iter().map(|head| view! { <th scope="col">{head}</th> }).collect_view()}</tr>
+                </thead>
+                <tbody inner_html=rows></tbody>
+            </table>
+        </div>
+    }
+    .into_any()
+}
+
+/// Around numbers that can be copied one by one: a script puts a button beside each.
+pub fn copyable(visit: &Visit, body: AnyView) -> AnyView {
+    view! {
+        <div data-copy=visit.t("copy") data-copy-table=visit.t("copy-table") data-copied=visit.t("copied")>{body}</div>
     }
     .into_any()
 }

@@ -10,6 +10,7 @@ mod appeals;
 mod automation;
 #[path = "../api/bans.rs"]
 mod bans;
+mod condition;
 #[path = "../api/conversations.rs"]
 mod conversations;
 #[path = "../api/enumeration.rs"]

@@ -10,7 +10,7 @@ use servers::{Options, Postgres};
 use crate::support::{fresh_folder, shared_key};
 
 /// The program with a folder of its own and nothing else from this environment.
-fn program(url: &str, data: &Path) -> Command {
+pub fn program(url: &str, data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_console"));
     command.env_clear().env("API_ADDRESS", "127.0.0.1:0").env("DATA_DIR", data);
     command.env("JWT_PRIVATE_KEY_FILE", shared_key()).env("DATABASE_URL", url);

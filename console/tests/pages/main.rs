@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod detect;
+mod live;
 mod matrix;
 mod support;

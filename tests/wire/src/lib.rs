@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod link;
+pub mod pages;
 pub mod people;
 pub mod python;
 pub mod server;

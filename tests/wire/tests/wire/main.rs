@@ -2,6 +2,7 @@
 
 mod abuse;
 mod ephemeral;
+mod figures;
 mod greeting;
 mod internal;
 mod library;
