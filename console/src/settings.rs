@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use schema_store::Operations;
-use schema_store::accounts::Answer;
+use schema_store::accounts::{Answer, REQUEST_MESSAGES, REQUEST_MESSAGES_DEFAULT};
 use schema_store::rows::operations::Setting;
 
 use crate::text::Language;
@@ -68,6 +68,7 @@ pub fn known() -> Vec<Known> {
         number(MESSAGES_TOLERATED, 100, 1..=5_000),
         number(SAME_TO, 10, 1..=500),
         number(FIRST_DAY, 20, 1..=5_000),
+        number(REQUEST_MESSAGES, REQUEST_MESSAGES_DEFAULT, 1..=50),
         number(REPORTS_AN_HOUR, 20, 1..=10_000),
         text(english, "notice-spam-en", "template-spam-text"),
         text(french, "notice-spam-fr", "template-spam-text"),

@@ -235,6 +235,8 @@ impl World {
             muted_until: None,
             cursor: Offset(0),
             rewound: None,
+            waiting: false,
+            apart: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use axum::http::{Method, StatusCode};
 use schema_store::accounts::{GROUP_MEMBERS_MAX, NAME_BYTES_MAX, PAGE_ROWS_MAX};
 use schema_store::rows::conversation::{
     ConversationChange, ConversationDetail, ConversationKind, ConversationSummary, GroupDraft, HistoryPolicy,
+    Request,
 };
 use schema_wire::{ConversationId, UserId};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -30,7 +31,7 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
         user(
             Method::POST,
             "/api/v1/conversations",
-            "Begin a conversation. A direct one exists once per pair: asking again gives the same (200, not 201).",
+            "Begin a conversation. A direct one exists once per pair: asking again gives the same (200, not 201). A new one is a first contact that waits until the peer accepts it, writes to it, or asks for it here. A group invites whose settings ask first.",
         )
         .large()
         .takes::<NewConversationBody>()
@@ -38,7 +39,7 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
         .status(201)
         .refuses(&[Code::Invalid, Code::NotFound, Code::Blocked, Code::TooMany])
         .to(create::<S>),
-        user(Method::GET, "/api/v1/conversations", "The caller's conversations, most recently active first.")
+        user(Method::GET, "/api/v1/conversations", "The caller's conversations, most recently active first, without first contacts they deleted.")
             .asks(&[
                 ("before", "`next` of the page before."),
                 ("limit", "At most 200; 50 if absent."),
@@ -115,6 +116,9 @@ pub struct ConversationBody {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<PeerBody>,
+    /// A first contact that waits: `received` for the caller to accept, `sent` for the peer. Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<&'static str>,
     /// The caller's: `member`, `admin` or `owner`.
     pub role: &'static str,
     pub member_count: u32,
@@ -152,6 +156,8 @@ pub struct DetailBody {
     pub first: u64,
     /// Unix milliseconds.
     pub muted_until: Option<u64>,
+    /// Ids of people who are invited and not yet members; for owners and admins of groups, the first 200.
+    pub invited: Vec<String>,
 }
 
 /// A page of conversations.
@@ -297,6 +303,10 @@ fn summary(row: ConversationSummary) -> ConversationBody {
         },
         name: row.name,
         peer: row.peer.map(|(id, name)| PeerBody { id: id.to_string(), name }),
+        request: row.request.map(|request| match request {
+            Request::Received => "received",
+            Request::Sent => "sent",
+        }),
         role: role_name(row.role),
         member_count: row.member_count,
         head: row.head.0,
@@ -320,6 +330,7 @@ fn detail(row: ConversationDetail) -> ConversationBody {
         epoch: row.epoch,
         first: row.first.0,
         muted_until: row.muted_until,
+        invited: row.invited.iter().map(UserId::to_string).collect(),
     };
     ConversationBody { detail: Some(detail), ..summary(row.summary) }
 }

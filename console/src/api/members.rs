@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Method;
 use schema_store::accounts::{GROUP_MEMBERS_MAX, PAGE_ROWS_MAX};
+use schema_store::rows::conversation::MemberAdded;
 use schema_wire::v1::Role;
 use schema_wire::{ConversationId, UserId};
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
         user(
             Method::POST,
             "/api/v1/conversations/{conversation}/members",
-            "Add people. Owners and admins. Who is a member already is left alone.",
+            "Add people. Owners and admins. Who is a member already is left alone; whose settings ask first is invited.",
         )
         .large()
         .takes::<AddBody>()
@@ -44,7 +45,7 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
         user(
             Method::DELETE,
             "/api/v1/conversations/{conversation}/members/{user}",
-            "Remove somebody of a lower role; oneself: leave.",
+            "Remove somebody of a lower role, or take an invitation back; oneself: leave.",
         )
         .gives::<DoneBody>()
         .refuses(LEAVING)
@@ -109,6 +110,8 @@ pub struct AddBody {
 #[derive(Serialize, ToSchema)]
 pub struct AddedBody {
     pub added: Vec<AddedMember>,
+    /// Ids of those who are asked first.
+    pub invited: Vec<String>,
 }
 
 /// One new member.
@@ -184,8 +187,11 @@ async fn add<S: Backing>(
         return Err(Problem::field("users", "1 to 9,999 ids"));
     }
     let added = app.store.add_members(caller.user, id, user_ids("users", &body.users)?).await?;
-    let added = added.into_iter().map(|one| AddedMember { user: one.user.to_string(), first: one.first.0 });
-    Ok(Json(AddedBody { added: added.collect() }))
+    let member = |one: MemberAdded| AddedMember { user: one.user.to_string(), first: one.first.0 };
+    Ok(Json(AddedBody {
+        added: added.members.into_iter().map(member).collect(),
+        invited: added.invited.iter().map(UserId::to_string).collect(),
+    }))
 }
 
 async fn remove<S: Backing>(

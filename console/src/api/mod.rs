@@ -18,6 +18,7 @@ pub mod openapi;
 pub mod pages;
 pub mod register;
 pub mod reports;
+pub mod requests;
 pub mod service;
 pub mod settings;
 
@@ -61,6 +62,7 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
     routes.extend(keys::routes());
     routes.extend(conversations::routes());
     routes.extend(members::routes());
+    routes.extend(requests::routes());
     routes.extend(history::routes());
     routes.extend(admission::routes());
     routes.extend(docs::routes());

@@ -79,9 +79,7 @@ async fn report<S: Backing>(
 
 fn accept(reporter: UserId, body: ReportBody) -> Result<NewReport, Problem> {
     let subject = UserId::from_text("user", &body.user)?;
-    if !REASONS.contains(&body.reason.as_str()) {
-        return Err(Problem::field("reason", &format!("one of {}", REASONS.join(", "))));
-    }
+    must_be_reason("reason", &body.reason)?;
     if body.comment.len() > TEXT_BYTES_MAX {
         return Err(Problem::field("comment", "at most 2048 bytes"));
     }
@@ -109,6 +107,15 @@ fn accept(reporter: UserId, body: ReportBody) -> Result<NewReport, Problem> {
         evidence,
         opening,
     })
+}
+
+/// A reason that moderators know.
+pub fn must_be_reason(field: &str, reason: &str) -> Result<(), Problem> {
+    if REASONS.contains(&reason) {
+        Ok(())
+    } else {
+        Err(Problem::field(field, &format!("one of {}", REASONS.join(", "))))
+    }
 }
 
 fn bytes(field: &str, text: &str) -> Result<Vec<u8>, Problem> {

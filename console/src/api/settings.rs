@@ -25,7 +25,7 @@ const BLOCKS_PAGE: u32 = 200;
 pub fn routes<S: Backing>() -> Vec<Route<S>> {
     vec![
         user(Method::GET, "/api/v1/me/settings", "All settings.").gives::<SettingsBody>().to(settings::<S>),
-        user(Method::PUT, "/api/v1/me/settings/{name}", "Set one setting.")
+        user(Method::PUT, "/api/v1/me/settings/{name}", "Set one setting. `add_to_groups` says who may add the caller to groups without asking: `everybody` (unless set), `known` (who shares a conversation) or `nobody`.")
             .takes::<SettingBody>()
             .gives::<DoneBody>()
             .refuses(&[Code::Invalid, Code::TooMany])
@@ -37,7 +37,7 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
             .asks(&[("after", "Last id of the page before.")])
             .gives::<BlocksBody>()
             .to(blocks::<S>),
-        user(Method::PUT, "/api/v1/me/blocks/{user}", "Block somebody: no direct messages either way.")
+        user(Method::PUT, "/api/v1/me/blocks/{user}", "Block somebody, either way: no direct messages, no adding to groups, no typing, receipts, signals or presence. What waits between the two is deleted.")
             .gives::<DoneBody>()
             .refuses(&[Code::NotFound, Code::TooMany, Code::Invalid])
             .to(block::<S>),

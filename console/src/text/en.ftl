@@ -469,6 +469,7 @@ error-network-twice = This is banned, or somebody asked for it already.
 error-network-wide = This block is too wide: at least /8 of IPv4 or /16 of IPv6.
 about-content = Suspicious content
 about-evasion = Shares something with a banned account
+setting-request-messages = Messages that somebody may send before a first contact is accepted
 setting-reports-an-hour = Reports within an hour that are still usual; more show as a peak
 signals-title = Signals
 signal-reports = reports within the last hour

@@ -469,6 +469,7 @@ error-network-twice = Déjà bannie, ou déjà demandée par quelqu’un.
 error-network-wide = Ce bloc est trop large : au moins /8 en IPv4 ou /16 en IPv6.
 about-content = Contenu suspect
 about-evasion = Point commun avec un compte banni
+setting-request-messages = Messages qu’une personne peut envoyer avant que son premier contact soit accepté
 setting-reports-an-hour = Signalements par heure encore habituels ; au-delà, un pic est affiché
 signals-title = Signaux
 signal-reports = signalements dans la dernière heure

@@ -16,6 +16,7 @@ mod links;
 mod me;
 mod privacy;
 mod reports;
+mod requests;
 mod session;
 mod support;
 mod walk;

@@ -30,10 +30,13 @@ pub fn publish(api: &Api, from: &Session, conversation: &str, body: &str) -> u64
     }
 }
 
-/// A direct conversation of the two.
+/// A direct conversation of the two, which both asked for.
 pub fn direct(api: &Api, one: &Session, other: &Session) -> String {
     let body = json!({"kind": "direct", "peer": other.user});
-    api.post("/api/v1/conversations", Some(one), &body).ok()["id"].as_str().unwrap().to_owned()
+    let id = api.post("/api/v1/conversations", Some(one), &body).ok()["id"].as_str().unwrap().to_owned();
+    let body = json!({"kind": "direct", "peer": one.user});
+    assert_eq!(api.post("/api/v1/conversations", Some(other), &body).ok()["id"], id);
+    id
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn a_flood_is_flagged_and_blocked() {
     desk.run(set).unwrap();
     let (quick, flood) = (person(&desk, "quick"), person(&desk, "flood"));
     let (conversation, _) = desk.run(desk.store.create_direct(quick.0, flood.0)).unwrap();
+    desk.run(desk.store.create_direct(flood.0, quick.0)).unwrap();
     publish(&desk, quick, conversation, 55);
     publish(&desk, flood, conversation, 70);
     let status = |user| desk.run(desk.store.profile(user)).unwrap().status;

@@ -52,6 +52,8 @@ pub struct Joined {
     pub conversation: ConversationId,
     /// What to call the conversation.
     pub title: String,
+    /// A first contact that waits: `received` for this account to accept, `sent` for the other one.
+    pub request: Option<String>,
     pub names: Names,
 }
 
@@ -106,6 +108,8 @@ impl Flags {
         let conversations =
             account.api().conversations(&login).await.context("listing conversations failed")?;
         let (conversation, title) = choose(wanted, &conversations)?;
+        let found = conversations.iter().find(|c| c.id() == Some(conversation));
+        let request = found.and_then(|c| c.request.clone());
         let names = Names::fetch(account, conversation).await;
         let transport = match self.transport {
             None => Transport::Auto,
@@ -123,7 +127,7 @@ impl Flags {
         }
         let connected = builder.connect().await;
         let (client, events) = connected.with_context(|| format!("connecting to {} failed", self.relay))?;
-        Ok(Joined { client, events, account: account.clone(), conversation, title, names })
+        Ok(Joined { client, events, account: account.clone(), conversation, title, request, names })
     }
 
     fn wanted(&self) -> anyhow::Result<Option<ConversationId>> {

@@ -70,6 +70,9 @@ pub struct Conversation {
     /// Empty for direct ones.
     pub name: String,
     pub peer: Option<Person>,
+    /// A first contact that waits: `received` for the caller to accept, `sent` for the peer.
+    #[serde(default)]
+    pub request: Option<String>,
     pub member_count: u32,
 }
 
@@ -202,6 +205,20 @@ impl Api {
         Ok(page.members)
     }
 
+    /// Answers a first contact: `accept`, `delete` or `block`.
+    pub async fn answer_request(
+        &self,
+        login: &Login,
+        conversation: ConversationId,
+        answer: &str,
+    ) -> Result<(), ApiError> {
+        let path = format!("/api/v1/conversations/{conversation}/request");
+        let done: serde_json::Value =
+            self.put(&path, login, &serde_json::json!({ "answer": answer })).await?;
+        drop(done);
+        Ok(())
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str, login: &Login) -> Result<T, ApiError> {
         let request = self.agent.get(self.url(path)).header("Authorization", bearer(&login.access_token));
         answer(move || request.call()).await
@@ -218,6 +235,18 @@ impl Api {
         if let Some(token) = token {
             request = request.header("Authorization", bearer(token));
         }
+        answer(move || request.send(&body[..])).await
+    }
+
+    async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        login: &Login,
+        body: &impl Serialize,
+    ) -> Result<T, ApiError> {
+        let body = serde_json::to_vec(body).map_err(|e| ApiError::Config(e.to_string()))?;
+        let request = self.agent.put(self.url(path)).header("Content-Type", "application/json");
+        let request = request.header("Authorization", bearer(&login.access_token));
         answer(move || request.send(&body[..])).await
     }
 

@@ -10,7 +10,7 @@ use crate::effect::Out;
 use crate::event::Control;
 use crate::node::{drain, join};
 use crate::planted::Fault;
-use crate::session::{detach, membership, recover, stream, watch};
+use crate::session::{block, detach, membership, recover, stream, watch};
 use crate::state::State;
 use crate::state::conversation::Feed;
 use crate::state::session::Session;
@@ -37,6 +37,7 @@ pub(crate) fn changed(state: &mut State, out: &mut Out<'_>, change: Change) {
             stream::grew(state, out, user, head);
             acquaintance_may_have_ended(state, out, user);
         }
+        Change::Block { user, other, stands } => block::changed(state, out, (user, other), stands),
         Change::Erased { conversation } => forget(state, out, conversation),
         Change::Generation { generation } => join::generation_seen(state, out, generation),
         Change::AddressBanned { network } => {

@@ -21,6 +21,8 @@ pub struct Limits {
     pub watched_conversations: usize,
     /// Watched users of one session. Beyond: refusal `TOO_MANY`.
     pub watched_users: usize,
+    /// People one session is kept apart from by blocks. Beyond: it is shown nothing ephemeral of anybody.
+    pub apart: usize,
     /// Publishes of one session that wait for their ack. Beyond: refusal `BUSY`.
     pub publishes: usize,
     /// Pages under way for what one session is behind with. Beyond: they wait.
@@ -107,6 +109,7 @@ impl Default for Limits {
             resume: 256,
             watched_conversations: 64,
             watched_users: 256,
+            apart: 1_024,
             publishes: 1_024,
             pages: 4,
             standings: 65_536,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use schema_wire::frame::Lane;
 use schema_wire::record::StoreRequest;
 use schema_wire::v1::{self, ServerFrame, server_frame::Body};
-use schema_wire::{ConversationId, Disconnect, Frame, PublishKey, Refused, SessionId};
+use schema_wire::{ConversationId, Disconnect, Frame, PublishKey, Refused, SessionId, UserId};
 
 use crate::effect::{Effect, Out};
 use crate::planted::Fault;
@@ -62,6 +62,19 @@ pub(crate) fn put_ephemeral(state: &mut State, out: &mut Out<'_>, id: SessionId,
     let Some(session) = state.sessions.get_mut(&id) else { return };
     if session.outbox.push_ephemeral(frame, &state.config.limits) {
         out.push(Effect::Transmit { session: id });
+    }
+}
+
+/// The same of what comes from a user, unless the session is kept apart from them.
+pub(crate) fn put_ephemeral_of(
+    state: &mut State,
+    out: &mut Out<'_>,
+    id: SessionId,
+    user: UserId,
+    frame: Frame,
+) {
+    if state.sessions.get(&id).is_some_and(|session| !session.apart.from(user)) {
+        put_ephemeral(state, out, id, frame);
     }
 }
 

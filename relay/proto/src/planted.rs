@@ -77,6 +77,10 @@ faults! {
     SignalToSender,
     /// A signal goes to every session of a shard that follows.
     SignalToStranger,
+    /// A block between two people does not reach their live sessions.
+    BlockIgnored,
+    /// A first contact that was not accepted carries typing, cursors and signals.
+    RequestHeard,
     /// The older session of a device is not closed.
     OlderSessionKept,
     /// The user's stream skips an event when it goes on.

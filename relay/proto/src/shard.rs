@@ -293,8 +293,8 @@ fn peer(state: &mut State, out: &mut Out<'_>, from: ShardId, frame: PeerFrame) {
         PeerFrame::Ephemeral { conversation, from: session, user, event } => {
             typing::ephemeral(state, out, from, conversation, Gathered { from: session, user, event });
         }
-        PeerFrame::Signal { conversation, from: session, frame } => {
-            signal::pass(state, out, conversation, session, frame);
+        PeerFrame::Signal { conversation, from: session, user, frame } => {
+            signal::pass(state, out, conversation, (session, user), frame);
         }
         PeerFrame::Present { user, device, session, state: shown } => {
             presence::present(state, out, user, (session, device), shown);

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::accounts::{
-    AccountError, Answer, KEY_BYTES_MAX, NAME_BYTES_MAX, PAGE_ROWS_MAX, SETTING_BYTES_MAX,
+    ADD_TO_GROUPS, AccountError, Answer, KEY_BYTES_MAX, NAME_BYTES_MAX, PAGE_ROWS_MAX,
+    REQUEST_MESSAGES_DEFAULT, SETTING_BYTES_MAX,
 };
 use crate::email::normalise_email;
 use crate::rows::device::KeyUpload;
@@ -74,7 +75,40 @@ pub fn must_be_setting(name: &str, value: &str) -> Answer<()> {
     if value.len() > SETTING_BYTES_MAX {
         return Err(AccountError::Invalid { field: "value", problem: "at most 4096 bytes" });
     }
+    if name == ADD_TO_GROUPS && !value.is_empty() && AddsDirectly::parse(value).is_none() {
+        return Err(AccountError::Invalid { field: "value", problem: "everybody, known or nobody" });
+    }
     Ok(())
+}
+
+/// Who may add somebody to a group without asking.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddsDirectly {
+    Everybody,
+    /// Who shares a conversation that both agreed to.
+    Known,
+    Nobody,
+}
+
+impl AddsDirectly {
+    /// As a setting says it. What this program does not know asks first.
+    pub fn of(setting: Option<&str>) -> Self {
+        setting.map_or(Self::Everybody, |value| Self::parse(value).unwrap_or(Self::Nobody))
+    }
+
+    fn parse(value: &str) -> Option<Self> {
+        match value {
+            "everybody" => Some(Self::Everybody),
+            "known" => Some(Self::Known),
+            "nobody" => Some(Self::Nobody),
+            _ => None,
+        }
+    }
+}
+
+/// Messages of a first contact, from what an operator set.
+pub fn request_messages(setting: Option<&str>) -> u64 {
+    setting.and_then(|value| value.parse().ok()).unwrap_or(REQUEST_MESSAGES_DEFAULT)
 }
 
 /// Sizes of what a device publishes.

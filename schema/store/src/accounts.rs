@@ -12,7 +12,8 @@ use crate::rows::account::{
     ProfileChange, Registration, StatusChange,
 };
 use crate::rows::conversation::{
-    ConversationChange, ConversationDetail, ConversationSummary, GroupDraft, Member, MemberAdded,
+    Added, ConversationChange, ConversationDetail, ConversationSummary, GroupDraft, Invitation, Member,
+    RequestAnswer,
 };
 use crate::rows::device::{ClaimedKey, Device, KeyUpload, KeysLeft, NewSession, PublishedKey, SessionGrant};
 use crate::rows::export::{ExportPage, ExportPlace};
@@ -35,6 +36,14 @@ pub const SETTING_BYTES_MAX: usize = 4 * 1024;
 pub const SETTINGS_MAX: usize = 200;
 /// Most people one user may block.
 pub const BLOCKS_MAX: usize = 10_000;
+/// Most invitations to groups that wait for one user's answer.
+pub const INVITATIONS_MAX: usize = 100;
+/// The user's setting that says who may add them to groups: `everybody` (unless set), `known` or `nobody`. Others invite.
+pub const ADD_TO_GROUPS: &str = "add_to_groups";
+/// What operators set: messages of a first contact before it is accepted, deletions included.
+pub const REQUEST_MESSAGES: &str = "request-messages";
+/// The same unless it is set.
+pub const REQUEST_MESSAGES_DEFAULT: u64 = 3;
 /// Most rows in one page of a list.
 pub const PAGE_ROWS_MAX: u32 = 200;
 /// Most people told about one change of keys; those who share more recent conversations come first.
@@ -206,7 +215,8 @@ pub trait Accounts: Clone + Send + Sync + 'static {
         password_hash: String,
         by: Origin,
     ) -> impl Future<Output = Answer<UserId>> + Send;
-    /// Blocks or unblocks. Tells the user's own devices.
+    /// Blocks or unblocks. Tells the user's own devices. Blocking deletes what waits between the two: a first contact of
+    /// the other one, invitations of either.
     fn set_block(
         &self,
         user: UserId,
@@ -220,7 +230,7 @@ pub trait Accounts: Clone + Send + Sync + 'static {
         after: Option<UserId>,
         limit: u32,
     ) -> impl Future<Output = Answer<Vec<UserId>>> + Send;
-    /// Sets one setting; an empty value removes it. Tells the user's own devices.
+    /// Sets one setting; an empty value removes it, and `ADD_TO_GROUPS` takes only its own values. Tells the user's own devices.
     fn set_setting(
         &self,
         user: UserId,
@@ -274,13 +284,14 @@ pub trait Accounts: Clone + Send + Sync + 'static {
 
     // ---- conversations ----
 
-    /// The one direct conversation of two users; the second value says whether it is new.
+    /// The one direct conversation of two users; the second value says whether it is new. A new one is a first contact that
+    /// waits until the peer accepts it, writes to it, or asks for it here.
     fn create_direct(
         &self,
         user: UserId,
         peer: UserId,
     ) -> impl Future<Output = Answer<(ConversationId, bool)>> + Send;
-    /// A group; the creator becomes its owner.
+    /// A group; the creator becomes its owner. Whose settings ask first is invited.
     fn create_group(
         &self,
         owner: UserId,
@@ -293,14 +304,15 @@ pub trait Accounts: Clone + Send + Sync + 'static {
         conversation: ConversationId,
         change: ConversationChange,
     ) -> impl Future<Output = Answer<()>> + Send;
-    /// Adds people as members; those who are members already are left alone. Owners and admins.
+    /// Adds people as members, or invites those whose settings ask first; those who are members already are left alone.
+    /// Owners and admins.
     fn add_members(
         &self,
         by: UserId,
         conversation: ConversationId,
         users: Vec<UserId>,
-    ) -> impl Future<Output = Answer<Vec<MemberAdded>>> + Send;
-    /// Removes a member of lower role than one's own; oneself: leaves.
+    ) -> impl Future<Output = Answer<Added>> + Send;
+    /// Removes a member of lower role than one's own, or withdraws an invitation; oneself: leaves.
     fn remove_member(
         &self,
         by: UserId,
@@ -323,7 +335,24 @@ pub trait Accounts: Clone + Send + Sync + 'static {
         user: UserId,
         until: Option<u64>,
     ) -> impl Future<Output = Answer<()>> + Send;
-    /// Most recently active first; `before` is `last_at` and id of the last one seen.
+    /// Answers a first contact; all devices of the user are told. `Overtaken`: it was accepted before it was to be deleted.
+    /// `NotAllowed`: whoever opened it can't answer.
+    fn answer_request(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        answer: RequestAnswer,
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// Invitations that wait for the user's answer, newest first; at most `INVITATIONS_MAX`.
+    fn invitations(&self, user: UserId) -> impl Future<Output = Answer<Vec<Invitation>>> + Send;
+    /// Joins the group, or declines. `NotFound`: not invited, or not any more.
+    fn answer_invitation(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        answer: RequestAnswer,
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// Without first contacts that the user deleted. Most recently active first; `before` is `last_at` and id of the last one seen.
     fn conversations(
         &self,
         user: UserId,

@@ -5,15 +5,18 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use schema_store::accounts::ADD_TO_GROUPS;
 use schema_store::audit_chain::Verified;
 use schema_store::postgres::{Options, Statements, migrate};
 use schema_store::rows::account::{Activation, AuditEntry, NewInvite, Origin, Registration};
-use schema_store::rows::conversation::{GroupDraft, HistoryPolicy};
+use schema_store::rows::conversation::{GroupDraft, HistoryPolicy, RequestAnswer};
 use schema_store::rows::device::{KeyUpload, NewSession};
 use schema_store::rows::role::AccountRole;
-use schema_store::{AccountError, Accounts, NewToken, PostgresStore, TokenHash};
-use schema_wire::v1::Role;
-use schema_wire::{ConversationId, DeviceId, UserId};
+use schema_store::{AccountError, Accounts, NewToken, PostgresStore, Store, TokenHash};
+use schema_wire::record::{Append, StoreReply, StoreRequest};
+use schema_wire::v1::user_event::Event;
+use schema_wire::v1::{self, Role};
+use schema_wire::{ConversationId, DeviceId, Position, PublishKey, UserId};
 use servers::{Bouncer, Postgres};
 use tokio::task::JoinSet;
 
@@ -252,7 +255,7 @@ async fn those_who_meet_do_not_wait_for_each_other() {
                 async move {
                     let added = store.add_members(alice.user, group, order).await.unwrap();
                     store.set_member_role(alice.user, group, me.user, Role::Admin).await.unwrap();
-                    let keys = identity(&format!("{n} {round} {}", added.len()));
+                    let keys = identity(&format!("{n} {round} {}", added.members.len()));
                     store.publish_keys(me.user, me.device, keys, Origin::system()).await.unwrap();
                     store.set_block(me.user, other.user, round == 0).await.unwrap();
                     store.create_direct(me.user, other.user).await.ok();
@@ -262,6 +265,73 @@ async fn those_who_meet_do_not_wait_for_each_other() {
             })
             .await;
         nodes.settled().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_answered_once() {
+    let nodes = Nodes::start().await;
+    for round in 0..6 {
+        let (alice, bob) =
+            (nodes.person(&format!("alice{round}")).await, nodes.person(&format!("bob{round}")).await);
+        let setting =
+            |value: &str| nodes.stores[0].set_setting(bob.user, ADD_TO_GROUPS.to_owned(), value.to_owned());
+        setting("nobody").await.unwrap();
+        let group = nodes.group(alice, &[bob]).await;
+        let (direct, _) = nodes.stores[0].create_direct(alice.user, bob.user).await.unwrap();
+        nodes
+            .at_once(move |store, n| async move {
+                match n {
+                    0 => store.answer_request(bob.user, direct, RequestAnswer::Accept).await.unwrap(),
+                    1 => drop(store.create_direct(bob.user, alice.user).await.unwrap()),
+                    2 | 3 => drop(
+                        store
+                            .append(vec![said(bob, direct, n as u8), said(alice, direct, n as u8)])
+                            .await
+                            .unwrap(),
+                    ),
+                    4 => drop(store.answer_invitation(bob.user, group, RequestAnswer::Accept).await),
+                    5 => drop(store.answer_invitation(bob.user, group, RequestAnswer::Delete).await),
+                    6 => drop(store.add_members(alice.user, group, vec![bob.user]).await),
+                    _ if round % 2 == 0 => store.set_block(bob.user, alice.user, true).await.unwrap(),
+                    _ => drop(store.remove_member(alice.user, group, bob.user).await),
+                }
+            })
+            .await;
+        nodes.settled().await;
+        for person in [alice, bob] {
+            let request =
+                StoreRequest::UserEvents { user: person.user, after: Position::default(), limit: 200 };
+            let StoreReply::UserEvents(page) = nodes.stores[0].ask(request).await else {
+                panic!("another reply")
+            };
+            let accepted = page.events.iter().filter(|e| match &e.event {
+                Some(Event::RequestAnswered(e)) => e.answer.as_known() == Some(v1::RequestAnswer::Accepted),
+                _ => false,
+            });
+            assert!(accepted.count() <= 1, "accepted once");
+        }
+        let request = StoreRequest::Standing { user: bob.user, conversation: direct, after: None };
+        let StoreReply::Standing(Some(standing)) = nodes.stores[1].ask(request).await else {
+            panic!("a member")
+        };
+        assert!(!standing.waiting);
+    }
+}
+
+fn said(by: Person, conversation: ConversationId, n: u8) -> Append {
+    Append {
+        conversation,
+        publish_key: PublishKey([n + 1; 16]),
+        sender: by.user,
+        device: by.device,
+        kind: 0,
+        relates_to: None,
+        expires_in: None,
+        expected_epoch: None,
+        notify: 0,
+        body: Bytes::from_static(b"x"),
+        commitment: None,
     }
 }
 

@@ -7,7 +7,7 @@ mod contract;
 
 use contract::{
     Bed, TestClock, account, console, detection, keys, log, member, moderation, operations, oversight,
-    services, stream,
+    relation, services, stream,
 };
 use schema_store::PostgresStore;
 use schema_store::postgres::{Options, Statements, migrate};

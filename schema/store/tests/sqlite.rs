@@ -6,7 +6,7 @@ mod contract;
 
 use contract::{
     Bed, TestClock, account, console, detection, keys, log, member, moderation, operations, oversight,
-    services, stream,
+    relation, services, stream,
 };
 use schema_store::rows::node::NodeState;
 use schema_store::sqlite::Options;

@@ -66,7 +66,7 @@ pub enum Hint {
     /// Somebody types or read up to somewhere. `serial` rises per conversation and life.
     Ephemeral { conversation: ConversationId, serial: u64, user: UserId, event: Ephemeral },
     /// An ephemeral publication. `serial` is of the same row.
-    Signal { conversation: ConversationId, serial: u64, frame: Frame },
+    Signal { conversation: ConversationId, serial: u64, user: UserId, frame: Frame },
     /// What the user shows on the node that says so. Unix milliseconds. Good for one lease.
     Presence { user: UserId, state: PresenceState, seen_at: u64 },
     /// Whoever has sessions of the user says what they show.
@@ -189,7 +189,7 @@ fn write_hint(out: &mut Vec<u8>, hint: &Hint) {
             };
             out.extend_from_slice(&value.to_be_bytes());
         }
-        Hint::Signal { conversation, serial, frame } => {
+        Hint::Signal { conversation, serial, frame, .. } => {
             out.extend_from_slice(&conversation.0);
             out.extend_from_slice(&serial.to_be_bytes());
             out.extend_from_slice(&frame.body());
@@ -243,7 +243,8 @@ fn read_hint(kind: u8, rest: &mut Fields<'_>) -> Result<Hint, Unreadable> {
         }
         kind::SIGNAL => {
             let (conversation, serial) = (ConversationId(rest.array()?), rest.number()?);
-            Hint::Signal { conversation, serial, frame: signal(conversation, rest.0)? }
+            let (user, frame) = signal(conversation, rest.0)?;
+            Hint::Signal { conversation, serial, user, frame }
         }
         kind::PRESENCE => {
             let user = UserId(rest.array()?);
@@ -289,11 +290,13 @@ fn publication(members_version: u64, body: &[u8]) -> Result<Publication, Unreada
     })
 }
 
-fn signal(conversation: ConversationId, body: &[u8]) -> Result<Frame, Unreadable> {
+/// Who sent it is read from the frame its recipients get, too.
+fn signal(conversation: ConversationId, body: &[u8]) -> Result<(UserId, Frame), Unreadable> {
     let frame: ServerFrame = codec::decode_shared(body).map_err(|_| Unreadable::Malformed)?;
     match (frame.answers, frame.body) {
         (0, Some(Body::SignalEvent(event))) if event.conversation[..] == conversation.0 => {
-            Ok(Frame::from_body(body, Lane::Conversation(conversation.spread())))
+            let user = UserId::from_slice(&event.sender).ok_or(Unreadable::Malformed)?;
+            Ok((user, Frame::from_body(body, Lane::Conversation(conversation.spread()))))
         }
         _ => Err(Unreadable::Malformed),
     }

@@ -32,7 +32,7 @@ pub enum PeerFrame {
     /// Session's shard → home → following shards: an ephemeral event of a conversation.
     Ephemeral { conversation: ConversationId, from: SessionId, user: UserId, event: Ephemeral },
     /// Session's shard → home → following shards: an ephemeral publication, encoded once for all who get it.
-    Signal { conversation: ConversationId, from: SessionId, frame: Frame },
+    Signal { conversation: ConversationId, from: SessionId, user: UserId, frame: Frame },
     /// Session's shard → the user's presence home: state of one session, `None` when it ended.
     Present { user: UserId, device: DeviceId, session: SessionId, state: Option<PresenceState> },
     /// Presence home → session's shard: close this session.

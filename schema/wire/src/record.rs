@@ -71,7 +71,7 @@ pub enum StoreRequest {
     UserEvents { user: UserId, after: Position, limit: u32 },
     /// Move a read cursor forward, and tell the user's other devices through the user's stream.
     MoveCursor { user: UserId, device: DeviceId, conversation: ConversationId, offset: Offset },
-    /// Which of `others` share a conversation with `user`.
+    /// Which of `others` share a conversation with `user` that both agreed to, with no block between the two.
     Acquaintances { user: UserId, others: Vec<UserId> },
 }
 
@@ -143,6 +143,10 @@ pub struct Standing {
     /// Unix milliseconds.
     pub muted_until: Option<u64>,
     pub cursor: Offset,
+    /// A first contact that the other side has not accepted: nothing ephemeral passes.
+    pub waiting: bool,
+    /// Members the user is kept apart from, because one of the two blocked the other.
+    pub apart: Vec<UserId>,
     /// With `after` in the request: the head at which the asked position's log was cut off, when the position lies beyond it.
     pub rewound: Option<Offset>,
 }
@@ -197,6 +201,8 @@ pub struct MembersDelta {
     pub version: u64,
     pub member_count: u32,
     pub changes: Vec<MemberChange>,
+    /// Whether it is a first contact that waits to be accepted. Accepting takes the next version.
+    pub waiting: bool,
     /// More changed than one answer carries: drop every cached standing instead.
     pub overflow: bool,
 }
@@ -248,6 +254,13 @@ pub enum Change {
     UserEvents {
         user: UserId,
         head: Offset,
+    },
+    /// One of two people blocked or unblocked the other.
+    Block {
+        user: UserId,
+        other: UserId,
+        /// Whether one of them blocks the other now.
+        stands: bool,
     },
     /// Messages were erased or deleted outside the log (account erasure, moderation, expiry).
     Erased {

@@ -68,8 +68,10 @@ refusals! {
     EpochConflict = 304, "EPOCH_CONFLICT", retry false, "Fetch the conversation, adopt its epoch, and publish again with a new key.";
     /// The same publish key was used with another conversation.
     PublishKeyReused = 305, "PUBLISH_KEY_REUSED", retry false, "Choose a new random publish key for each message.";
-    /// Blocked by the other side, or waiting for their consent.
+    /// One of the two blocked the other.
     Blocked = 306, "BLOCKED", retry false, "This person does not take messages from you.";
+    /// The other side has not accepted the conversation, and a first contact has no more messages.
+    RequestWaiting = 307, "REQUEST_WAITING", retry false, "Wait until this person accepts the conversation; a first contact has no more messages than that.";
 
     /// Over the message limit of the user.
     RateLimited = 400, "RATE_LIMITED", retry true, "Slow down; try again after the time given.";

@@ -112,9 +112,11 @@ fn a_publication_is_what_its_recipients_get() {
 
 #[test]
 fn a_signal_is_of_the_conversation_it_says() {
-    let frame = |conversation| BusFrame::Hint(Hint::Signal { conversation, serial: 1, frame: signal() });
+    let frame =
+        |conversation| BusFrame::Hint(Hint::Signal { conversation, serial: 1, user: USER, frame: signal() });
     let Ok((_, BusFrame::Hint(hint))) = decode(&encode(LIFE, &frame(TALK))) else { panic!("a signal") };
     assert_eq!(hint.subject(), Subject::Conversation(TALK));
+    assert!(matches!(hint, Hint::Signal { user: USER, .. }), "whoever its recipients are told");
     let astray = encode(LIFE, &frame(ConversationId([1; 16])));
     assert_eq!(decode(&astray).unwrap_err(), Unreadable::Malformed);
 }
@@ -139,7 +141,8 @@ fn what_comes_later_is_passed_over_and_what_is_unknown_refused() {
 #[test]
 fn no_cut_and_no_flipped_byte_is_more_than_refused() {
     let whole = [BusFrame::Hint(Hint::Publication(Arc::new(publication())))];
-    let signals = [BusFrame::Hint(Hint::Signal { conversation: TALK, serial: 1, frame: signal() })];
+    let signals =
+        [BusFrame::Hint(Hint::Signal { conversation: TALK, serial: 1, user: USER, frame: signal() })];
     for frame in whole.into_iter().chain(signals).chain(each().into_iter().map(|(frame, _)| frame)) {
         let good = encode(LIFE, &frame);
         for cut in 0..good.len() {

@@ -322,6 +322,34 @@ fn unasked() -> Vec<(&'static str, server_frame::Body)> {
                 ..Default::default()
             })),
         ),
+        (
+            "user_event_added_to_request",
+            event(user_event::Event::AddedTo(AddedTo {
+                conversation: id(0xc1),
+                by: id(0xb2),
+                role: Role::Member.into(),
+                first: 1,
+                request: true,
+                ..Default::default()
+            })),
+        ),
+        (
+            "user_event_invited",
+            event(user_event::Event::Invited(Invited {
+                conversation: id(0xc1),
+                by: id(0xb2),
+                name: "Crew".into(),
+                ..Default::default()
+            })),
+        ),
+        (
+            "user_event_request_answered",
+            event(user_event::Event::RequestAnswered(RequestAnswered {
+                conversation: id(0xc1),
+                answer: RequestAnswer::Accepted.into(),
+                ..Default::default()
+            })),
+        ),
         ("user_event_warning", event(user_event::Event::Warning(warning()))),
         (
             "user_event_conversation_changed",

@@ -69,6 +69,15 @@ pub enum Op {
     Forget {
         conversation: usize,
     },
+    Block {
+        user: usize,
+        other: usize,
+        blocked: bool,
+    },
+    /// A first contact is accepted without a word.
+    Accept {
+        conversation: usize,
+    },
     /// Faults stop here.
     Heal,
 }
@@ -128,6 +137,8 @@ pub struct Plan {
     pub ops: Vec<(u64, Op)>,
     /// Whether devices send signals.
     pub signals: bool,
+    /// A conversation that its first member opened and the others have not accepted.
+    pub waiting: Option<usize>,
 }
 
 impl Plan {
@@ -160,17 +171,21 @@ impl Plan {
             token_s: if rng.chance(400) { rng.between(4, 8) } else { 900 },
             heal_us,
             ops: Vec::new(),
-            signals: !older_than_signals(seed),
+            signals: !older_than(seed, "# Signals."),
+            waiting: None,
         };
         plan.ops = ops(rng, &plan);
+        if !older_than(seed, "# Relations.") {
+            relate(&mut Prng::new(seed ^ 0x7e1a_7e1a_7e1a_7e1a), &mut plan);
+        }
         plan
     }
 }
 
 impl Plan {
-    /// Nobody leaves a conversation, and there is room for everything ephemeral.
+    /// Nobody leaves a conversation or is kept apart from anybody, and there is room for everything ephemeral.
     pub fn is_steady(&self) -> bool {
-        let leaves = |op: &Op| matches!(op, Op::Remove { .. });
+        let leaves = |op: &Op| matches!(op, Op::Remove { .. } | Op::Block { .. });
         matches!(self.mood, Mood::Calm | Mood::Stormy) && !self.ops.iter().any(|(_, op)| leaves(op))
     }
 
@@ -180,10 +195,38 @@ impl Plan {
     }
 }
 
-/// Whether a seed was kept before there were signals: its world has none, so that it still tells what it once told.
-fn older_than_signals(seed: u64) -> bool {
-    let (older, _) = include_str!("../seeds.txt").split_once("# Signals.").expect("the line is there");
+/// Whether a seed was kept before something came into the worlds: its world has none of it, so that it still tells what it
+/// once told.
+fn older_than(seed: u64, what: &str) -> bool {
+    let (older, _) = include_str!("../seeds.txt").split_once(what).expect("the line is there");
     crate::run::seeds_in(older).contains(&seed)
+}
+
+/// Who blocks whom and when, and what waits to be accepted. Drawn apart, so that the rest of a plan stays as it was.
+fn relate(rng: &mut Prng, plan: &mut Plan) {
+    if rng.chance(300) {
+        plan.waiting = Some(rng.index(plan.conversations.len()));
+    }
+    let mut at = || rng.between(S / 2, plan.heal_us - S / 4);
+    let (accepted, mut times) = (at(), [at(), at(), at(), at()]);
+    times.sort_unstable();
+    if let Some(conversation) = plan.waiting
+        && rng.chance(500)
+    {
+        plan.ops.push((accepted, Op::Accept { conversation }));
+    }
+    if rng.chance(400) {
+        let user = rng.index(plan.users);
+        let other = (user + rng.between(1, plan.users as u64 - 1) as usize) % plan.users;
+        let pair = if rng.chance(500) { (other, user) } else { (user, other) };
+        let blocks =
+            [(user, other, true), (pair.0, pair.1, true), (user, other, false), (pair.0, pair.1, false)];
+        let kept = rng.between(1, 4) as usize;
+        for (at, (user, other, blocked)) in times.into_iter().zip(blocks).take(kept) {
+            plan.ops.push((at, Op::Block { user, other, blocked }));
+        }
+    }
+    plan.ops.sort_by_key(|(at, _)| *at);
 }
 
 fn limits(

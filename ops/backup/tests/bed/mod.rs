@@ -103,6 +103,8 @@ impl Bed {
 pub async fn pair(store: &SqliteStore) -> (Person, Person, ConversationId) {
     let (alice, bob) = (person(store, "alice").await, person(store, "bob").await);
     let (conversation, _) = store.create_direct(alice.user, bob.user).await.unwrap();
+    // The other one asks as well, so that nothing waits between them.
+    store.create_direct(bob.user, alice.user).await.unwrap();
     (alice, bob, conversation)
 }
 

@@ -8,6 +8,8 @@ use relay_client::{Offset, PublishRequest};
 #[derive(Debug)]
 pub enum Said {
     Publish(PublishRequest),
+    /// Answer a first contact: `accept`, `delete` or `block`.
+    Answer(&'static str),
     Who,
     Help,
     Leave,
@@ -16,10 +18,11 @@ pub enum Said {
 }
 
 /// One line per command.
-pub const HELP: [&str; 6] = [
+pub const HELP: [&str; 7] = [
     "/delete N       delete your message #N for everyone",
     "/expire S TEXT  a message that nobody can read after S seconds",
     "/who            who is in this conversation",
+    "/accept         accept somebody new; or /decline, or /block",
     "/quit           leave (also Ctrl-D)",
     "//TEXT          a message that begins with a slash",
     "Anything else is a message.",
@@ -36,6 +39,9 @@ pub fn read(line: &str) -> Said {
         "quit" | "exit" | "q" => Said::Leave,
         "help" | "?" => Said::Help,
         "who" => Said::Who,
+        "accept" => Said::Answer("accept"),
+        "decline" => Said::Answer("delete"),
+        "block" => Said::Answer("block"),
         "delete" => delete(rest),
         "expire" => expire(rest),
         _ => Said::Unknown(format!("/{} is not a command; /help lists them", crate::text::printable(word))),
@@ -71,6 +77,7 @@ mod tests {
         assert!(matches!(read("hello /quit"), Said::Publish(_)));
         assert!(matches!(read("//shrug"), Said::Publish(_)));
         assert!(matches!(read("/quit"), Said::Leave));
+        assert!(matches!(read("/decline"), Said::Answer("delete")));
         assert!(matches!(read("/delete #12"), Said::Publish(_)));
         assert!(matches!(read("/expire 60 burn this"), Said::Publish(_)));
         for wrong in ["/delete", "/delete x", "/expire 60", "/expire 0 x", "/expire x y", "/nonsense"] {

@@ -78,7 +78,7 @@ struct Chat {
 }
 
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let Joined { client, mut events, account, conversation, title, names } =
+    let Joined { client, mut events, account, conversation, title, request, names } =
         options.flags.join(Some(1)).await?;
     let me = account.current().await.user().context("the API answered an id that is not one")?;
     let screen = Screen::open().context("taking the terminal")?;
@@ -97,6 +97,9 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     };
     chat.print(remark(format!("{title} – /help lists the commands")))?;
     chat.print(warning("Messages are not yet end-to-end encrypted: whoever runs the relay can read them."))?;
+    if let Some(row) = request.as_deref().and_then(view::request) {
+        chat.print(row)?;
+    }
     let ended = match chat.begin().await {
         Ok(()) => chat.talk(&mut events, &account).await,
         Err(e) => Err(e),
@@ -146,7 +149,7 @@ impl Chat {
             tokio::select! {
                 event = events.next() => self.event(event, account).await?,
                 did = input.next(&mut self.line), if self.under_way.len() < UNACKED => match did? {
-                    Did::Pressed(pressed) => if !self.pressed(pressed).await? { return Ok(()) },
+                    Did::Pressed(pressed) => if !self.pressed(pressed, account).await? { return Ok(()) },
                     Did::Resized => {}
                     Did::Ended => input = Input::Ended,
                 },
@@ -182,12 +185,16 @@ impl Chat {
     }
 
     /// False: the person wants to leave.
-    async fn pressed(&mut self, pressed: Pressed) -> anyhow::Result<bool> {
+    async fn pressed(
+        &mut self,
+        pressed: Pressed,
+        account: &relay_client::account::Account,
+    ) -> anyhow::Result<bool> {
         match pressed {
             Pressed::Leave => return Ok(false),
             Pressed::Entered(text) => {
                 self.typed(false);
-                return self.said(command::read(&text)).await;
+                return self.said(command::read(&text), account).await;
             }
             Pressed::Edited => self.typed(!self.line.is_empty()),
             Pressed::Nothing => {}
@@ -195,7 +202,7 @@ impl Chat {
         Ok(true)
     }
 
-    async fn said(&mut self, said: Said) -> anyhow::Result<bool> {
+    async fn said(&mut self, said: Said, account: &relay_client::account::Account) -> anyhow::Result<bool> {
         match said {
             Said::Publish(request) => match self.client.enqueue(self.conversation, request).await {
                 Ok(publishing) => {
@@ -206,12 +213,22 @@ impl Chat {
                 }
                 Err(e) => self.print(warning(format!("not sent: {}", printable(&e.to_string()))))?,
             },
+            Said::Answer(answer) => self.answer(answer, account).await?,
             Said::Who => self.print(self.view.who())?,
             Said::Help => command::HELP.iter().try_for_each(|line| self.print(remark(*line)))?,
             Said::Leave => return Ok(false),
             Said::Unknown(why) => self.print(warning(why))?,
         }
         Ok(true)
+    }
+
+    /// Answers a first contact; what became of it comes back as an event.
+    async fn answer(&mut self, answer: &str, account: &relay_client::account::Account) -> anyhow::Result<()> {
+        let login = account.current().await;
+        match account.api().answer_request(&login, self.conversation, answer).await {
+            Ok(()) => Ok(()),
+            Err(e) => self.print(warning(format!("/{answer}: {}", printable(&e.to_string())))),
+        }
     }
 
     fn answered(&mut self, answer: Result<relay_client::Ack, Error>) -> anyhow::Result<()> {

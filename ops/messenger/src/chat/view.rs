@@ -41,6 +41,15 @@ pub fn remark(text: impl Into<String>) -> Row {
     vec![span(format!("  {}", text.into()), Look::Dim)]
 }
 
+/// What is said of a first contact that waits.
+pub fn request(state: &str) -> Option<Row> {
+    match state {
+        "received" => Some(warning("this is somebody new: /accept (or answer), /decline or /block")),
+        "sent" => Some(remark("not accepted yet: only a few messages are taken, and no receipts come")),
+        _ => None,
+    }
+}
+
 /// A line that should not be overlooked.
 pub fn warning(text: impl Into<String>) -> Row {
     vec![span(format!("! {}", text.into()), Look::Warning)]
@@ -180,8 +189,22 @@ impl View {
             v1::user_event::Event::ConversationChanged(c) if self.here(&c.conversation) => {
                 Some(remark(format!("the conversation is called {} now", printable(&c.name))))
             }
-            v1::user_event::Event::AddedTo(a) if !self.here(&a.conversation) => {
-                Some(remark("you were added to another conversation"))
+            v1::user_event::Event::AddedTo(a) if !self.here(&a.conversation) => Some(remark(if a.request {
+                "somebody new wants to talk to you in another conversation"
+            } else {
+                "you were added to another conversation"
+            })),
+            v1::user_event::Event::Invited(i) => {
+                Some(remark(format!("you are invited to the group {}", printable(&i.name))))
+            }
+            v1::user_event::Event::RequestAnswered(r) if self.here(&r.conversation) => {
+                let accepted = r.answer.as_known() == Some(v1::RequestAnswer::REQUEST_ANSWER_ACCEPTED);
+                Some(remark(if accepted { "the conversation is accepted" } else { "the request is deleted" }))
+            }
+            v1::user_event::Event::BlockChanged(b) => {
+                let user = UserId::from_slice(&b.user)?;
+                let word = if b.blocked { "blocked" } else { "unblocked" };
+                Some(remark(format!("you {word} {}", self.names.show(user))))
             }
             v1::user_event::Event::KeysChanged(k) => {
                 let user = UserId::from_slice(&k.user)?;
@@ -298,6 +321,17 @@ mod tests {
         assert!(text(view.event(now, &read(BOB, 10))).contains("read by user 03030303"));
         assert_eq!(view.event(now, &read(BOB, 10)), None);
         assert_eq!(view.event(now, &read(ME, 10)), None);
+    }
+
+    #[test]
+    fn a_first_contact_says_what_can_be_done() {
+        let view = View::new(C, Names::default(), ME);
+        assert!(text(request("received")).contains("/accept"));
+        assert_eq!(request("another"), None);
+        let answer = v1::RequestAnswer::REQUEST_ANSWER_ACCEPTED.into();
+        let answered = v1::RequestAnswered { conversation: C.to_bytes(), answer, ..Default::default() };
+        let event = v1::UserEvent { event: Some(answered.into()), ..Default::default() };
+        assert!(text(view.user_event(&event)).contains("accepted"));
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub async fn people<S: Accounts + Moderation>(store: &S, data: &Path) -> Result<
     practice::cases(store, &users).await?;
     practice::staff(store, &moderator.email, moderator.name, hash).await?;
     let (conversation, _) = store.create_direct(users[0], users[1]).await.map_err(Failure::other)?;
+    // The other one asks as well, so that nothing waits between them.
+    store.create_direct(users[1], users[0]).await.map_err(Failure::other)?;
     Ok(Demo { conversation, people, moderator })
 }
 

@@ -33,6 +33,8 @@ pub async fn person<S: Accounts>(store: &S, name: &str) -> Person {
 pub async fn pair<S: Accounts>(store: &S) -> (Person, Person, ConversationId) {
     let (alice, bob) = (person(store, "alice").await, person(store, "bob").await);
     let (conversation, _) = store.create_direct(alice.user, bob.user).await.unwrap();
+    // The other one asks as well, so that nothing waits between them.
+    store.create_direct(bob.user, alice.user).await.unwrap();
     (alice, bob, conversation)
 }
 

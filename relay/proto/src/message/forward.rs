@@ -42,9 +42,15 @@ pub(crate) fn ephemeral(
 }
 
 /// A signal of this node.
-pub(crate) fn signal(state: &mut State, out: &mut Out<'_>, conversation: ConversationId, frame: &Frame) {
+pub(crate) fn signal(
+    state: &mut State,
+    out: &mut Out<'_>,
+    conversation: ConversationId,
+    user: UserId,
+    frame: &Frame,
+) {
     let serial = state.next_serial();
-    send(state, out, Hint::Signal { conversation, serial, frame: frame.clone() });
+    send(state, out, Hint::Signal { conversation, serial, user, frame: frame.clone() });
 }
 
 /// From the bus.
@@ -60,9 +66,9 @@ pub(crate) fn received(state: &mut State, out: &mut Out<'_>, from: Life, hint: H
                 typing::elsewhere(state, out, conversation, gathered);
             }
         }
-        Hint::Signal { conversation, serial, frame } => {
+        Hint::Signal { conversation, serial, user, frame } => {
             if in_turn(state, from, conversation, serial) {
-                signal::spread(state, out, conversation, SessionId::ELSEWHERE, &frame);
+                signal::spread(state, out, conversation, (SessionId::ELSEWHERE, user), &frame);
             }
         }
         Hint::Presence { user, state: shown, seen_at } => {

@@ -24,6 +24,7 @@ pub(crate) fn joined(feed: &mut Feed, standing: &Standing) {
         if alone { standing.members_version } else { feed.members_version.min(standing.members_version) };
     feed.members_heard = feed.members_heard.max(standing.members_version);
     feed.member_count = standing.member_count;
+    feed.waiting = standing.waiting && (alone || feed.waiting);
 }
 
 /// The change log or a publication says that members changed.
@@ -86,6 +87,7 @@ pub(crate) fn looked(
         feed.members_version = feed.members_version.max(delta.version);
     }
     feed.member_count = delta.member_count;
+    feed.waiting &= delta.waiting;
     // What was appended before a member left is still theirs, so it goes out before they are let go.
     deliver::resume(state, out, conversation);
     for id in watchers {

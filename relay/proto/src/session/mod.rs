@@ -1,6 +1,7 @@
 //! The life of a session, one file per step.
 
 pub(crate) mod attach;
+pub(crate) mod block;
 pub(crate) mod cursor;
 pub(crate) mod detach;
 pub(crate) mod heartbeat;

@@ -10,7 +10,7 @@ use schema_wire::{DeviceId, Disconnect, Frame, SessionId, ShardId, UserId};
 
 use crate::effect::{Effect, Out};
 use crate::message::forward;
-use crate::outward::put_ephemeral;
+use crate::outward::put_ephemeral_of;
 use crate::planted::Fault;
 use crate::session::{share, typing};
 use crate::state::State;
@@ -222,7 +222,7 @@ pub(crate) fn shown(state: &mut State, out: &mut Out<'_>, user: UserId, shown: P
     let frame = Frame::new(&frame, Lane::Ephemeral);
     let watchers: alloc::vec::Vec<SessionId> = watchers.iter().copied().collect();
     for id in watchers {
-        put_ephemeral(state, out, id, frame.clone());
+        put_ephemeral_of(state, out, id, user, frame.clone());
     }
 }
 

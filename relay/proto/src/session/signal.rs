@@ -9,7 +9,7 @@ use bytes::Bytes;
 use schema_wire::frame::Lane;
 use schema_wire::peer::PeerFrame;
 use schema_wire::v1::{ServerFrame, Signal, SignalEvent, server_frame::Body};
-use schema_wire::{ConversationId, Frame, Refused, SessionId};
+use schema_wire::{ConversationId, Frame, Refused, SessionId, UserId};
 
 use crate::effect::{Effect, Out};
 use crate::message::{authorise, forward};
@@ -68,11 +68,11 @@ pub(crate) fn allowed(
     };
     let frame = ServerFrame { body: Some(Body::SignalEvent(event)), ..Default::default() };
     let frame = Frame::new(&frame, Lane::Conversation(conversation.spread()));
-    let home = state.home(conversation);
+    let (home, from) = (state.home(conversation), (id, session.user));
     if home == out.own {
-        pass(state, out, conversation, id, frame);
+        pass(state, out, conversation, from, frame);
     } else {
-        out.peer(home, PeerFrame::Signal { conversation, from: id, frame });
+        out.peer(home, PeerFrame::Signal { conversation, from: id, user: from.1, frame });
     }
 }
 
@@ -82,11 +82,11 @@ pub(crate) fn pass(
     state: &mut State,
     out: &mut Out<'_>,
     conversation: ConversationId,
-    from: SessionId,
+    from: (SessionId, UserId),
     frame: Frame,
 ) {
     if state.home(conversation) == out.own {
-        forward::signal(state, out, conversation, &frame);
+        forward::signal(state, out, conversation, from.1, &frame);
     }
     spread(state, out, conversation, from, &frame);
 }
@@ -96,14 +96,15 @@ pub(crate) fn spread(
     state: &mut State,
     out: &mut Out<'_>,
     conversation: ConversationId,
-    from: SessionId,
+    from: (SessionId, UserId),
     frame: &Frame,
 ) {
     let own = out.own;
     // Only a home has an entry here.
     if let Some(home) = state.homes.get(&conversation) {
         for to in home.followers.iter().filter(|to| **to != own) {
-            out.peer(*to, PeerFrame::Signal { conversation, from, frame: frame.clone() });
+            let (session, user) = from;
+            out.peer(*to, PeerFrame::Signal { conversation, from: session, user, frame: frame.clone() });
         }
     }
     deliver(state, out, conversation, from, frame);
@@ -113,17 +114,19 @@ fn deliver(
     state: &mut State,
     out: &mut Out<'_>,
     conversation: ConversationId,
-    from: SessionId,
+    from: (SessionId, UserId),
     frame: &Frame,
 ) {
     let to_sender = state.planted(Fault::SignalToSender);
+    let while_waiting = state.planted(Fault::RequestHeard);
+    let (from, user) = from;
     if state.planted(Fault::SignalToStranger) {
         return deliver_to_everybody(state, out, from, frame);
     }
     let State { feeds, sessions, config, .. } = state;
     let Some(feed) = feeds.get(&conversation) else { return };
     // Somebody may have left: who, is being looked up.
-    if feed.members_heard > feed.members_version {
+    if feed.members_heard > feed.members_version || (feed.waiting && !while_waiting) {
         return;
     }
     for (id, subscription) in &feed.subscribers {
@@ -131,7 +134,7 @@ fn deliver(
             continue;
         }
         let Some(session) = sessions.get_mut(id) else { continue };
-        if session.outbox.push_ephemeral(frame.clone(), &config.limits) {
+        if !session.apart.from(user) && session.outbox.push_ephemeral(frame.clone(), &config.limits) {
             out.push(Effect::Transmit { session: *id });
         }
     }

@@ -151,9 +151,10 @@ fn insert(state: &mut State, out: &mut Out<'_>, joining: &Joining, standing: &St
     let (id, conversation) = (joining.id, joining.conversation);
     // The store began a new life while the answer was on its way.
     let mode = if standing.generation < state.generation { Mode::Checking } else { Mode::Recovering };
-    let State { sessions, feeds, .. } = &mut *state;
+    let State { sessions, feeds, config, .. } = &mut *state;
     let Some(session) = sessions.get_mut(&id) else { return };
     session.subscriptions.insert(conversation);
+    session.apart.found(&standing.apart, joining.serial, config.limits.apart);
     let feed = feeds.entry(conversation).or_default();
     let subscription = Subscription {
         serial: joining.serial,

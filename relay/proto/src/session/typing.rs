@@ -12,7 +12,7 @@ use schema_wire::{ConversationId, Frame, Offset, SessionId, UserId};
 
 use crate::effect::Out;
 use crate::message::{authorise, forward};
-use crate::outward::put_ephemeral;
+use crate::outward::{put_ephemeral, put_ephemeral_of};
 use crate::planted::Fault;
 use crate::state::State;
 use crate::state::conversation::Gathered;
@@ -113,7 +113,11 @@ fn gather(state: &mut State, conversation: ConversationId, new: Gathered) {
     let shown_back = state.planted(Fault::CursorShownBack);
     let at = state.after_ms(state.limits().coalesce_ms);
     let individual = state.limits().individual_members as usize;
+    let shown = state.planted(Fault::RequestHeard);
     let Some(feed) = state.feeds.get_mut(&conversation) else { return };
+    if feed.waiting && !shown {
+        return;
+    }
     if feed.watchers.is_empty() && !everybody {
         return;
     }
@@ -164,26 +168,30 @@ pub(crate) fn flush(state: &mut State, out: &mut Out<'_>, conversation: Conversa
         to = state.sessions.keys().copied().collect::<BTreeSet<_>>().into_iter().collect();
     }
     let frames = if counts { counted(conversation, &gathered) } else { single(conversation, &gathered) };
-    for (from, frame) in &frames {
-        for id in to.iter().filter(|id| *from != Some(**id)) {
-            put_ephemeral(state, out, *id, frame.clone());
+    for (of, frame) in &frames {
+        for id in &to {
+            match of {
+                Some(of) if of.from == *id => {}
+                Some(of) => put_ephemeral_of(state, out, *id, of.user, frame.clone()),
+                None => put_ephemeral(state, out, *id, frame.clone()),
+            }
         }
     }
 }
 
-fn single(conversation: ConversationId, gathered: &[Gathered]) -> Vec<(Option<SessionId>, Frame)> {
+fn single(conversation: ConversationId, gathered: &[Gathered]) -> Vec<(Option<Gathered>, Frame)> {
     let one = |g: &Gathered| {
         let body = match g.event {
             Ephemeral::Typing { active } => typing_body(conversation, Some(g.user), active, 0),
             Ephemeral::Cursor { offset } => cursor_body(conversation, Some(g.user), offset, 0),
         };
-        (Some(g.from), frame(body))
+        (Some(*g), frame(body))
     };
     gathered.iter().map(one).collect()
 }
 
 /// One frame for all who type and one for all who read, with numbers in place of names.
-fn counted(conversation: ConversationId, gathered: &[Gathered]) -> Vec<(Option<SessionId>, Frame)> {
+fn counted(conversation: ConversationId, gathered: &[Gathered]) -> Vec<(Option<Gathered>, Frame)> {
     let typing = gathered.iter().filter(|g| g.event == Ephemeral::Typing { active: true }).count();
     let heard = gathered.iter().any(|g| matches!(g.event, Ephemeral::Typing { .. }));
     let moved: Vec<Offset> = gathered

@@ -74,12 +74,13 @@ pub(crate) fn stood(
     standing: Result<Option<Standing>, StoreFault>,
 ) {
     let standing = standing.ok().flatten().filter(|s| s.role.is_some());
-    let State { feeds, sessions, .. } = &mut *state;
+    let State { feeds, sessions, config, .. } = &mut *state;
     if let Some(feed) = feeds.get_mut(&conversation) {
         feed.joining -= 1;
         let session = sessions.get_mut(&id).filter(|session| session.watch_serial == serial);
         if let (Some(standing), Some(session)) = (standing, session) {
             session.watched_conversations.insert(conversation);
+            session.apart.found(&standing.apart, serial, config.limits.apart);
             feed.watchers.insert(id, session.user);
             membership::joined(feed, &standing);
         }

@@ -130,6 +130,8 @@ pub(crate) struct Feed {
     /// The newest membership version heard of.
     pub(crate) members_heard: u64,
     pub(crate) member_count: u32,
+    /// A first contact that was not accepted: nothing ephemeral passes. Never comes back.
+    pub(crate) waiting: bool,
     /// Members are being looked up.
     pub(crate) looking: bool,
     /// Publications that wait for the members, oldest first.

@@ -1,6 +1,7 @@
 //! Everything a shard remembers. Nouns: they keep their invariants and ask for nothing.
 
 pub(crate) mod allowance;
+pub(crate) mod apart;
 pub(crate) mod conversation;
 pub(crate) mod map;
 pub(crate) mod outbox;

@@ -9,6 +9,7 @@ use core::net::IpAddr;
 use schema_wire::v1::PresenceState;
 use schema_wire::{ConversationId, DeviceId, Generation, Offset, Position, PublishKey, UserId};
 
+use super::apart::Apart;
 use super::outbox::Outbox;
 
 /// How far a session has come.
@@ -119,6 +120,8 @@ pub(crate) struct Session {
     /// The newest Watch, so that an older one's answer does nothing.
     pub(crate) watch_serial: u64,
     pub(crate) presence: PresenceState,
+    /// Whose ephemeral frames it may not get.
+    pub(crate) apart: Apart,
     pub(crate) refusals: Tally,
     pub(crate) ephemerals: Tally,
 }
@@ -154,6 +157,7 @@ impl Session {
             watched_users: BTreeSet::new(),
             watch_serial: 0,
             presence: PresenceState::Unspecified,
+            apart: Apart::default(),
             refusals: Tally::default(),
             ephemerals: Tally::default(),
         }

@@ -1,5 +1,6 @@
 //! The logic of a few shards from outside: events in, effects out, a store in memory, a clock that is told the time.
 
+mod apart;
 mod elsewhere;
 mod message;
 mod node;

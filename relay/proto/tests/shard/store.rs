@@ -15,6 +15,7 @@ pub struct Log {
     pub members: Vec<(UserId, u64, Option<u64>, u64)>,
     pub version: u64,
     pub muted: BTreeMap<UserId, u64>,
+    pub waiting: bool,
 }
 
 pub struct MemStore {
@@ -30,6 +31,7 @@ pub struct MemStore {
     pub events: BTreeMap<UserId, Vec<v1::UserEvent>>,
     pub now_ms: u64,
     pub fault: Option<StoreFault>,
+    pub blocks: BTreeSet<(UserId, UserId)>,
 }
 
 impl Default for MemStore {
@@ -46,6 +48,7 @@ impl Default for MemStore {
             events: BTreeMap::new(),
             now_ms: 0,
             fault: None,
+            blocks: BTreeSet::new(),
         }
     }
 }
@@ -99,6 +102,11 @@ impl MemStore {
         offset
     }
 
+    /// Whether one of two people blocked the other.
+    pub fn blocked(&self, one: UserId, other: UserId) -> bool {
+        self.blocks.contains(&(one, other)) || self.blocks.contains(&(other, one))
+    }
+
     pub fn answer(&mut self, request: &StoreRequest) -> StoreReply {
         if let Some(fault) = self.fault {
             return StoreReply::Fault(fault);
@@ -133,6 +141,7 @@ impl MemStore {
             StoreRequest::Acquaintances { user, others } => {
                 let shares = |other: &UserId| {
                     self.logs.keys().any(|c| self.is_member(*c, *user) && self.is_member(*c, *other))
+                        && !self.blocked(*user, *other)
                 };
                 StoreReply::Acquaintances(others.iter().copied().filter(shares).collect())
             }
@@ -216,6 +225,8 @@ impl MemStore {
             muted_until: log.muted.get(&user).copied(),
             cursor: Offset(self.cursors.get(&(user, c)).copied().unwrap_or(0)),
             rewound: cut.map(Offset),
+            waiting: log.waiting,
+            apart: log.members.iter().map(|m| m.0).filter(|other| self.blocked(user, *other)).collect(),
         })
     }
 
@@ -269,6 +280,7 @@ impl MemStore {
                 })
                 .collect(),
             overflow: false,
+            waiting: log.waiting,
         }
     }
 

@@ -78,6 +78,7 @@ impl StoreThread {
     }
 
     /// Hands a request over; when the queue is full, gives back what the shard is to be told.
+    #[expect(clippy::result_large_err, reason = "the answer goes back as any other")]
     pub fn submit(&self, job: StoreJob) -> Result<(), (Ticket, StoreReply)> {
         let Some(job) = (self.aside)(job) else { return Ok(()) };
         self.jobs.try_send(job).map_err(|e| {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use relay_client::Event;
+use schema_store::Accounts;
 use schema_wire::v1::PresenceState;
 use servers::{Redis, RedisOptions};
 
-use crate::town::Town;
+use crate::town::{Person, Town};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_signals_typing_cursors_and_presence_cross() {
@@ -39,6 +40,32 @@ async fn messages_signals_typing_cursors_and_presence_cross() {
     assert!(first.figure("relay_bus_published_total") > 20, "the first tells");
     assert!(second.figure("relay_bus_received_total") > 20, "the second hears");
     assert_eq!(second.figure("relay_bus_nodes"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_reaches_every_node_with_redis_and_without() {
+    let mut redis = Redis::start();
+    let mut town = Town::new();
+    let (alice, bob) = (town.person("alice").await, town.person("bob").await);
+    let talk = town.talk(alice, bob).await;
+    let (first, second) = (town.relay(&redis.url()), town.relay(&redis.url()));
+    let (here, mut there) = (first.connect(alice).await, second.connect(bob).await);
+    let mut near = first.connect(Person { device: town.device(bob.user).await, ..bob }).await;
+    for device in [&here, &there, &near] {
+        device.follow(talk).await;
+    }
+    there.until_signal(&here, talk).await;
+    near.until_signal(&here, talk).await;
+    town.store.set_block(alice.user, bob.user, true).await.expect("anybody may");
+    let took = there.until_silence(&here, talk).await;
+    assert!(took < Duration::from_secs(5), "on the other node after {took:?}");
+    near.until_silence(&here, talk).await;
+    town.store.set_block(alice.user, bob.user, false).await.expect("anybody may");
+    there.until_signal(&here, talk).await;
+    redis.kill();
+    town.store.set_block(bob.user, alice.user, true).await.expect("anybody may");
+    let took = near.until_silence(&here, talk).await;
+    assert!(took < Duration::from_secs(5), "without the bus after {took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

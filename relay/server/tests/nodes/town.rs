@@ -102,15 +102,21 @@ impl Town {
             activation: Activation::Immediate,
         };
         let user = self.store.register(new, Origin::system()).await.expect("registers");
+        Person { user, device: self.device(user).await }
+    }
+
+    /// Another device of somebody.
+    pub async fn device(&self, user: UserId) -> DeviceId {
         let (_, refresh) = NewToken::generate(now_s() * 1_000 + DAY_MS);
         let session =
             NewSession { user, device: None, device_name: "laptop".to_owned(), refresh, rehash: None };
-        let device = self.store.open_session(session, Origin::system()).await.expect("signs in").device;
-        Person { user, device }
+        self.store.open_session(session, Origin::system()).await.expect("signs in").device
     }
 
     pub async fn talk(&self, one: Person, other: Person) -> ConversationId {
-        self.store.create_direct(one.user, other.user).await.expect("a conversation").0
+        // The other one asks as well, so that nothing waits between them.
+        self.store.create_direct(one.user, other.user).await.expect("a conversation");
+        self.store.create_direct(other.user, one.user).await.expect("the same one").0
     }
 }
 
@@ -252,6 +258,26 @@ impl Device {
                     return;
                 }
                 self.seen.push(event);
+            }
+        }
+    }
+
+    /// Sends signals until the other device gets none of them any more; how long that took.
+    pub async fn until_silence(&mut self, from: &Device, talk: ConversationId) -> Duration {
+        let began = Instant::now();
+        loop {
+            assert!(began.elapsed() < PATIENCE, "signals go on");
+            from.client.signal(talk, b"are you there".to_vec()).expect("is sent");
+            let since = began.elapsed();
+            let mut heard = false;
+            while let Ok(Some(event)) =
+                tokio::time::timeout(Duration::from_millis(500), self.events.next()).await
+            {
+                heard |= matches!(event, Event::Signal(_));
+                self.seen.push(event);
+            }
+            if !heard {
+                return since;
             }
         }
     }

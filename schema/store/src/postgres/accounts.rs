@@ -6,8 +6,8 @@ use schema_wire::{ConversationId, DeviceId, Network, Offset, UserId};
 
 use super::PostgresStore;
 use super::account::{
-    admin, audit, conversation, erase, export, invite, keys, listing, membership, password, profile,
-    register, session,
+    admin, audit, conversation, erase, export, invitation, invite, keys, listing, membership, password,
+    profile, register, request, session,
 };
 use super::cached;
 use super::recover::recover;
@@ -20,7 +20,8 @@ use crate::rows::account::{
     ProfileChange, Registration, StatusChange,
 };
 use crate::rows::conversation::{
-    ConversationChange, ConversationDetail, ConversationSummary, GroupDraft, Member, MemberAdded,
+    Added, ConversationChange, ConversationDetail, ConversationSummary, GroupDraft, Invitation, Member,
+    RequestAnswer,
 };
 use crate::rows::device::{ClaimedKey, Device, KeyUpload, KeysLeft, NewSession, PublishedKey, SessionGrant};
 use crate::rows::export::{ExportPage, ExportPlace};
@@ -216,7 +217,7 @@ impl Accounts for PostgresStore {
         by: UserId,
         conversation: ConversationId,
         users: Vec<UserId>,
-    ) -> Answer<Vec<MemberAdded>> {
+    ) -> Answer<Added> {
         self.write(async move |tx, now| membership::add(tx, by, conversation, &users, now).await).await
     }
 
@@ -243,6 +244,28 @@ impl Accounts for PostgresStore {
         until: Option<u64>,
     ) -> Answer<()> {
         self.write(async move |tx, now| membership::mute(tx, by, conversation, user, until, now).await).await
+    }
+
+    async fn answer_request(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        answer: RequestAnswer,
+    ) -> Answer<()> {
+        self.write(async move |tx, now| request::answer(tx, user, conversation, answer, now).await).await
+    }
+
+    async fn invitations(&self, user: UserId) -> Answer<Vec<Invitation>> {
+        self.read(async move |tx, _| invitation::list(tx, user).await).await
+    }
+
+    async fn answer_invitation(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        answer: RequestAnswer,
+    ) -> Answer<()> {
+        self.write(async move |tx, now| invitation::answer(tx, user, conversation, answer, now).await).await
     }
 
     async fn conversations(

@@ -4,8 +4,9 @@
 use schema_wire::publication::kind;
 use schema_wire::record::{Append, Appended, StoreFault, UserStatus};
 use schema_wire::v1::Role;
-use schema_wire::{Offset, Refused};
+use schema_wire::{ConversationId, Offset, Refused, UserId};
 
+use super::account::request;
 use super::fault::Trouble;
 use super::found::{Asked, Finding, Found, Known, Place, Target};
 use super::server::{Server, Tried, lost};
@@ -64,7 +65,7 @@ async fn once(server: &Server, batch: &[Append], asked: &Asked, patience: Patien
         tx.rollback().await;
         return Tried::Stranger;
     }
-    let mut deciding = Deciding { found, written: Written::default(), now: begun.now };
+    let mut deciding = Deciding { found, written: Written::default(), accepted: Vec::new(), now: begun.now };
     let outcomes: Outcomes = batch.iter().map(|a| deciding.append(a)).collect();
     if patience == Patience::Wait && outcomes.contains(&None) {
         // Created between the lock and the look: the next try finds it.
@@ -77,7 +78,14 @@ async fn once(server: &Server, batch: &[Append], asked: &Asked, patience: Patien
 /// Written and committed in one round trip. Only the server's own word that the statement failed means that nothing
 /// was committed.
 async fn store(tx: Tx, decided: &Deciding<'_>, outcomes: Outcomes) -> Tried<Outcomes> {
-    let Deciding { found, written, now } = decided;
+    let Deciding { found, written, accepted, now } = decided;
+    for (conversation, sides) in accepted {
+        if let Err(error) = request::accept(&tx, *conversation, *sides, *now).await {
+            let met = tx.trouble() == Some(Trouble::Collision);
+            tx.rollback().await;
+            return if met { Tried::Again(StoreFault::Unavailable) } else { Tried::Done(Err(error)) };
+        }
+    }
     match written.store(&tx, found.generation, *now).await {
         Ok(()) => {
             tx.release();
@@ -100,6 +108,8 @@ async fn store(tx: Tx, decided: &Deciding<'_>, outcomes: Outcomes) -> Tried<Outc
 struct Deciding<'a> {
     found: Found,
     written: Written<'a>,
+    /// First contacts that were answered, with who opened them and who answered.
+    accepted: Vec<(ConversationId, (UserId, UserId))>,
     now: u64,
 }
 
@@ -152,11 +162,19 @@ impl<'a> Deciding<'a> {
             let retry_after_ms = u32::try_from(until - self.now).unwrap_or(u32::MAX);
             return Err(Appended::Refused { refused: Refused::Muted, retry_after_ms });
         }
-        let epoch = self.found.places.get(&a.conversation).map(|place| place.epoch);
-        if a.expected_epoch.is_some_and(|expected| Some(expected) != epoch) {
+        let place = self.found.places.get(&a.conversation);
+        if a.expected_epoch.is_some_and(|expected| Some(expected) != place.map(|place| place.epoch)) {
             return Err(refuse(Refused::EpochConflict));
         }
-        if sender.blocked { Err(refuse(Refused::Blocked)) } else { Ok(role) }
+        if sender.blocked {
+            return Err(refuse(Refused::Blocked));
+        }
+        let full =
+            |place: &Place| place.requested_by == Some(a.sender) && place.next_offset > sender.first_messages;
+        if a.kind != kind::DELETE && place.is_some_and(full) {
+            return Err(refuse(Refused::RequestWaiting));
+        }
+        Ok(role)
     }
 
     fn insert(&mut self, a: &'a Append, role: Role, place: Place) -> Appended {
@@ -165,6 +183,14 @@ impl<'a> Deciding<'a> {
         {
             return refuse(refused);
         }
+        // Whoever answers a first contact accepts it.
+        let place = match place.requested_by.filter(|by| *by != a.sender) {
+            Some(by) => {
+                self.accepted.push((a.conversation, (by, a.sender)));
+                Place { requested_by: None, members_version: place.members_version + 1, ..place }
+            }
+            None => place,
+        };
         // A clock set back must not put a message before the one it follows.
         let at = self.now.max(place.last_at);
         let offset = Offset(place.next_offset);

@@ -58,7 +58,7 @@ pub async fn changes(tx: &Tx, after: &ChangePosition, limit: u32) -> Result<Read
     let (until, transaction, last) = place.reading.clone().unwrap_or((now, 0, 0));
     let rows = tx
         .query(
-            "SELECT kind, user_id, device_id, conversation_id, number, text, txid::text, id FROM change_log
+            "SELECT kind, user_id, device_id, conversation_id, number, text, txid::text, id, other_id FROM change_log
              WHERE txid >= pg_snapshot_xmin($1::text::pg_snapshot)
                AND NOT pg_visible_in_snapshot(txid, $1::text::pg_snapshot)
                AND pg_visible_in_snapshot(txid, $2::text::pg_snapshot)
@@ -146,6 +146,7 @@ fn change(row: &Row) -> Result<Option<Change>, Failed> {
         "TOKENS_REVOKED" => Change::TokensRevoked { user: id(row, 1)?, not_before: number()? },
         "MEMBERS" => Change::Members { conversation: id(row, 3)?, version: number()? },
         "USER_EVENTS" => Change::UserEvents { user: id(row, 1)?, head: Offset(number()?) },
+        "BLOCK" => Change::Block { user: id(row, 1)?, other: id(row, 8)?, stands: number()? > 0 },
         "ERASED" => Change::Erased { conversation: id(row, 3)? },
         "GENERATION" => {
             Change::Generation { generation: Generation(u32::try_from(number()?).unwrap_or(u32::MAX)) }

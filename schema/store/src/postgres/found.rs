@@ -14,6 +14,8 @@ use super::append::Patience;
 use super::fault::Failed;
 use super::transaction::{Begun, Prepared, Tx};
 use super::value::{Id, id, role, status, time, time_opt, uint, uint_opt};
+use crate::accept::request_messages;
+use crate::accounts::REQUEST_MESSAGES;
 use crate::stored::int;
 
 /// What a batch names, each once.
@@ -35,6 +37,8 @@ pub struct Place {
     pub ttl: Option<u64>,
     pub epoch: u64,
     pub members_version: u64,
+    /// Who opened a first contact that waits.
+    pub requested_by: Option<UserId>,
 }
 
 /// A sender, and what they are to a conversation.
@@ -49,6 +53,8 @@ pub struct Sender {
     pub role: Option<Role>,
     pub muted_until: Option<u64>,
     pub blocked: bool,
+    /// What operators set about first contacts, where it is one.
+    pub first_messages: u64,
 }
 
 /// Where a publish key was used.
@@ -97,21 +103,28 @@ impl Asked {
     }
 }
 
-const LOCK: &str = "SELECT id, next_offset, last_at, ttl, epoch, members_version FROM conversations
+const LOCK: &str =
+    "SELECT id, next_offset, last_at, ttl, epoch, members_version, requested_by FROM conversations
     WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
-const LOCK_FREE: &str = "SELECT id, next_offset, last_at, ttl, epoch, members_version FROM conversations
+const LOCK_FREE: &str =
+    "SELECT id, next_offset, last_at, ttl, epoch, members_version, requested_by FROM conversations
     WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED";
 /// The peer of a direct conversation is the other half of its pair. The generation may change until the locks are granted.
 /// `OFFSET 0` here and below: each is looked up by its index, also by a plan that was made when the table was small.
 const SENDERS: &str = "SELECT p.conversation, p.sender, u.status, u.suspended_until, u.last_active_at,
       c.id IS NOT NULL, m.role, m.muted_until,
-      c.direct_pair IS NOT NULL AND EXISTS (SELECT 1 FROM blocks b WHERE b.blocked_id = p.sender AND b.user_id =
-        encode(CASE WHEN substring(c.direct_pair FROM 1 FOR 16) = uuid_send(p.sender)
-          THEN substring(c.direct_pair FROM 17) ELSE substring(c.direct_pair FROM 1 FOR 16) END, 'hex')::uuid),
+      peer.id IS NOT NULL AND (
+        EXISTS (SELECT 1 FROM blocks b WHERE b.user_id = peer.id AND b.blocked_id = p.sender)
+        OR EXISTS (SELECT 1 FROM blocks b WHERE b.user_id = p.sender AND b.blocked_id = peer.id)),
+      CASE WHEN c.requested_by = p.sender
+        THEN (SELECT value FROM operator_settings WHERE name = $3) END,
       (SELECT max(generation) FROM store_generation)
     FROM unnest($1::uuid[], $2::uuid[]) p (conversation, sender)
     LEFT JOIN LATERAL (SELECT * FROM users WHERE id = p.sender OFFSET 0) u ON true
     LEFT JOIN LATERAL (SELECT * FROM conversations WHERE id = p.conversation OFFSET 0) c ON true
+    LEFT JOIN LATERAL (SELECT encode(CASE WHEN substring(c.direct_pair FROM 1 FOR 16) = uuid_send(p.sender)
+      THEN substring(c.direct_pair FROM 17) ELSE substring(c.direct_pair FROM 1 FOR 16) END, 'hex')::uuid AS id) peer
+      ON true
     LEFT JOIN LATERAL (SELECT * FROM conversation_members
       WHERE conversation_id = p.conversation AND user_id = p.sender AND left_offset IS NULL OFFSET 0) m ON true";
 const KEYS: &str = "SELECT k.sender_id, k.publish_key, k.conversation_id, k.log_offset, k.created_at
@@ -138,7 +151,7 @@ impl Finding {
         tx.ready().await?;
         Ok(Self {
             lock: tx.prepare(lock, &[&asked.conversations]).await?,
-            senders: tx.prepare(SENDERS, &[&asked.pairs.0, &asked.pairs.1]).await?,
+            senders: tx.prepare(SENDERS, &[&asked.pairs.0, &asked.pairs.1, &REQUEST_MESSAGES]).await?,
             keys: tx.prepare(KEYS, &[&asked.keys.0, &asked.keys.1]).await?,
             targets: tx.prepare(TARGETS, &[&asked.targets.0, &asked.targets.1]).await?,
         })
@@ -156,13 +169,13 @@ impl Finding {
         let (begun, places, senders, keys, targets) = try_join5(
             tx.start(),
             tx.run(&self.lock, &[&asked.conversations]),
-            tx.run(&self.senders, &[&asked.pairs.0, &asked.pairs.1]),
+            tx.run(&self.senders, &[&asked.pairs.0, &asked.pairs.1, &REQUEST_MESSAGES]),
             tx.run(&self.keys, &[&asked.keys.0, &asked.keys.1]),
             targets,
         )
         .await?;
         let now = begun.now;
-        let newest = senders.first().map(|row| uint(row, 9)).transpose()?.unwrap_or(0);
+        let newest = senders.first().map(|row| uint(row, 10)).transpose()?.unwrap_or(0);
         let found = Found {
             generation: Generation(u32::try_from(newest).unwrap_or(u32::MAX)),
             places: places.iter().map(place).collect::<Result<_, _>>()?,
@@ -181,6 +194,7 @@ fn place(row: &Row) -> Result<(ConversationId, Place), Failed> {
         ttl: uint_opt(row, 3)?,
         epoch: uint(row, 4)?,
         members_version: uint(row, 5)?,
+        requested_by: row.try_get::<_, Option<Id>>(6)?.map(|id| UserId(id.0)),
     };
     Ok((id(row, 0)?, place))
 }
@@ -195,6 +209,7 @@ fn sender(row: &Row, now: u64) -> Result<((ConversationId, UserId), Sender), Fai
         role: member.map(|_| role(row, 6)).transpose()?,
         muted_until: time_opt(row, 7)?,
         blocked: row.try_get(8)?,
+        first_messages: request_messages(row.try_get(9)?),
     };
     Ok(((id(row, 0)?, id(row, 1)?), sender))
 }

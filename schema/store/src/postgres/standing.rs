@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use futures_util::future::try_join3;
+use futures_util::future::{try_join3, try_join4};
 use schema_wire::record::{Attachment, MemberChange, MembersDelta, Standing, UserStatus};
 use schema_wire::{ConversationId, DeviceId, Generation, Network, Offset, Position, UserId};
 use tokio_postgres::Row;
@@ -91,16 +91,32 @@ pub async fn standing(
     };
     let find = "SELECT c.next_offset, c.members_version, c.member_count, c.epoch, m.role, m.left_offset, m.muted_until,
           (SELECT min(joined_offset) FROM conversation_members f WHERE f.conversation_id = $1 AND f.user_id = $2),
-          (SELECT log_offset FROM cursors k WHERE k.user_id = $2 AND k.conversation_id = $1)
+          (SELECT log_offset FROM cursors k WHERE k.user_id = $2 AND k.conversation_id = $1),
+          c.requested_by IS NOT NULL
         FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
         WHERE m.conversation_id = $1 AND m.user_id = $2 ORDER BY m.joined_version DESC LIMIT 1";
-    let (generation, found, cut) =
-        try_join3(current(tx), tx.query_opt(find, &[&Id(conversation.0), &Id(user.0)]), cut).await?;
+    let (generation, found, cut, apart) = try_join4(
+        current(tx),
+        tx.query_opt(find, &[&Id(conversation.0), &Id(user.0)]),
+        cut,
+        apart(tx, user, conversation),
+    )
+    .await?;
     let Some(row) = found else { return Ok(None) };
-    let mut standing = stands(&row, generation)?;
+    let mut standing = Standing { apart, ..stands(&row, generation)? };
     let cut = cut.unwrap_or(u64::MAX).min(standing.head.0);
     standing.rewound = after.filter(|after| after.offset.0 > cut).map(|_| Offset(cut));
     Ok(Some(standing))
+}
+
+/// Present members with a block between them and the user.
+async fn apart(tx: &Tx, user: UserId, conversation: ConversationId) -> Result<Vec<UserId>, Failed> {
+    let find = "SELECT m.user_id FROM (
+          SELECT blocked_id AS user_id FROM blocks WHERE user_id = $2
+          UNION SELECT user_id FROM blocks WHERE blocked_id = $2) b
+        JOIN conversation_members m
+          ON m.conversation_id = $1 AND m.user_id = b.user_id AND m.left_offset IS NULL ORDER BY 1";
+    tx.query(find, &[&Id(conversation.0), &Id(user.0)]).await?.iter().map(|row| id(row, 0)).collect()
 }
 
 fn stands(row: &Row, generation: Generation) -> Result<Standing, Failed> {
@@ -117,15 +133,18 @@ fn stands(row: &Row, generation: Generation) -> Result<Standing, Failed> {
         first: Offset(uint(row, 7)?),
         cursor: Offset(uint_opt(row, 8)?.unwrap_or(0)),
         rewound: None,
+        waiting: row.try_get(9)?,
+        apart: Vec::new(),
     })
 }
 
 /// Newest interval of everybody whose membership changed after `since`.
 pub async fn members(tx: &Tx, conversation: ConversationId, since: u64) -> Result<MembersDelta, Failed> {
     let conversation = Id(conversation.0);
-    let find = "SELECT members_version, member_count FROM conversations WHERE id = $1";
+    let find =
+        "SELECT members_version, member_count, requested_by IS NOT NULL FROM conversations WHERE id = $1";
     let Some(row) = tx.query_opt(find, &[&conversation]).await? else { return Ok(MembersDelta::default()) };
-    let (version, member_count) = (uint(&row, 0)?, small(&row, 1)?);
+    let (version, member_count, waiting) = (uint(&row, 0)?, small(&row, 1)?, row.try_get(2)?);
     let rows = tx
         .query(
             "SELECT DISTINCT ON (user_id) user_id, joined_offset, left_offset, role FROM conversation_members
@@ -144,7 +163,8 @@ pub async fn members(tx: &Tx, conversation: ConversationId, since: u64) -> Resul
             role: role(row, 3)?,
         })
     });
-    Ok(MembersDelta { version, member_count, changes: changes.collect::<Result<_, Failed>>()?, overflow })
+    let changes = changes.collect::<Result<_, Failed>>()?;
+    Ok(MembersDelta { version, member_count, changes, waiting, overflow })
 }
 
 /// Newest offsets, 0 for unknown conversations.
@@ -155,12 +175,24 @@ pub async fn heads(tx: &Tx, conversations: &[ConversationId]) -> Result<Vec<Offs
     tx.query(find, &[&asked]).await?.iter().map(|row| Ok(Offset(uint(row, 0)?))).collect()
 }
 
-/// Those of `others` who share a conversation with `user`.
+/// Whether two users are in some conversation together now.
+pub async fn acquainted(tx: &Tx, user: UserId, other: UserId) -> Result<bool, Failed> {
+    let find = "SELECT EXISTS (SELECT 1 FROM conversation_members a JOIN conversation_members b
+          ON b.conversation_id = a.conversation_id AND b.user_id = $2 AND b.left_offset IS NULL
+        WHERE a.user_id = $1 AND a.left_offset IS NULL)";
+    Ok(tx.query_one(find, &[&Id(user.0), &Id(other.0)]).await?.try_get(0)?)
+}
+
+/// Those of `others` who share a conversation with `user` that both agreed to, with no block between the two.
 pub async fn acquaintances(tx: &Tx, user: UserId, others: &[UserId]) -> Result<Vec<UserId>, Failed> {
     let others: Vec<_> = others.iter().map(|user| Id(user.0)).collect();
     let find = "SELECT o.id FROM unnest($2::uuid[]) WITH ORDINALITY o (id, n)
-        WHERE EXISTS (SELECT 1 FROM conversation_members a JOIN conversation_members b
-            ON b.conversation_id = a.conversation_id AND b.user_id = o.id AND b.left_offset IS NULL
-          WHERE a.user_id = $1 AND a.left_offset IS NULL) ORDER BY o.n";
+        WHERE EXISTS (SELECT 1 FROM conversation_members a
+            JOIN conversations c ON c.id = a.conversation_id AND c.requested_by IS NULL
+            JOIN conversation_members b
+              ON b.conversation_id = a.conversation_id AND b.user_id = o.id AND b.left_offset IS NULL
+          WHERE a.user_id = $1 AND a.left_offset IS NULL)
+        AND NOT EXISTS (SELECT 1 FROM blocks WHERE user_id = $1 AND blocked_id = o.id)
+        AND NOT EXISTS (SELECT 1 FROM blocks WHERE user_id = o.id AND blocked_id = $1) ORDER BY o.n";
     tx.query(find, &[&Id(user.0), &others]).await?.iter().map(|row| id(row, 0)).collect()
 }

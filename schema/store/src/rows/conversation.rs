@@ -42,6 +42,51 @@ pub struct ConversationChange {
     pub epoch: Option<u64>,
 }
 
+/// What became of people to be added.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Added {
+    pub members: Vec<MemberAdded>,
+    /// Asked first, as their settings want it.
+    pub invited: Vec<UserId>,
+}
+
+/// An answer to a first contact or an invitation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RequestAnswer {
+    Accept,
+    /// Nothing more is seen of it.
+    Delete,
+}
+
+/// Which side of a first contact that waits a user is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// It waits for the user.
+    Received,
+    /// It waits for the peer.
+    Sent,
+}
+
+impl Request {
+    /// The user's side of what somebody opened.
+    pub fn of(user: UserId, opened_by: UserId) -> Self {
+        if user == opened_by { Self::Sent } else { Self::Received }
+    }
+}
+
+/// An invitation to a group.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Invitation {
+    pub conversation: ConversationId,
+    /// What the group is called.
+    pub name: String,
+    pub member_count: u32,
+    pub by: UserId,
+    pub by_name: String,
+    /// Unix ms.
+    pub at: u64,
+}
+
 /// Somebody who was added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MemberAdded {
@@ -59,6 +104,8 @@ pub struct ConversationSummary {
     pub name: String,
     /// The other one, in a direct conversation.
     pub peer: Option<(UserId, String)>,
+    /// A first contact that waits to be accepted.
+    pub request: Option<Request>,
     pub role: Role,
     pub member_count: u32,
     pub head: Offset,
@@ -69,6 +116,13 @@ pub struct ConversationSummary {
     pub last_at: u64,
     /// Newest message, unless it is gone.
     pub last: Option<Message>,
+}
+
+impl ConversationSummary {
+    /// Whether the user runs a group.
+    pub fn leads_group(&self) -> bool {
+        self.kind == ConversationKind::Group && matches!(self.role, Role::Owner | Role::Admin)
+    }
 }
 
 /// One conversation.
@@ -83,6 +137,8 @@ pub struct ConversationDetail {
     /// First offset the user may read.
     pub first: Offset,
     pub muted_until: Option<u64>,
+    /// Invited and not yet here, by id, for owners and admins; at most a page.
+    pub invited: Vec<UserId>,
 }
 
 /// A member.

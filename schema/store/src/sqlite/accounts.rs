@@ -6,8 +6,8 @@ use schema_wire::{ConversationId, DeviceId, Network, Offset, UserId};
 
 use super::SqliteStore;
 use super::account::{
-    admin, audit, conversation, erase, export, invite, keys, listing, membership, password, profile,
-    register, session,
+    admin, audit, conversation, erase, export, invitation, invite, keys, listing, membership, password,
+    profile, register, request, session,
 };
 use super::recover::recover;
 use crate::accounts::{Accounts, Answer};
@@ -17,7 +17,8 @@ use crate::rows::account::{
     ProfileChange, Registration, StatusChange,
 };
 use crate::rows::conversation::{
-    ConversationChange, ConversationDetail, ConversationSummary, GroupDraft, Member, MemberAdded,
+    Added, ConversationChange, ConversationDetail, ConversationSummary, GroupDraft, Invitation, Member,
+    RequestAnswer,
 };
 use crate::rows::device::{ClaimedKey, Device, KeyUpload, KeysLeft, NewSession, PublishedKey, SessionGrant};
 use crate::rows::export::{ExportPage, ExportPlace};
@@ -198,7 +199,7 @@ impl Accounts for SqliteStore {
         by: UserId,
         conversation: ConversationId,
         users: Vec<UserId>,
-    ) -> Answer<Vec<MemberAdded>> {
+    ) -> Answer<Added> {
         self.write(move |tx, now| membership::add(tx, by, conversation, &users, now)).await
     }
 
@@ -224,6 +225,28 @@ impl Accounts for SqliteStore {
         until: Option<u64>,
     ) -> Answer<()> {
         self.write(move |tx, now| membership::mute(tx, by, conversation, user, until, now)).await
+    }
+
+    async fn answer_request(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        answer: RequestAnswer,
+    ) -> Answer<()> {
+        self.write(move |tx, now| request::answer(tx, user, conversation, answer, now)).await
+    }
+
+    async fn invitations(&self, user: UserId) -> Answer<Vec<Invitation>> {
+        self.read(move |tx, _| invitation::list(tx, user)).await
+    }
+
+    async fn answer_invitation(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        answer: RequestAnswer,
+    ) -> Answer<()> {
+        self.write(move |tx, now| invitation::answer(tx, user, conversation, answer, now)).await
     }
 
     async fn conversations(

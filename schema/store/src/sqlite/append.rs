@@ -8,8 +8,11 @@ use schema_wire::record::{Append, Appended, UserStatus};
 use schema_wire::v1::Role;
 use schema_wire::{ConversationId, Generation, Offset, Refused, UserId};
 
+use super::account::request;
 use super::generation::current;
-use super::value::{GONE_DELETED, int, role, status, uint, uint_opt};
+use super::value::{GONE_DELETED, id_opt, int, role, status, uint, uint_opt};
+use crate::accept::request_messages;
+use crate::accounts::REQUEST_MESSAGES;
 
 /// How long an invitation to a call is kept.
 const RING_MS: u64 = 60_000;
@@ -25,6 +28,8 @@ struct Place {
     epoch: u64,
     members_version: u64,
     direct_pair: Option<[u8; 32]>,
+    /// Who opened a first contact that waits.
+    requested_by: Option<UserId>,
     role: Role,
     muted_until: Option<u64>,
 }
@@ -106,7 +111,8 @@ impl Batch<'_> {
             self.places.insert(at, found.map(|(place, _)| place));
         }
         let Some(place) = self.places[&at].clone() else { return Ok(Err(refuse(Refused::NotMember))) };
-        match refusal(self.tx, a, &place, self.now)? {
+        let newest = self.counters[&a.conversation].next_offset - 1;
+        match refusal(self.tx, a, (&place, newest), self.now)? {
             Some(refused) => Ok(Err(refused)),
             None => Ok(Ok(place)),
         }
@@ -169,7 +175,8 @@ fn place(
     user: UserId,
 ) -> rusqlite::Result<Option<(Place, Counter)>> {
     let mut find = tx.prepare_cached(
-        "SELECT c.next_offset, c.last_at, c.ttl, c.epoch, c.members_version, c.direct_pair, m.role, m.muted_until
+        "SELECT c.next_offset, c.last_at, c.ttl, c.epoch, c.members_version, c.direct_pair, m.role, m.muted_until,
+           c.requested_by
          FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
          WHERE m.conversation_id = ?1 AND m.user_id = ?2 AND m.left_offset IS NULL",
     )?;
@@ -182,13 +189,20 @@ fn place(
             direct_pair: row.get(5)?,
             role: role(row, 6)?,
             muted_until: uint_opt(row, 7)?,
+            requested_by: id_opt(row, 8)?,
         };
         Ok((place, counter))
     })
     .optional()
 }
 
-fn refusal(tx: &Transaction<'_>, a: &Append, place: &Place, now: u64) -> rusqlite::Result<Option<Appended>> {
+/// `newest`: the conversation's newest offset.
+fn refusal(
+    tx: &Transaction<'_>,
+    a: &Append,
+    (place, newest): (&Place, u64),
+    now: u64,
+) -> rusqlite::Result<Option<Appended>> {
     if let Some(until) = place.muted_until.filter(|until| *until > now) {
         let retry_after_ms = u32::try_from(until - now).unwrap_or(u32::MAX);
         return Ok(Some(Appended::Refused { refused: Refused::Muted, retry_after_ms }));
@@ -197,18 +211,33 @@ fn refusal(tx: &Transaction<'_>, a: &Append, place: &Place, now: u64) -> rusqlit
         return Ok(Some(refuse(Refused::EpochConflict)));
     }
     if let Some(pair) = place.direct_pair
-        && blocked_by_peer(tx, &pair, a.sender)?
+        && block_stands(tx, &pair)?
     {
         return Ok(Some(refuse(Refused::Blocked)));
+    }
+    if place.requested_by == Some(a.sender) && a.kind != kind::DELETE && newest >= first_messages(tx)? {
+        return Ok(Some(refuse(Refused::RequestWaiting)));
     }
     Ok(None)
 }
 
-fn blocked_by_peer(tx: &Transaction<'_>, pair: &[u8; 32], sender: UserId) -> rusqlite::Result<bool> {
+/// Whether one of a pair blocked the other.
+fn block_stands(tx: &Transaction<'_>, pair: &[u8; 32]) -> rusqlite::Result<bool> {
     let (low, high) = pair.split_at(16);
-    let peer = if low == sender.0 { high } else { low };
-    tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM blocks WHERE user_id = ?1 AND blocked_id = ?2)")?
-        .query_row(params![peer, sender.0], |row| row.get(0))
+    tx.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM blocks WHERE user_id = ?1 AND blocked_id = ?2)
+           OR EXISTS (SELECT 1 FROM blocks WHERE user_id = ?2 AND blocked_id = ?1)",
+    )?
+    .query_row(params![low, high], |row| row.get(0))
+}
+
+/// Messages a first contact may have before it is accepted.
+fn first_messages(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
+    let set: Option<String> = tx
+        .prepare_cached("SELECT value FROM operator_settings WHERE name = ?1")?
+        .query_row([REQUEST_MESSAGES], |row| row.get(0))
+        .optional()?;
+    Ok(request_messages(set.as_deref()))
 }
 
 /// Empties the message a delete names, if the sender may.
@@ -250,9 +279,22 @@ fn expiry(a: &Append, place: &Place, at: u64) -> Option<u64> {
 }
 
 impl Batch<'_> {
+    /// Whoever answers a first contact accepts it.
+    fn accept(&mut self, a: &Append, place: &Place) -> rusqlite::Result<u64> {
+        let Some(by) = place.requested_by.filter(|by| *by != a.sender) else {
+            return Ok(place.members_version);
+        };
+        let version = request::accept(self.tx, a.conversation, (by, a.sender), self.now)?;
+        let everybody = (a.conversation, UserId([0; 16]))..=(a.conversation, UserId([0xff; 16]));
+        for place in self.places.range_mut(everybody).filter_map(|(_, place)| place.as_mut()) {
+            (place.requested_by, place.members_version) = (None, version);
+        }
+        Ok(version)
+    }
+
     fn insert(&mut self, a: &Append, place: &Place) -> rusqlite::Result<Appended> {
         let generation = self.generation;
-        let counter = self.counters.get_mut(&a.conversation).expect("a place brings its counter");
+        let counter = self.counters.get(&a.conversation).copied().expect("a place brings its counter");
         // A clock set back must not put a message before the one it follows.
         let at = self.now.max(counter.last_at);
         let offset = counter.next_offset;
@@ -273,6 +315,7 @@ impl Batch<'_> {
         if claimed == 0 {
             return known_key(self.tx, a, generation)?.ok_or(rusqlite::Error::QueryReturnedNoRows);
         }
+        let members_version = self.accept(a, place)?;
         let expires_at = expiry(a, place, at);
         self.tx
             .prepare_cached(
@@ -292,13 +335,13 @@ impl Batch<'_> {
                 a.relates_to.map(|o| int(o.0)),
                 expires_at.map(int),
                 a.publish_key.0,
-                int(place.members_version),
+                int(members_version),
                 a.notify,
                 a.commitment.as_deref(),
                 a.body.as_ref(),
             ])?;
-        *counter = Counter { next_offset: offset + 1, last_at: at, moved: true };
-        let members_version = place.members_version;
+        let moved = Counter { next_offset: offset + 1, last_at: at, moved: true };
+        self.counters.insert(a.conversation, moved);
         Ok(Appended::Stored { generation, offset: Offset(offset), at, expires_at, members_version })
     }
 }

@@ -85,7 +85,7 @@ pub fn changes(
         return Ok((Vec::new(), encode(newest)));
     };
     let mut find = tx.prepare_cached(
-        "SELECT id, kind, user_id, device_id, conversation_id, number, text FROM change_log
+        "SELECT id, kind, user_id, device_id, conversation_id, number, text, other_id FROM change_log
          WHERE id > ?1 ORDER BY id LIMIT ?2",
     )?;
     let mut rows = find.query(params![after, limit.clamp(1, CHANGES_MAX)])?;
@@ -114,6 +114,7 @@ fn change(row: &Row<'_>) -> rusqlite::Result<Option<Change>> {
         "TOKENS_REVOKED" => Change::TokensRevoked { user: id(row, 2)?, not_before: uint(row, 5)? },
         "MEMBERS" => Change::Members { conversation: id(row, 4)?, version: uint(row, 5)? },
         "USER_EVENTS" => Change::UserEvents { user: id(row, 2)?, head: Offset(uint(row, 5)?) },
+        "BLOCK" => Change::Block { user: id(row, 2)?, other: id(row, 7)?, stands: uint(row, 5)? > 0 },
         "ERASED" => Change::Erased { conversation: id(row, 4)? },
         "GENERATION" => Change::Generation { generation: Generation(small(row, 5)?) },
         "ADDRESS_BANNED" => match Network::parse(&row.get::<_, String>(6)?) {

@@ -98,7 +98,8 @@ pub fn standing(
     let mut find = tx.prepare_cached(
         "SELECT c.next_offset, c.members_version, c.member_count, c.epoch, m.role, m.left_offset, m.muted_until,
            (SELECT min(joined_offset) FROM conversation_members f WHERE f.conversation_id = ?1 AND f.user_id = ?2),
-           (SELECT log_offset FROM cursors k WHERE k.user_id = ?2 AND k.conversation_id = ?1)
+           (SELECT log_offset FROM cursors k WHERE k.user_id = ?2 AND k.conversation_id = ?1),
+           c.requested_by IS NOT NULL
          FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
          WHERE m.conversation_id = ?1 AND m.user_id = ?2 ORDER BY m.joined_version DESC LIMIT 1",
     )?;
@@ -116,14 +117,27 @@ pub fn standing(
             first: Offset(uint(row, 7)?),
             cursor: Offset(uint_opt(row, 8)?.unwrap_or(0)),
             rewound: None,
+            waiting: row.get(9)?,
+            apart: Vec::new(),
         })
     });
     let Some(mut standing) = found.optional()? else { return Ok(None) };
+    standing.apart = apart(tx, user, conversation)?;
     if let Some(after) = after {
         let cut = cut_after(tx, conversation, after.generation)?.unwrap_or(u64::MAX).min(standing.head.0);
         standing.rewound = (after.offset.0 > cut).then_some(Offset(cut));
     }
     Ok(Some(standing))
+}
+
+/// Present members with a block between them and the user.
+fn apart(tx: &Transaction<'_>, user: UserId, conversation: ConversationId) -> rusqlite::Result<Vec<UserId>> {
+    let mut find = tx.prepare_cached(
+        "SELECT user_id FROM conversation_members WHERE conversation_id = ?1 AND left_offset IS NULL AND user_id IN
+           (SELECT blocked_id FROM blocks WHERE user_id = ?2 UNION SELECT user_id FROM blocks WHERE blocked_id = ?2)
+         ORDER BY user_id",
+    )?;
+    find.query_map(params![conversation.0, user.0], |row| id(row, 0))?.collect()
 }
 
 /// Newest interval of everybody whose membership changed after `since`.
@@ -133,10 +147,12 @@ pub fn members(
     since: u64,
 ) -> rusqlite::Result<MembersDelta> {
     let found = tx
-        .prepare_cached("SELECT members_version, member_count FROM conversations WHERE id = ?1")?
-        .query_row([conversation.0], |row| Ok((uint(row, 0)?, row.get(1)?)))
+        .prepare_cached(
+            "SELECT members_version, member_count, requested_by IS NOT NULL FROM conversations WHERE id = ?1",
+        )?
+        .query_row([conversation.0], |row| Ok((uint(row, 0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((version, member_count)) = found else { return Ok(MembersDelta::default()) };
+    let Some((version, member_count, waiting)) = found else { return Ok(MembersDelta::default()) };
     let mut find = tx.prepare_cached(
         "SELECT user_id, joined_offset, left_offset, role, max(joined_version) FROM conversation_members
          WHERE conversation_id = ?1 AND user_id IN
@@ -158,7 +174,7 @@ pub fn members(
     if overflow {
         changes.clear();
     }
-    Ok(MembersDelta { version, member_count, changes, overflow })
+    Ok(MembersDelta { version, member_count, changes, waiting, overflow })
 }
 
 /// Newest offsets, 0 for unknown conversations.
@@ -180,11 +196,25 @@ pub fn acquainted(tx: &Transaction<'_>, user: UserId, other: UserId) -> rusqlite
     .query_row(params![user.0, other.0], |row| row.get(0))
 }
 
-/// Those of `others` who share a conversation with `user`.
+/// Whether two users are in some conversation together that both agreed to, with no block between them.
+pub fn know_each_other(tx: &Transaction<'_>, user: UserId, other: UserId) -> rusqlite::Result<bool> {
+    tx.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM conversation_members a
+           JOIN conversations c ON c.id = a.conversation_id AND c.requested_by IS NULL
+           JOIN conversation_members b
+             ON b.conversation_id = a.conversation_id AND b.user_id = ?2 AND b.left_offset IS NULL
+           WHERE a.user_id = ?1 AND a.left_offset IS NULL)
+         AND NOT EXISTS (SELECT 1 FROM blocks WHERE user_id = ?1 AND blocked_id = ?2)
+         AND NOT EXISTS (SELECT 1 FROM blocks WHERE user_id = ?2 AND blocked_id = ?1)",
+    )?
+    .query_row(params![user.0, other.0], |row| row.get(0))
+}
+
+/// Those of `others` who know `user`.
 pub fn acquaintances(tx: &Transaction<'_>, user: UserId, others: &[UserId]) -> rusqlite::Result<Vec<UserId>> {
     let mut known = Vec::new();
     for other in others {
-        if acquainted(tx, user, *other)? {
+        if know_each_other(tx, user, *other)? {
             known.push(*other);
         }
     }

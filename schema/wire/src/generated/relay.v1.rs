@@ -634,6 +634,159 @@ impl ::buffa::Enumeration for GoneReason {
         ]
     }
 }
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(i32)]
+pub enum RequestAnswer {
+    REQUEST_ANSWER_UNSPECIFIED = 0i32,
+    /// It is an ordinary conversation from now on.
+    REQUEST_ANSWER_ACCEPTED = 1i32,
+    /// Deleted or declined by this user, or withdrawn: show it no more.
+    REQUEST_ANSWER_DELETED = 2i32,
+}
+impl RequestAnswer {
+    ///Idiomatic alias for [`Self::REQUEST_ANSWER_UNSPECIFIED`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const Unspecified: Self = Self::REQUEST_ANSWER_UNSPECIFIED;
+    ///Idiomatic alias for [`Self::REQUEST_ANSWER_ACCEPTED`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const Accepted: Self = Self::REQUEST_ANSWER_ACCEPTED;
+    ///Idiomatic alias for [`Self::REQUEST_ANSWER_DELETED`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const Deleted: Self = Self::REQUEST_ANSWER_DELETED;
+}
+impl ::core::default::Default for RequestAnswer {
+    fn default() -> Self {
+        Self::REQUEST_ANSWER_UNSPECIFIED
+    }
+}
+impl ::serde::Serialize for RequestAnswer {
+    fn serialize<S: ::serde::Serializer>(
+        &self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        s.serialize_str(::buffa::Enumeration::proto_name(self))
+    }
+}
+impl<'de> ::serde::Deserialize<'de> for RequestAnswer {
+    fn deserialize<D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        struct _V;
+        impl ::serde::de::Visitor<'_> for _V {
+            type Value = RequestAnswer;
+            fn expecting(
+                &self,
+                f: &mut ::core::fmt::Formatter<'_>,
+            ) -> ::core::fmt::Result {
+                f.write_str(
+                    concat!("a string, integer, or null for ", stringify!(RequestAnswer)),
+                )
+            }
+            fn visit_str<E: ::serde::de::Error>(
+                self,
+                v: &str,
+            ) -> ::core::result::Result<RequestAnswer, E> {
+                <RequestAnswer as ::buffa::Enumeration>::from_proto_name(v)
+                    .ok_or_else(|| { ::serde::de::Error::unknown_variant(v, &[]) })
+            }
+            fn visit_i64<E: ::serde::de::Error>(
+                self,
+                v: i64,
+            ) -> ::core::result::Result<RequestAnswer, E> {
+                let v32 = i32::try_from(v)
+                    .map_err(|_| {
+                        ::serde::de::Error::custom(
+                            ::buffa::alloc::format!("enum value {v} out of i32 range"),
+                        )
+                    })?;
+                <RequestAnswer as ::buffa::Enumeration>::from_i32(v32)
+                    .ok_or_else(|| {
+                        ::serde::de::Error::custom(
+                            ::buffa::alloc::format!("unknown enum value {v32}"),
+                        )
+                    })
+            }
+            fn visit_u64<E: ::serde::de::Error>(
+                self,
+                v: u64,
+            ) -> ::core::result::Result<RequestAnswer, E> {
+                let v32 = i32::try_from(v)
+                    .map_err(|_| {
+                        ::serde::de::Error::custom(
+                            ::buffa::alloc::format!("enum value {v} out of i32 range"),
+                        )
+                    })?;
+                <RequestAnswer as ::buffa::Enumeration>::from_i32(v32)
+                    .ok_or_else(|| {
+                        ::serde::de::Error::custom(
+                            ::buffa::alloc::format!("unknown enum value {v32}"),
+                        )
+                    })
+            }
+            fn visit_unit<E: ::serde::de::Error>(
+                self,
+            ) -> ::core::result::Result<RequestAnswer, E> {
+                ::core::result::Result::Ok(::core::default::Default::default())
+            }
+        }
+        d.deserialize_any(_V)
+    }
+}
+impl ::buffa::json_helpers::ProtoElemJson for RequestAnswer {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+impl ::buffa::Enumeration for RequestAnswer {
+    fn from_i32(value: i32) -> ::core::option::Option<Self> {
+        match value {
+            0i32 => ::core::option::Option::Some(Self::REQUEST_ANSWER_UNSPECIFIED),
+            1i32 => ::core::option::Option::Some(Self::REQUEST_ANSWER_ACCEPTED),
+            2i32 => ::core::option::Option::Some(Self::REQUEST_ANSWER_DELETED),
+            _ => ::core::option::Option::None,
+        }
+    }
+    fn to_i32(&self) -> i32 {
+        *self as i32
+    }
+    fn proto_name(&self) -> &'static str {
+        match self {
+            Self::REQUEST_ANSWER_UNSPECIFIED => "REQUEST_ANSWER_UNSPECIFIED",
+            Self::REQUEST_ANSWER_ACCEPTED => "REQUEST_ANSWER_ACCEPTED",
+            Self::REQUEST_ANSWER_DELETED => "REQUEST_ANSWER_DELETED",
+        }
+    }
+    fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
+        match name {
+            "REQUEST_ANSWER_UNSPECIFIED" => {
+                ::core::option::Option::Some(Self::REQUEST_ANSWER_UNSPECIFIED)
+            }
+            "REQUEST_ANSWER_ACCEPTED" => {
+                ::core::option::Option::Some(Self::REQUEST_ANSWER_ACCEPTED)
+            }
+            "REQUEST_ANSWER_DELETED" => {
+                ::core::option::Option::Some(Self::REQUEST_ANSWER_DELETED)
+            }
+            _ => ::core::option::Option::None,
+        }
+    }
+    fn values() -> &'static [Self] {
+        &[
+            Self::REQUEST_ANSWER_UNSPECIFIED,
+            Self::REQUEST_ANSWER_ACCEPTED,
+            Self::REQUEST_ANSWER_DELETED,
+        ]
+    }
+}
 /// A place in a dense log. Offsets count from 1; offset 0 stands before the first entry.
 /// A position of an older generation may lie beyond what the store still has: then the relay says Rewound.
 #[derive(Clone, PartialEq, Default)]
@@ -3574,7 +3727,7 @@ pub struct Watch {
         skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec"
     )]
     pub conversations: ::buffa::alloc::vec::Vec<::buffa::bytes::Bytes>,
-    /// Presence of these users (must share a conversation with the watcher).
+    /// Presence of these users (must share a conversation with the watcher that both accepted, without a block).
     ///
     /// Field 2: `users`
     #[serde(
@@ -10135,6 +10288,22 @@ impl ::buffa::Message for UserEvent {
                         += 1u64 + ::buffa::encoding::varint_len(inner as u64) as u64
                             + inner as u64;
                 }
+                __buffa::oneof::user_event::Event::Invited(x) => {
+                    let __slot = __cache.reserve();
+                    let inner = x.compute_size(__cache);
+                    __cache.set(__slot, inner);
+                    size
+                        += 1u64 + ::buffa::encoding::varint_len(inner as u64) as u64
+                            + inner as u64;
+                }
+                __buffa::oneof::user_event::Event::RequestAnswered(x) => {
+                    let __slot = __cache.reserve();
+                    let inner = x.compute_size(__cache);
+                    __cache.set(__slot, inner);
+                    size
+                        += 1u64 + ::buffa::encoding::varint_len(inner as u64) as u64
+                            + inner as u64;
+                }
             }
         }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
@@ -10233,6 +10402,22 @@ impl ::buffa::Message for UserEvent {
                 __buffa::oneof::user_event::Event::ConversationChanged(x) => {
                     ::buffa::types::put_len_delimited_header(
                         13u32,
+                        u64::from(__cache.consume_next()),
+                        buf,
+                    );
+                    x.write_to(__cache, buf);
+                }
+                __buffa::oneof::user_event::Event::Invited(x) => {
+                    ::buffa::types::put_len_delimited_header(
+                        14u32,
+                        u64::from(__cache.consume_next()),
+                        buf,
+                    );
+                    x.write_to(__cache, buf);
+                }
+                __buffa::oneof::user_event::Event::RequestAnswered(x) => {
+                    ::buffa::types::put_len_delimited_header(
+                        15u32,
                         u64::from(__cache.consume_next()),
                         buf,
                     );
@@ -10453,6 +10638,42 @@ impl ::buffa::Message for UserEvent {
                     ::buffa::Message::merge_length_delimited(&mut val, buf, ctx)?;
                     self.event = ::core::option::Option::Some(
                         __buffa::oneof::user_event::Event::ConversationChanged(val),
+                    );
+                }
+            }
+            14u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                if let ::core::option::Option::Some(
+                    __buffa::oneof::user_event::Event::Invited(ref mut existing),
+                ) = self.event
+                {
+                    ::buffa::Message::merge_length_delimited(existing, buf, ctx)?;
+                } else {
+                    let mut val = ::core::default::Default::default();
+                    ::buffa::Message::merge_length_delimited(&mut val, buf, ctx)?;
+                    self.event = ::core::option::Option::Some(
+                        __buffa::oneof::user_event::Event::Invited(val),
+                    );
+                }
+            }
+            15u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                if let ::core::option::Option::Some(
+                    __buffa::oneof::user_event::Event::RequestAnswered(ref mut existing),
+                ) = self.event
+                {
+                    ::buffa::Message::merge_length_delimited(existing, buf, ctx)?;
+                } else {
+                    let mut val = ::core::default::Default::default();
+                    ::buffa::Message::merge_length_delimited(&mut val, buf, ctx)?;
+                    self.event = ::core::option::Option::Some(
+                        __buffa::oneof::user_event::Event::RequestAnswered(val),
                     );
                 }
             }
@@ -10771,6 +10992,50 @@ impl<'de> ::serde::Deserialize<'de> for UserEvent {
                                 );
                             }
                         }
+                        "invited" => {
+                            let v: ::core::option::Option<Invited> = map
+                                .next_value_seed(
+                                    ::buffa::json_helpers::NullableDeserializeSeed(
+                                        ::buffa::json_helpers::DefaultDeserializeSeed::<
+                                            Invited,
+                                        >::new(),
+                                    ),
+                                )?;
+                            if let Some(v) = v {
+                                if __oneof_event.is_some() {
+                                    return Err(
+                                        ::serde::de::Error::custom(
+                                            "multiple oneof fields set for 'event'",
+                                        ),
+                                    );
+                                }
+                                __oneof_event = Some(
+                                    __buffa::oneof::user_event::Event::Invited(v),
+                                );
+                            }
+                        }
+                        "requestAnswered" | "request_answered" => {
+                            let v: ::core::option::Option<RequestAnswered> = map
+                                .next_value_seed(
+                                    ::buffa::json_helpers::NullableDeserializeSeed(
+                                        ::buffa::json_helpers::DefaultDeserializeSeed::<
+                                            RequestAnswered,
+                                        >::new(),
+                                    ),
+                                )?;
+                            if let Some(v) = v {
+                                if __oneof_event.is_some() {
+                                    return Err(
+                                        ::serde::de::Error::custom(
+                                            "multiple oneof fields set for 'event'",
+                                        ),
+                                    );
+                                }
+                                __oneof_event = Some(
+                                    __buffa::oneof::user_event::Event::RequestAnswered(v),
+                                );
+                            }
+                        }
                         _ => {
                             map.next_value::<::serde::de::IgnoredAny>()?;
                         }
@@ -10853,6 +11118,15 @@ pub struct AddedTo {
         skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_u64"
     )]
     pub first: u64,
+    /// A first contact: somebody new wants to talk, and waits for this user to accept.
+    ///
+    /// Field 5: `request`
+    #[serde(
+        rename = "request",
+        with = "::buffa::json_helpers::proto_bool",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+    )]
+    pub request: bool,
     #[serde(skip)]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -10864,6 +11138,7 @@ impl ::core::fmt::Debug for AddedTo {
             .field("by", &self.by)
             .field("role", &self.role)
             .field("first", &self.first)
+            .field("request", &self.request)
             .finish()
     }
 }
@@ -10909,6 +11184,9 @@ impl ::buffa::Message for AddedTo {
         if self.first != 0u64 {
             size += 1u64 + ::buffa::types::uint64_encoded_len(self.first) as u64;
         }
+        if self.request {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -10933,6 +11211,9 @@ impl ::buffa::Message for AddedTo {
         }
         if self.first != 0u64 {
             ::buffa::types::put_uint64_field(4u32, self.first, buf);
+        }
+        if self.request {
+            ::buffa::types::put_bool_field(5u32, self.request, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -10975,6 +11256,13 @@ impl ::buffa::Message for AddedTo {
                 )?;
                 self.first = ::buffa::types::decode_uint64(buf)?;
             }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.request = ::buffa::types::decode_bool(buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -10987,6 +11275,7 @@ impl ::buffa::Message for AddedTo {
         self.by = ::core::default::Default::default();
         self.role = ::buffa::EnumValue::from(0);
         self.first = 0u64;
+        self.request = false;
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -12301,6 +12590,336 @@ pub const __CONVERSATION_CHANGED_JSON_ANY: ::buffa::type_registry::JsonAnyEntry 
     from_json: ::buffa::type_registry::any_from_json::<ConversationChanged>,
     is_wkt: false,
 };
+/// Somebody wants the user in a group, and the user's settings ask first. It is answered through the API.
+#[derive(Clone, PartialEq, Default)]
+#[derive(::serde::Serialize, ::serde::Deserialize)]
+#[serde(default)]
+pub struct Invited {
+    /// Field 1: `conversation`
+    #[serde(
+        rename = "conversation",
+        with = "::buffa::json_helpers::bytes",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_bytes"
+    )]
+    pub conversation: ::buffa::bytes::Bytes,
+    /// Field 2: `by`
+    #[serde(
+        rename = "by",
+        with = "::buffa::json_helpers::bytes",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_bytes"
+    )]
+    pub by: ::buffa::bytes::Bytes,
+    /// What the group is called.
+    ///
+    /// Field 3: `name`
+    #[serde(
+        rename = "name",
+        with = "::buffa::json_helpers::proto_string",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+    )]
+    pub name: ::buffa::alloc::string::String,
+    #[serde(skip)]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for Invited {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("Invited")
+            .field("conversation", &self.conversation)
+            .field("by", &self.by)
+            .field("name", &self.name)
+            .finish()
+    }
+}
+impl Invited {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/relay.v1.Invited";
+}
+::buffa::impl_default_instance!(Invited);
+impl ::buffa::MessageName for Invited {
+    const PACKAGE: &'static str = "relay.v1";
+    const NAME: &'static str = "Invited";
+    const FULL_NAME: &'static str = "relay.v1.Invited";
+    const TYPE_URL: &'static str = "type.googleapis.com/relay.v1.Invited";
+}
+impl ::buffa::Message for Invited {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.conversation.is_empty() {
+            size += 1u64 + ::buffa::types::bytes_encoded_len(&self.conversation) as u64;
+        }
+        if !self.by.is_empty() {
+            size += 1u64 + ::buffa::types::bytes_encoded_len(&self.by) as u64;
+        }
+        if !self.name.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.name) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.conversation.is_empty() {
+            ::buffa::types::put_shared_bytes_field(1u32, &self.conversation, buf);
+        }
+        if !self.by.is_empty() {
+            ::buffa::types::put_shared_bytes_field(2u32, &self.by, buf);
+        }
+        if !self.name.is_empty() {
+            ::buffa::types::put_string_field(3u32, &self.name, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                self.conversation = ::buffa::types::decode_bytes_to_bytes(buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                self.by = ::buffa::types::decode_bytes_to_bytes(buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.name, buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.conversation = ::core::default::Default::default();
+        self.by = ::core::default::Default::default();
+        self.name.clear();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for Invited {
+    const PROTO_FQN: &'static str = "relay.v1.Invited";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+impl ::buffa::json_helpers::ProtoElemJson for Invited {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[doc(hidden)]
+pub const __INVITED_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/relay.v1.Invited",
+    to_json: ::buffa::type_registry::any_to_json::<Invited>,
+    from_json: ::buffa::type_registry::any_from_json::<Invited>,
+    is_wkt: false,
+};
+/// A first contact or an invitation waits no longer. Whoever opened a first contact hears only that it was accepted.
+#[derive(Clone, PartialEq, Default)]
+#[derive(::serde::Serialize, ::serde::Deserialize)]
+#[serde(default)]
+pub struct RequestAnswered {
+    /// Field 1: `conversation`
+    #[serde(
+        rename = "conversation",
+        with = "::buffa::json_helpers::bytes",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_bytes"
+    )]
+    pub conversation: ::buffa::bytes::Bytes,
+    /// Field 2: `answer`
+    #[serde(
+        rename = "answer",
+        with = "::buffa::json_helpers::proto_enum",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_default_enum_value"
+    )]
+    pub answer: ::buffa::EnumValue<RequestAnswer>,
+    #[serde(skip)]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for RequestAnswered {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("RequestAnswered")
+            .field("conversation", &self.conversation)
+            .field("answer", &self.answer)
+            .finish()
+    }
+}
+impl RequestAnswered {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/relay.v1.RequestAnswered";
+}
+::buffa::impl_default_instance!(RequestAnswered);
+impl ::buffa::MessageName for RequestAnswered {
+    const PACKAGE: &'static str = "relay.v1";
+    const NAME: &'static str = "RequestAnswered";
+    const FULL_NAME: &'static str = "relay.v1.RequestAnswered";
+    const TYPE_URL: &'static str = "type.googleapis.com/relay.v1.RequestAnswered";
+}
+impl ::buffa::Message for RequestAnswered {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.conversation.is_empty() {
+            size += 1u64 + ::buffa::types::bytes_encoded_len(&self.conversation) as u64;
+        }
+        {
+            let val = self.answer.to_i32();
+            if val != 0 {
+                size += 1u64 + ::buffa::types::int32_encoded_len(val) as u64;
+            }
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.conversation.is_empty() {
+            ::buffa::types::put_shared_bytes_field(1u32, &self.conversation, buf);
+        }
+        {
+            let val = self.answer.to_i32();
+            if val != 0 {
+                ::buffa::types::put_int32_field(2u32, val, buf);
+            }
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                self.conversation = ::buffa::types::decode_bytes_to_bytes(buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.answer = ::buffa::EnumValue::from(
+                    ::buffa::types::decode_int32(buf)?,
+                );
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.conversation = ::core::default::Default::default();
+        self.answer = ::buffa::EnumValue::from(0);
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for RequestAnswered {
+    const PROTO_FQN: &'static str = "relay.v1.RequestAnswered";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+impl ::buffa::json_helpers::ProtoElemJson for RequestAnswered {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[doc(hidden)]
+pub const __REQUEST_ANSWERED_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/relay.v1.RequestAnswered",
+    to_json: ::buffa::type_registry::any_to_json::<RequestAnswered>,
+    from_json: ::buffa::type_registry::any_from_json::<RequestAnswered>,
+    is_wkt: false,
+};
 #[allow(
     non_camel_case_types,
     dead_code,
@@ -12915,6 +13534,8 @@ pub mod __buffa {
                 SettingChanged(super::super::super::SettingChanged),
                 Warning(super::super::super::Warning),
                 ConversationChanged(super::super::super::ConversationChanged),
+                Invited(super::super::super::Invited),
+                RequestAnswered(super::super::super::RequestAnswered),
             }
             impl ::buffa::Oneof for Event {}
             impl From<super::super::super::AddedTo> for Event {
@@ -13025,6 +13646,27 @@ pub mod __buffa {
                     Self::Some(Event::from(v))
                 }
             }
+            impl From<super::super::super::Invited> for Event {
+                fn from(v: super::super::super::Invited) -> Self {
+                    Self::Invited(v)
+                }
+            }
+            impl From<super::super::super::Invited> for ::core::option::Option<Event> {
+                fn from(v: super::super::super::Invited) -> Self {
+                    Self::Some(Event::from(v))
+                }
+            }
+            impl From<super::super::super::RequestAnswered> for Event {
+                fn from(v: super::super::super::RequestAnswered) -> Self {
+                    Self::RequestAnswered(v)
+                }
+            }
+            impl From<super::super::super::RequestAnswered>
+            for ::core::option::Option<Event> {
+                fn from(v: super::super::super::RequestAnswered) -> Self {
+                    Self::Some(Event::from(v))
+                }
+            }
             impl ::serde::Serialize for Event {
                 fn serialize<S: ::serde::Serializer>(
                     &self,
@@ -13062,6 +13704,12 @@ pub mod __buffa {
                         }
                         Self::ConversationChanged(v) => {
                             map.serialize_entry("conversationChanged", v)?;
+                        }
+                        Self::Invited(v) => {
+                            map.serialize_entry("invited", v)?;
+                        }
+                        Self::RequestAnswered(v) => {
+                            map.serialize_entry("requestAnswered", v)?;
                         }
                     }
                     map.end()
@@ -13119,6 +13767,8 @@ pub mod __buffa {
         reg.register_json_any(super::__BLOCK_CHANGED_JSON_ANY);
         reg.register_json_any(super::__SETTING_CHANGED_JSON_ANY);
         reg.register_json_any(super::__CONVERSATION_CHANGED_JSON_ANY);
+        reg.register_json_any(super::__INVITED_JSON_ANY);
+        reg.register_json_any(super::__REQUEST_ANSWERED_JSON_ANY);
     }
 }
 #[doc(inline)]

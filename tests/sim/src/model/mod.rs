@@ -4,6 +4,7 @@
 mod access;
 mod ephemeral;
 mod ledger;
+mod relation;
 mod signal;
 mod stream;
 mod user_stream;
@@ -46,6 +47,7 @@ pub struct Model {
     pub ledger: Ledger,
     access: access::Access,
     signals: signal::Signals,
+    relations: relation::Relations,
     /// When each member last left, for what may still be on its way.
     left: BTreeMap<(UserId, ConversationId), u64>,
     /// When a shard last heard of an erasure.
@@ -71,6 +73,7 @@ impl Model {
             ledger: Ledger::default(),
             access: access::Access::default(),
             signals: signal::Signals::default(),
+            relations: relation::Relations::default(),
             left: BTreeMap::new(),
             erased_heard: BTreeMap::new(),
             calm: plan.mood == Mood::Calm,
@@ -136,6 +139,7 @@ impl Model {
         if let Change::Members { conversation, version } = change {
             self.signals.members_heard(now, place, *conversation, *version);
         }
+        self.relations.heard(now, place, change);
         self.oblige(now, place, change);
     }
 

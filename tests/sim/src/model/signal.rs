@@ -56,6 +56,10 @@ impl Model {
     }
 
     pub(super) fn signal_event(&mut self, at: At, event: &SignalEvent, store: &SimStore) {
+        self.check_accepted(at, talk(&event.conversation), store);
+        if let Some(sender) = UserId::from_slice(&event.sender) {
+            self.check_apart(at, sender);
+        }
         let wrong = self.wrong_with(at, event, store);
         if let Some(what) = wrong {
             let text = format!("signal {:?}: {what}", String::from_utf8_lossy(&event.body));

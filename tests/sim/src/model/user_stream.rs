@@ -30,7 +30,9 @@ impl Model {
     pub(super) fn cursor_event(&mut self, at: At, event: &CursorEvent, store: &SimStore) {
         let conversation = talk(&event.conversation);
         self.check_watching(at, conversation, store);
+        self.check_accepted(at, conversation, store);
         let Some(user) = UserId::from_slice(&event.user) else { return };
+        self.check_apart(at, user);
         let truth = store.cursors.get(&(user, conversation)).copied().unwrap_or(0);
         let seen = self.views[at.link].cursors_seen.entry((conversation, user)).or_default();
         let before = *seen;

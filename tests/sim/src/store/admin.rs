@@ -61,6 +61,31 @@ impl SimStore {
         self.changes.push(Change::Members { conversation: id, version: log.version });
     }
 
+    /// Whoever was asked accepts a first contact.
+    pub fn accept(&mut self, id: ConversationId, by: UserId, unix_ms: u64) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        let Some(opener) = log.waiting.take() else { return };
+        log.version += 1;
+        self.changes.push(Change::Members { conversation: id, version: log.version });
+        for user in [opener, by] {
+            let (conversation, answer) = (id.to_bytes(), v1::RequestAnswer::Accepted.into());
+            let event = v1::RequestAnswered { conversation, answer, ..Default::default() };
+            self.push_event(user, unix_ms, user_event::Event::from(event));
+        }
+    }
+
+    /// One user blocks or unblocks another.
+    pub fn set_block(&mut self, user: UserId, other: UserId, blocked: bool, unix_ms: u64) {
+        let changed =
+            if blocked { self.blocks.insert((user, other)) } else { self.blocks.remove(&(user, other)) };
+        if !changed {
+            return;
+        }
+        self.changes.push(Change::Block { user, other, stands: self.blocked(user, other) });
+        let event = v1::BlockChanged { user: other.to_bytes(), blocked, ..Default::default() };
+        self.push_event(user, unix_ms, user_event::Event::from(event));
+    }
+
     /// Sets the life of an account.
     pub fn set_status(&mut self, user: UserId, status: UserStatus) {
         let Some(account) = self.accounts.get_mut(&user) else { return };

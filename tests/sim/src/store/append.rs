@@ -64,6 +64,10 @@ impl SimStore {
 
     fn store(&mut self, append: &Append, unix_ms: u64) -> Appended {
         let generation = self.generation;
+        let opener = self.logs[&append.conversation].waiting;
+        if opener.is_some_and(|opener| opener != append.sender) {
+            self.accept(append.conversation, append.sender, unix_ms);
+        }
         let log = self.logs.get_mut(&append.conversation).expect("checked");
         let offset = Offset(log.head() + 1);
         let keep_s = append.expires_in.or((append.kind == kind::RING).then_some(RING_S));

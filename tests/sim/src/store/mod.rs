@@ -4,7 +4,7 @@ mod admin;
 mod append;
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schema_wire::record::{Change, Message, UserStatus};
 use schema_wire::v1::{self, GoneReason, Role};
@@ -57,6 +57,8 @@ pub struct Log {
     /// Who changed at which version.
     versions: Vec<(u64, UserId)>,
     pub epoch: u64,
+    /// Who opened a first contact that nobody has accepted.
+    pub waiting: Option<UserId>,
     /// Where each newer generation cut the log.
     pub cuts: Vec<(Generation, u64)>,
 }
@@ -109,6 +111,8 @@ pub struct SimStore {
     pub logs: BTreeMap<ConversationId, Log>,
     pub accounts: BTreeMap<UserId, Account>,
     pub cursors: BTreeMap<(UserId, ConversationId), u64>,
+    /// Who blocked whom.
+    pub blocks: BTreeSet<(UserId, UserId)>,
     keys: BTreeMap<(UserId, PublishKey), (ConversationId, Offset)>,
     pub changes: Vec<Change>,
 }
@@ -135,6 +139,7 @@ impl SimStore {
             version: 0,
             versions: Vec::new(),
             epoch: 0,
+            waiting: None,
             cuts: Vec::new(),
         };
         self.logs.insert(id, log);
@@ -145,13 +150,19 @@ impl SimStore {
         self.keys.get(&(user, key)).copied()
     }
 
-    /// Whether two users are in one conversation now.
+    /// Whether two users are in one conversation now that both agreed to, with no block between them.
     pub fn acquainted(&self, a: UserId, b: UserId) -> bool {
-        a == b
-            || self.logs.values().any(|l| {
-                l.members.get(&a).is_some_and(Member::present)
-                    && l.members.get(&b).is_some_and(Member::present)
-            })
+        let share = |l: &Log| {
+            l.waiting.is_none()
+                && l.members.get(&a).is_some_and(Member::present)
+                && l.members.get(&b).is_some_and(Member::present)
+        };
+        a == b || (!self.blocked(a, b) && self.logs.values().any(share))
+    }
+
+    /// Whether one of two users blocked the other.
+    pub fn blocked(&self, a: UserId, b: UserId) -> bool {
+        self.blocks.contains(&(a, b)) || self.blocks.contains(&(b, a))
     }
 
     /// Whether a user is a member now.

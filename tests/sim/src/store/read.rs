@@ -77,6 +77,14 @@ impl SimStore {
             muted_until: None,
             cursor: Offset(self.cursors.get(&(user, id)).copied().unwrap_or(0)),
             rewound,
+            waiting: log.waiting.is_some(),
+            apart: log
+                .members
+                .iter()
+                .filter(|(_, m)| m.present())
+                .map(|(u, _)| *u)
+                .filter(|u| self.blocked(user, *u))
+                .collect(),
         })
     }
 
@@ -146,7 +154,8 @@ impl SimStore {
             }
         };
         let changes = users.into_iter().map(change).collect();
-        MembersDelta { version: log.version, member_count: log.present_count(), changes, overflow }
+        let waiting = log.waiting.is_some();
+        MembersDelta { version: log.version, member_count: log.present_count(), changes, waiting, overflow }
     }
 
     fn user_events(&self, user: UserId, after: Position, limit: u32) -> UserEventPage {

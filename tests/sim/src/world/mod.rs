@@ -92,6 +92,10 @@ impl World {
                 store.add_member(conversation, id::user(*member, salt), role, true, crate::clock::unix_ms(0));
             }
         }
+        if let Some(index) = plan.waiting {
+            let log = store.logs.get_mut(&id::conversation(index, salt)).expect("it was just added");
+            log.waiting = Some(id::user(plan.conversations[index][0], salt));
+        }
         store.changes.clear();
         let clients = plan.devices.iter().enumerate().map(|(d, u)| Client::new(d, *u, salt)).collect();
         let model = Model::new(&plan);

@@ -76,6 +76,17 @@ impl World {
                     self.model.erased(now, conversation, offset);
                 }
             }
+            Op::Block { user, other, blocked } => {
+                self.store.set_block(id::user(user, salt), id::user(other, salt), blocked, at);
+            }
+            Op::Accept { conversation } => {
+                let conversation = id::conversation(conversation, salt);
+                let log = &self.store.logs[&conversation];
+                let asked = log.members.keys().copied().find(|user| Some(*user) != log.waiting);
+                if let Some(user) = asked {
+                    self.store.accept(conversation, user, at);
+                }
+            }
             Op::Kick { user } => {
                 let (user, with) = (id::user(user, salt), Disconnect::Kicked);
                 self.control(&Control::DisconnectUser { user, with });

@@ -11,6 +11,7 @@ mod membership;
 mod pressure;
 mod python;
 mod quic;
+mod relation;
 mod signal;
 mod standing;
 mod up;

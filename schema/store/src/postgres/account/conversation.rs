@@ -9,9 +9,10 @@ use super::events::push_all;
 use super::membership::{Joining, hold, join, must_be_member};
 use super::profile::blocked_among;
 use super::read::ids;
-use super::{lock_users, must_be_active, must_exist, standing_of};
+use super::{invitation, lock_users, must_be_active, must_exist, own, request, standing_of};
 use crate::accept::{clean_name, must_be_lifetime};
 use crate::accounts::{AccountError, Answer, GROUP_MEMBERS_MAX};
+use crate::postgres::content;
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, uint};
 use crate::rows::conversation::{ConversationChange, ConversationKind, GroupDraft, HistoryPolicy};
@@ -24,19 +25,20 @@ pub async fn create_direct(tx: &Tx, user: UserId, peer: UserId, now: u64) -> Ans
     must_be_active(Some(standing_of(tx, user, now).await?))?;
     let pair = [user.min(peer).0, user.max(peer).0].concat();
     if let Some(conversation) = direct(tx, &pair).await? {
-        return Ok((conversation, false));
+        return Ok((known(tx, conversation, user, peer, now).await?, false));
     }
     let conversation = ConversationId(crate::fresh_id(now));
     let made = tx
         .execute(
-            "INSERT INTO conversations (id, kind, direct_pair, created_by, created_at, last_at)
-             VALUES ($1, 'DIRECT', $2, $3, $4, $4) ON CONFLICT (direct_pair) DO NOTHING",
+            "INSERT INTO conversations (id, kind, direct_pair, created_by, requested_by, created_at, last_at)
+             VALUES ($1, 'DIRECT', $2, $3, $3, $4, $4) ON CONFLICT (direct_pair) DO NOTHING",
             &[&Id(conversation.0), &pair, &Id(user.0), &At(now)],
         )
         .await?;
     // Somebody else, perhaps the peer, made it meanwhile.
     if made == 0 {
-        return Ok((direct(tx, &pair).await?.ok_or(AccountError::NotFound)?, false));
+        let conversation = direct(tx, &pair).await?.ok_or(AccountError::NotFound)?;
+        return Ok((known(tx, conversation, user, peer, now).await?, false));
     }
     let found = lock_users(tx, [user, peer], now).await?;
     must_be_active(found.get(&user).copied())?;
@@ -44,9 +46,26 @@ pub async fn create_direct(tx: &Tx, user: UserId, peer: UserId, now: u64) -> Ans
     if !blocked_among(tx, user, &[peer]).await?.is_empty() {
         return Err(AccountError::Blocked);
     }
-    let joining = [user, peer].map(|user| Joining { user, role: Role::Member });
+    let joining = [Joining::member(user), Joining { asked: true, ..Joining::member(peer) }];
     join(tx, conversation, &joining, user, now).await?;
     Ok((conversation, true))
+}
+
+/// Whoever asks for what the peer opened accepts it.
+async fn known(
+    tx: &Tx,
+    conversation: ConversationId,
+    user: UserId,
+    peer: UserId,
+    now: u64,
+) -> Answer<ConversationId> {
+    hold(tx, &[Id(conversation.0)]).await?;
+    if request::waits(tx, conversation).await? == Some(peer)
+        && blocked_among(tx, user, &[peer]).await?.is_empty()
+    {
+        request::accept(tx, conversation, (peer, user), now).await?;
+    }
+    Ok(conversation)
 }
 
 async fn direct(tx: &Tx, pair: &[u8]) -> Answer<Option<ConversationId>> {
@@ -55,6 +74,7 @@ async fn direct(tx: &Tx, pair: &[u8]) -> Answer<Option<ConversationId>> {
 }
 
 pub async fn create_group(tx: &Tx, owner: UserId, draft: &GroupDraft, now: u64) -> Answer<ConversationId> {
+    own(tx, owner).await?;
     must_be_active(Some(standing_of(tx, owner, now).await?))?;
     let name = clean_name("name", &draft.name)?;
     must_be_lifetime(draft.ttl)?;
@@ -74,9 +94,12 @@ pub async fn create_group(tx: &Tx, owner: UserId, draft: &GroupDraft, now: u64) 
     )
     .await?;
     must_be_reachable(tx, owner, &others, now).await?;
-    let mut joining = vec![Joining { user: owner, role: Role::Owner }];
-    joining.extend(others.into_iter().map(|user| Joining { user, role: Role::Member }));
+    let asked = invitation::who_asks(tx, &others.iter().copied().collect::<Vec<_>>(), owner).await?;
+    invitation::invite(tx, conversation, &asked, owner, now).await?;
+    let mut joining = vec![Joining { role: Role::Owner, ..Joining::member(owner) }];
+    joining.extend(others.difference(&asked).copied().map(Joining::member));
     join(tx, conversation, &joining, owner, now).await?;
+    content::look(tx, owner, "group name", &name, now).await?;
     Ok(conversation)
 }
 
@@ -101,6 +124,9 @@ pub async fn change(
     change: &ConversationChange,
     now: u64,
 ) -> Answer<()> {
+    if change.name.is_some() {
+        own(tx, by).await?;
+    }
     hold(tx, &[Id(conversation.0)]).await?;
     let member = must_be_member(tx, conversation, by).await?;
     let leads = matches!(member.role, Role::Owner | Role::Admin);
@@ -112,6 +138,7 @@ pub async fn change(
         }
         let name = clean_name("name", name)?;
         tx.execute("UPDATE conversations SET name = $2 WHERE id = $1", &[&at, &name]).await?;
+        content::look(tx, by, "group name", &name, now).await?;
     }
     if let Some(ttl) = change.ttl {
         if !direct && !leads {

@@ -33,9 +33,11 @@ const OWN_ROWS: [&str; 9] = [
 ];
 
 /// What others write while they hold the user's row.
-const SHARED_ROWS: [&str; 4] = [
+const SHARED_ROWS: [&str; 6] = [
     "DELETE FROM blocks WHERE user_id = $1",
     "DELETE FROM blocks WHERE blocked_id = $1",
+    "DELETE FROM group_invitations WHERE user_id = $1",
+    "DELETE FROM group_invitations WHERE invited_by = $1",
     "DELETE FROM user_events WHERE user_id = $1",
     "UPDATE invites SET email = NULL WHERE used_by = $1",
 ];

@@ -18,7 +18,7 @@ const PLACE_COLUMNS: usize = 3;
 
 /// Section and query. $1: the user; $2, $3 and $4: where the page begins (exclusive), a number, an id and an
 /// offset; $5: how many.
-const SECTIONS: [(&str, &str); 13] = [
+const SECTIONS: [(&str, &str); 14] = [
     (
         "profile",
         "SELECT 1::bigint, $3, $4, id, email, name, about, role, status, email_verified_at, created_at, updated_at,
@@ -61,6 +61,11 @@ const SECTIONS: [(&str, &str); 13] = [
         "blocks",
         "SELECT 0::bigint, blocked_id, $4, blocked_id, created_at FROM blocks
          WHERE user_id = $1 AND (0, blocked_id) > ($2, $3) ORDER BY blocked_id LIMIT $5",
+    ),
+    (
+        "invitations",
+        "SELECT 0::bigint, conversation_id, $4, conversation_id, invited_by, invited_at FROM group_invitations
+         WHERE user_id = $1 AND (0, conversation_id) > ($2, $3) ORDER BY conversation_id LIMIT $5",
     ),
     (
         "settings",

@@ -10,7 +10,7 @@ use super::read::ids;
 use super::{lock_users, own, own_shared};
 use crate::accept::must_be_keys;
 use crate::accounts::{AccountError, Answer, KEY_CHANGE_TOLD_MAX, KEY_PACKAGES_MAX};
-use crate::postgres::standing::acquaintances;
+use crate::postgres::standing::acquainted;
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, id, time, uint};
 use crate::rows::account::{Origin, audit_event};
@@ -138,11 +138,7 @@ async fn must_own(tx: &Tx, user: UserId, device: DeviceId) -> Answer<()> {
 
 /// Strangers look like people who do not exist.
 async fn must_know(tx: &Tx, user: UserId, by: UserId) -> Answer<()> {
-    if user == by || !acquaintances(tx, user, &[by]).await?.is_empty() {
-        Ok(())
-    } else {
-        Err(AccountError::NotFound)
-    }
+    if user == by || acquainted(tx, user, by).await? { Ok(()) } else { Err(AccountError::NotFound) }
 }
 
 async fn identity(tx: &Tx, device: DeviceId) -> Answer<Option<Bytes>> {

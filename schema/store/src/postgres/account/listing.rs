@@ -7,7 +7,9 @@ use schema_wire::record::Message;
 use schema_wire::{ConversationId, Offset, UserId};
 use tokio_postgres::Row;
 
+use super::invitation;
 use super::membership::must_be_member;
+use super::read::id_opt;
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
 use crate::postgres::cached::description::{self, Description};
@@ -17,14 +19,14 @@ use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, Param, id, role, small, time, time_opt, uint, uint_opt};
 use crate::redis::Item;
 use crate::rows::conversation::{
-    ConversationDetail, ConversationKind, ConversationSummary, HistoryPolicy, Member,
+    ConversationDetail, ConversationKind, ConversationSummary, HistoryPolicy, Member, Request,
 };
 
 const COLUMNS: &str = "c.id, c.kind = 'DIRECT', c.name, c.direct_pair, m.role, c.member_count,
     c.next_offset - 1, coalesce(k.log_offset, 0), m.joined_offset, c.last_at, c.created_at, c.history = 'all', c.ttl,
     c.epoch, c.members_version, m.muted_until,
     (SELECT min(f.joined_offset) FROM conversation_members f
-     WHERE f.conversation_id = c.id AND f.user_id = m.user_id)
+     WHERE f.conversation_id = c.id AND f.user_id = m.user_id), c.requested_by
   FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
   LEFT JOIN cursors k ON k.user_id = m.user_id AND k.conversation_id = c.id";
 
@@ -33,7 +35,7 @@ const OWN_COLUMNS: &str = "c.id, false, '', NULL::bytea, m.role, c.member_count,
     c.next_offset - 1, coalesce(k.log_offset, 0), m.joined_offset, c.last_at, c.last_at, false, NULL::bigint,
     c.epoch, c.members_version, m.muted_until,
     (SELECT min(f.joined_offset) FROM conversation_members f
-     WHERE f.conversation_id = c.id AND f.user_id = m.user_id)
+     WHERE f.conversation_id = c.id AND f.user_id = m.user_id), c.requested_by
   FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
   LEFT JOIN cursors k ON k.user_id = m.user_id AND k.conversation_id = c.id";
 
@@ -55,6 +57,7 @@ pub async fn list(
         .query(
             &format!(
                 "SELECT {COLUMNS} WHERE m.user_id = $1 AND m.left_offset IS NULL AND (c.last_at, c.id) < ($2, $3)
+                   AND (NOT c.request_hidden OR c.requested_by = m.user_id)
                  ORDER BY c.last_at DESC, c.id DESC LIMIT $4"
             ),
             &[&Id(user.0), &At(last_at), &Id(before.0), &i64::from(page(limit))],
@@ -84,7 +87,11 @@ pub async fn one(
         };
         describe(&mut found.detail, known, user);
     }
-    complete(tx, vec![found], now).await?.pop().ok_or(AccountError::NotFound)
+    let mut detail = complete(tx, vec![found], now).await?.pop().ok_or(AccountError::NotFound)?;
+    if detail.summary.leads_group() {
+        detail.invited = invitation::invited(tx, conversation).await?;
+    }
+    Ok(detail)
 }
 
 /// What does not depend on who asks.
@@ -131,6 +138,7 @@ fn detail(row: &Row, user: UserId) -> Answer<Found> {
         kind: if row.try_get(1)? { ConversationKind::Direct } else { ConversationKind::Group },
         name: row.try_get(2)?,
         peer: pair.map(|pair| (other_half(pair, user), String::new())),
+        request: id_opt(row, 17)?.map(|by| Request::of(user, by)),
         role: role(row, 4)?,
         member_count: small(row, 5)?,
         head: Offset(head),
@@ -148,6 +156,7 @@ fn detail(row: &Row, user: UserId) -> Answer<Found> {
         members_version: uint(row, 14)?,
         muted_until: time_opt(row, 15)?,
         first: Offset(uint(row, 16)?),
+        invited: Vec::new(),
     };
     Ok(Found { detail, joined: Offset(joined) })
 }

@@ -11,12 +11,13 @@ use super::events::push_all;
 use super::note::note_members;
 use super::profile::blocked_among;
 use super::read::ids;
-use super::{lock_users, must_exist};
+use super::request::answered;
+use super::{invitation, lock_users, must_exist};
 use crate::accounts::{AccountError, Answer, GROUP_MEMBERS_MAX};
 use crate::postgres::stream::push;
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, role, small, uint};
-use crate::rows::conversation::{ConversationKind, MemberAdded};
+use crate::rows::conversation::{Added, ConversationKind, MemberAdded};
 use crate::stored::{int, role_number};
 
 /// Somebody about to become a member.
@@ -24,6 +25,15 @@ use crate::stored::{int, role_number};
 pub struct Joining {
     pub user: UserId,
     pub role: Role,
+    /// It is a first contact that waits for them.
+    pub asked: bool,
+}
+
+impl Joining {
+    /// An ordinary member.
+    pub fn member(user: UserId) -> Self {
+        Self { user, role: Role::Member, asked: false }
+    }
 }
 
 /// A present member and the conversation.
@@ -88,7 +98,8 @@ pub async fn join(
     .await?;
     let tell = |j: &Joining| {
         let (conversation, by) = (conversation.to_bytes(), by.to_bytes());
-        let event = v1::AddedTo { conversation, by, role: j.role.into(), first, ..Default::default() };
+        let (role, request) = (j.role.into(), j.asked);
+        let event = v1::AddedTo { conversation, by, role, first, request, ..Default::default() };
         (j.user, event.into())
     };
     push_all(tx, joining.iter().map(tell).collect(), now).await?;
@@ -101,7 +112,7 @@ pub async fn add(
     conversation: ConversationId,
     users: &[UserId],
     now: u64,
-) -> Answer<Vec<MemberAdded>> {
+) -> Answer<Added> {
     hold(tx, &[Id(conversation.0)]).await?;
     let adder = must_be_member(tx, conversation, by).await?;
     if adder.kind == ConversationKind::Direct || !matches!(adder.role, Role::Owner | Role::Admin) {
@@ -110,6 +121,7 @@ pub async fn add(
     let strangers = strangers(tx, conversation, users).await?;
     let found = lock_users(tx, strangers.iter().copied(), now).await?;
     let blocked = blocked_among(tx, by, &strangers).await?;
+    let asked = invitation::who_asks(tx, &strangers, by).await?;
     let mut joining: Vec<Joining> = Vec::new();
     for user in strangers {
         must_exist(found.get(&user).copied())?;
@@ -119,13 +131,19 @@ pub async fn add(
         if adder.member_count + joining.len() >= GROUP_MEMBERS_MAX {
             return Err(AccountError::TooMany { limit: GROUP_MEMBERS_MAX });
         }
-        joining.push(Joining { user, role: Role::Member });
+        if !asked.contains(&user) {
+            joining.push(Joining::member(user));
+        }
     }
+    invitation::invite(tx, conversation, &asked, by, now).await?;
+    let invited = asked.into_iter().collect();
     if joining.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Added { members: Vec::new(), invited });
     }
+    let users: Vec<UserId> = joining.iter().map(|j| j.user).collect();
+    invitation::take(tx, conversation, &users).await?;
     let first = join(tx, conversation, &joining, by, now).await?;
-    Ok(joining.into_iter().map(|j| MemberAdded { user: j.user, first }).collect())
+    Ok(Added { members: users.into_iter().map(|user| MemberAdded { user, first }).collect(), invited })
 }
 
 /// Those who are not members now, once each, in the order given.
@@ -147,7 +165,10 @@ pub async fn remove(tx: &Tx, by: UserId, conversation: ConversationId, user: Use
     if remover.kind == ConversationKind::Direct {
         return Err(AccountError::NotAllowed);
     }
-    let target = must_be_member(tx, conversation, user).await?;
+    let target = match must_be_member(tx, conversation, user).await {
+        Err(AccountError::NotFound) => return withdraw(tx, &remover, conversation, user, now).await,
+        found => found?,
+    };
     if by != user && role_number(remover.role) <= role_number(target.role) {
         return Err(AccountError::NotAllowed);
     }
@@ -157,6 +178,16 @@ pub async fn remove(tx: &Tx, by: UserId, conversation: ConversationId, user: Use
     let last = leave(tx, conversation, user, now).await?;
     let (conversation, by) = (conversation.to_bytes(), by.to_bytes());
     Ok(push(tx, user, v1::RemovedFrom { conversation, by, last: last.0, ..Default::default() }, now).await?)
+}
+
+/// Takes back an invitation of somebody who is no member.
+async fn withdraw(tx: &Tx, by: &Present, conversation: ConversationId, user: UserId, now: u64) -> Answer<()> {
+    lock_users(tx, [user], now).await?;
+    let leads = matches!(by.role, Role::Owner | Role::Admin);
+    if !leads || invitation::take(tx, conversation, &[user]).await?.is_empty() {
+        return Err(AccountError::NotFound);
+    }
+    Ok(push(tx, user, answered(conversation, v1::RequestAnswer::Deleted), now).await?)
 }
 
 /// Closes the member's interval at the newest message. Returns the last offset they may read.

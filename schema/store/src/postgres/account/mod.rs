@@ -10,6 +10,7 @@ pub mod conversation;
 pub mod erase;
 pub mod events;
 pub mod export;
+pub mod invitation;
 pub mod invite;
 pub mod keys;
 pub mod listing;
@@ -19,6 +20,7 @@ pub mod password;
 pub mod profile;
 pub mod read;
 pub mod register;
+pub mod request;
 pub mod session;
 
 use std::collections::BTreeMap;

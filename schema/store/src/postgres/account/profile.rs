@@ -6,8 +6,9 @@ use schema_wire::{UserId, v1};
 use tokio_postgres::Row;
 
 use super::audit::record;
+use super::events::push_all;
 use super::read::{account_role, ids};
-use super::{lock_users, must_stand, own, standing_of};
+use super::{invitation, lock_users, must_stand, own, request, standing_of};
 use crate::accept::{ABOUT_BYTES_MAX, clean_name, cut, must_be_email, must_be_setting, page};
 use crate::accounts::{AccountError, Answer, BLOCKS_MAX, SETTINGS_MAX};
 use crate::postgres::content;
@@ -79,6 +80,7 @@ pub async fn set_block(tx: &Tx, user: UserId, other: UserId, blocked: bool, now:
         return Err(AccountError::Invalid { field: "user", problem: "that is yourself" });
     }
     own(tx, user).await?;
+    let hidden = if blocked { request::hide_from(tx, user, other).await? } else { None };
     let found = lock_users(tx, [user, other], now).await?;
     must_stand(found.get(&other).copied())?;
     let changed = if blocked {
@@ -99,7 +101,14 @@ pub async fn set_block(tx: &Tx, user: UserId, other: UserId, blocked: bool, now:
         let event = v1::BlockChanged { user: other.to_bytes(), blocked, ..Default::default() };
         push(tx, user, event, now).await?;
     }
-    Ok(())
+    let mut dropped: Vec<_> = hidden.map(|conversation| (user, conversation)).into_iter().collect();
+    if blocked {
+        dropped.extend(invitation::take_between(tx, user, other).await?);
+    }
+    let deleted = v1::RequestAnswer::Deleted;
+    let told =
+        dropped.into_iter().map(|(user, conversation)| (user, request::answered(conversation, deleted)));
+    push_all(tx, told.collect(), now).await
 }
 
 pub async fn blocks(tx: &Tx, user: UserId, after: Option<UserId>, limit: u32) -> Answer<Vec<UserId>> {

@@ -7,11 +7,12 @@ use schema_wire::v1::{self, Role};
 use schema_wire::{ConversationId, UserId};
 
 use super::membership::{Joining, join, must_be_member, must_exist};
-use super::must_be_active;
 use super::profile::either_blocked;
+use super::{invitation, must_be_active, request};
 use crate::accept::{clean_name, must_be_lifetime};
 use crate::accounts::{AccountError, Answer, GROUP_MEMBERS_MAX};
 use crate::rows::conversation::{ConversationChange, ConversationKind, GroupDraft, HistoryPolicy};
+use crate::sqlite::content;
 use crate::sqlite::stream::push;
 use crate::sqlite::value::{id, int, uint};
 
@@ -30,6 +31,10 @@ pub fn create_direct(
         .query_row("SELECT id FROM conversations WHERE direct_pair = ?1", [&pair], |row| id(row, 0))
         .optional()?;
     if let Some(conversation) = known {
+        // Whoever asks for it as well accepts it.
+        if request::waits(tx, conversation)? == Some(peer) && !either_blocked(tx, user, peer)? {
+            request::accept(tx, conversation, (peer, user), now)?;
+        }
         return Ok((conversation, false));
     }
     must_exist(tx, peer, now)?;
@@ -38,14 +43,14 @@ pub fn create_direct(
     }
     let conversation = ConversationId(crate::fresh_id(now));
     tx.execute(
-        "INSERT INTO conversations (id, kind, direct_pair, created_by, created_at, last_at)
-         VALUES (?1, 'DIRECT', ?2, ?3, ?4, ?4)",
+        "INSERT INTO conversations (id, kind, direct_pair, created_by, requested_by, created_at, last_at)
+         VALUES (?1, 'DIRECT', ?2, ?3, ?3, ?4, ?4)",
         params![conversation.0, pair, user.0, int(now)],
     )?;
     join(
         tx,
         conversation,
-        &[Joining { user, role: Role::Member }, Joining { user: peer, role: Role::Member }],
+        &[Joining::member(user), Joining { asked: true, ..Joining::member(peer) }],
         user,
         now,
     )?;
@@ -81,9 +86,16 @@ pub fn create_group(
          VALUES (?1, 'GROUP', ?2, ?3, ?4, ?4, ?5, ?6)",
         params![conversation.0, name, owner.0, int(now), draft.ttl, history],
     )?;
-    let mut joining = vec![Joining { user: owner, role: Role::Owner }];
-    joining.extend(others.into_iter().map(|user| Joining { user, role: Role::Member }));
+    let mut joining = vec![Joining { role: Role::Owner, ..Joining::member(owner) }];
+    for other in others {
+        if invitation::asks_first(tx, other, owner)? {
+            invitation::invite(tx, conversation, other, owner, now)?;
+        } else {
+            joining.push(Joining::member(other));
+        }
+    }
     join(tx, conversation, &joining, owner, now)?;
+    content::look(tx, owner, "group name", &name, now)?;
     Ok(conversation)
 }
 
@@ -103,6 +115,7 @@ pub fn change(
         }
         let name = clean_name("name", name)?;
         tx.execute("UPDATE conversations SET name = ?2 WHERE id = ?1", params![conversation.0, name])?;
+        content::look(tx, by, "group name", &name, now)?;
     }
     if let Some(ttl) = change.ttl {
         if !direct && !leads {

@@ -13,7 +13,7 @@ use crate::sqlite::changes::note_erased;
 use crate::sqlite::value::{GONE_ERASED, id, int};
 
 /// What belongs to the account alone and is removed with it.
-const OWN_ROWS: [&str; 13] = [
+const OWN_ROWS: [&str; 15] = [
     "DELETE FROM devices WHERE user_id = ?1",
     "DELETE FROM one_time_tokens WHERE user_id = ?1",
     "DELETE FROM sessions WHERE user_id = ?1",
@@ -24,6 +24,8 @@ const OWN_ROWS: [&str; 13] = [
     "DELETE FROM erasure_requests WHERE user_id = ?1",
     "DELETE FROM blocks WHERE user_id = ?1",
     "DELETE FROM blocks WHERE blocked_id = ?1",
+    "DELETE FROM group_invitations WHERE user_id = ?1",
+    "DELETE FROM group_invitations WHERE invited_by = ?1",
     "DELETE FROM cursors WHERE user_id = ?1",
     "DELETE FROM user_events WHERE user_id = ?1",
     "DELETE FROM publish_keys WHERE sender_id = ?1",

@@ -11,7 +11,7 @@ use crate::accounts::Answer;
 use crate::rows::export::{ExportPage, ExportPlace, ExportRecord, ExportValue};
 
 /// Section and query. ?1: the user, ?2: where the page begins (exclusive), ?3: how many.
-const SECTIONS: [(&str, &str); 13] = [
+const SECTIONS: [(&str, &str); 14] = [
     (
         "profile",
         "SELECT 1, id, email, name, about, role, status, email_verified_at, created_at, updated_at, last_active_at,
@@ -50,6 +50,11 @@ const SECTIONS: [(&str, &str); 13] = [
         "blocks",
         "SELECT ?2 + row_number() OVER (ORDER BY blocked_id), blocked_id, created_at
          FROM blocks WHERE user_id = ?1 ORDER BY blocked_id LIMIT ?3 OFFSET ?2",
+    ),
+    (
+        "invitations",
+        "SELECT ?2 + row_number() OVER (ORDER BY conversation_id), conversation_id, invited_by, invited_at
+         FROM group_invitations WHERE user_id = ?1 ORDER BY conversation_id LIMIT ?3 OFFSET ?2",
     ),
     (
         "settings",

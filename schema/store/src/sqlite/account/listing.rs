@@ -3,21 +3,22 @@
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use schema_wire::{ConversationId, Offset, UserId};
 
+use super::invitation;
 use super::membership::must_be_member;
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
 use crate::rows::conversation::{
-    ConversationDetail, ConversationKind, ConversationSummary, HistoryPolicy, Member,
+    ConversationDetail, ConversationKind, ConversationSummary, HistoryPolicy, Member, Request,
 };
 use crate::sqlite::recover::newest;
-use crate::sqlite::value::{id, int, role, uint, uint_opt};
+use crate::sqlite::value::{id, id_opt, int, role, uint, uint_opt};
 
 const COLUMNS: &str =
     "c.id, c.kind = 'DIRECT', c.name, c.direct_pair, m.role, c.member_count, c.next_offset - 1,
     coalesce(k.log_offset, 0), m.joined_offset, c.last_at, c.created_at, c.history = 'all', c.ttl, c.epoch,
     c.members_version, m.muted_until,
     (SELECT min(f.joined_offset) FROM conversation_members f
-     WHERE f.conversation_id = c.id AND f.user_id = m.user_id)
+     WHERE f.conversation_id = c.id AND f.user_id = m.user_id), c.requested_by
   FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
   LEFT JOIN cursors k ON k.user_id = m.user_id AND k.conversation_id = c.id";
 
@@ -31,6 +32,7 @@ pub fn list(
     let (last_at, before) = before.unwrap_or((u64::MAX, ConversationId([0xff; 16])));
     let mut find = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} WHERE m.user_id = ?1 AND m.left_offset IS NULL AND (c.last_at, c.id) < (?2, ?3)
+           AND (c.request_hidden = 0 OR c.requested_by = m.user_id)
          ORDER BY c.last_at DESC, c.id DESC LIMIT ?4"
     ))?;
     let found =
@@ -52,7 +54,11 @@ pub fn one(
         .query_row(params![user.0, conversation.0], |row| detail(row, user))
         .optional()?
         .ok_or(AccountError::NotFound)?;
-    complete(tx, found, now)
+    let mut detail = complete(tx, found, now)?;
+    if detail.summary.leads_group() {
+        detail.invited = invitation::invited(tx, conversation)?;
+    }
+    Ok(detail)
 }
 
 pub fn members(
@@ -89,6 +95,7 @@ fn detail(row: &Row<'_>, user: UserId) -> rusqlite::Result<(ConversationDetail, 
         kind: if row.get(1)? { ConversationKind::Direct } else { ConversationKind::Group },
         name: row.get(2)?,
         peer: pair.map(|pair| (other_half(&pair, user), String::new())),
+        request: id_opt(row, 17)?.map(|by| Request::of(user, by)),
         role: role(row, 4)?,
         member_count: row.get(5)?,
         head: Offset(head),
@@ -106,6 +113,7 @@ fn detail(row: &Row<'_>, user: UserId) -> rusqlite::Result<(ConversationDetail, 
         members_version: uint(row, 14)?,
         muted_until: uint_opt(row, 15)?,
         first: Offset(uint(row, 16)?),
+        invited: Vec::new(),
     };
     Ok((detail, Offset(joined)))
 }

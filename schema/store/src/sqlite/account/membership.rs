@@ -5,9 +5,9 @@ use schema_wire::v1::{self, Role};
 use schema_wire::{ConversationId, Offset, UserId};
 
 use super::profile::either_blocked;
-use super::standing_of;
+use super::{invitation, request, standing_of};
 use crate::accounts::{AccountError, Answer, GROUP_MEMBERS_MAX};
-use crate::rows::conversation::{ConversationKind, MemberAdded};
+use crate::rows::conversation::{Added, ConversationKind, MemberAdded};
 use crate::sqlite::changes::note_members;
 use crate::sqlite::stream::push;
 use crate::sqlite::value::{count, id, int, role, role_number, uint};
@@ -18,6 +18,15 @@ use schema_wire::record::UserStatus;
 pub struct Joining {
     pub user: UserId,
     pub role: Role,
+    /// It is a first contact that waits for them.
+    pub asked: bool,
+}
+
+impl Joining {
+    /// An ordinary member.
+    pub fn member(user: UserId) -> Self {
+        Self { user, role: Role::Member, asked: false }
+    }
 }
 
 /// A present member and the conversation.
@@ -67,7 +76,7 @@ pub fn join(
 ) -> Answer<Offset> {
     let bumped = bump(tx, conversation, joining.len() as i64, now)?;
     let first = if bumped.reads_all { 1 } else { bumped.next_offset };
-    for Joining { user, role } in joining {
+    for Joining { user, role, asked } in joining {
         tx.prepare_cached(
             "INSERT INTO conversation_members (conversation_id, user_id, joined_version, members_version,
                joined_offset, joined_at, role)
@@ -82,7 +91,8 @@ pub fn join(
             role_number(*role)
         ])?;
         let (conversation, by) = (conversation.to_bytes(), by.to_bytes());
-        let event = v1::AddedTo { conversation, by, role: (*role).into(), first, ..Default::default() };
+        let (role, request) = ((*role).into(), *asked);
+        let event = v1::AddedTo { conversation, by, role, first, request, ..Default::default() };
         push(tx, *user, event, now)?;
     }
     Ok(Offset(first))
@@ -94,16 +104,16 @@ pub fn add(
     conversation: ConversationId,
     users: &[UserId],
     now: u64,
-) -> Answer<Vec<MemberAdded>> {
+) -> Answer<Added> {
     let adder = must_be_member(tx, conversation, by)?;
     if adder.kind == ConversationKind::Direct || !matches!(adder.role, Role::Owner | Role::Admin) {
         return Err(AccountError::NotAllowed);
     }
-    let mut joining: Vec<Joining> = Vec::new();
+    let (mut joining, mut invited): (Vec<Joining>, Vec<UserId>) = (Vec::new(), Vec::new());
     for user in users {
         let known = match must_be_member(tx, conversation, *user) {
             Ok(_) => true,
-            Err(AccountError::NotFound) => joining.iter().any(|j| j.user == *user),
+            Err(AccountError::NotFound) => joining.iter().any(|j| j.user == *user) || invited.contains(user),
             Err(other) => return Err(other),
         };
         if known {
@@ -116,13 +126,19 @@ pub fn add(
         if adder.member_count + joining.len() >= GROUP_MEMBERS_MAX {
             return Err(AccountError::TooMany { limit: GROUP_MEMBERS_MAX });
         }
-        joining.push(Joining { user: *user, role: Role::Member });
+        if invitation::asks_first(tx, *user, by)? {
+            invitation::invite(tx, conversation, *user, by, now)?;
+            invited.push(*user);
+        } else {
+            invitation::take(tx, conversation, *user)?;
+            joining.push(Joining::member(*user));
+        }
     }
     if joining.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Added { members: Vec::new(), invited });
     }
     let first = join(tx, conversation, &joining, by, now)?;
-    Ok(joining.into_iter().map(|j| MemberAdded { user: j.user, first }).collect())
+    Ok(Added { members: joining.into_iter().map(|j| MemberAdded { user: j.user, first }).collect(), invited })
 }
 
 pub fn remove(
@@ -136,7 +152,10 @@ pub fn remove(
     if remover.kind == ConversationKind::Direct {
         return Err(AccountError::NotAllowed);
     }
-    let target = must_be_member(tx, conversation, user)?;
+    let target = match must_be_member(tx, conversation, user) {
+        Err(AccountError::NotFound) => return withdraw(tx, &remover, conversation, user, now),
+        found => found?,
+    };
     if by != user && role_number(remover.role) <= role_number(target.role) {
         return Err(AccountError::NotAllowed);
     }
@@ -147,6 +166,21 @@ pub fn remove(
     let (conversation, by) = (conversation.to_bytes(), by.to_bytes());
     push(tx, user, v1::RemovedFrom { conversation, by, last: last.0, ..Default::default() }, now)?;
     Ok(())
+}
+
+/// Takes back an invitation of somebody who is no member.
+fn withdraw(
+    tx: &Transaction<'_>,
+    by: &Present,
+    conversation: ConversationId,
+    user: UserId,
+    now: u64,
+) -> Answer<()> {
+    let leads = matches!(by.role, Role::Owner | Role::Admin);
+    if !leads || invitation::take(tx, conversation, user)?.is_none() {
+        return Err(AccountError::NotFound);
+    }
+    Ok(request::tell(tx, user, conversation, v1::RequestAnswer::Deleted, now)?)
 }
 
 /// Closes the member's interval at the newest message. Returns the last offset they may read.

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod conversation;
 pub mod erase;
 pub mod export;
+pub mod invitation;
 pub mod invite;
 pub mod keys;
 pub mod listing;
@@ -12,6 +13,7 @@ pub mod membership;
 pub mod password;
 pub mod profile;
 pub mod register;
+pub mod request;
 pub mod session;
 
 use rusqlite::{OptionalExtension, Transaction};

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::{UserId, v1};
 
 use super::audit::record;
-use super::standing_of;
+use super::{request, standing_of};
 use crate::accept::{ABOUT_BYTES_MAX, clean_name, cut, must_be_email, must_be_setting, page};
 use crate::accounts::{AccountError, Answer, BLOCKS_MAX, SETTINGS_MAX};
 use crate::rows::account::{Origin, Profile, ProfileChange, audit_event};
@@ -93,6 +93,9 @@ pub fn set_block(tx: &Transaction<'_>, user: UserId, other: UserId, blocked: boo
     };
     if changed > 0 {
         push(tx, user, v1::BlockChanged { user: other.to_bytes(), blocked, ..Default::default() }, now)?;
+    }
+    if blocked {
+        request::drop_between(tx, user, other, now)?;
     }
     Ok(())
 }

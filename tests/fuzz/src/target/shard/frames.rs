@@ -228,9 +228,12 @@ pub fn peer(
             let allowance = (script.byte() & 1 == 0).then(|| u32::from(script.byte()));
             PeerFrame::Share { user: someone, allowance }
         }
-        _ if choice >= 128 => {
-            PeerFrame::Signal { conversation: talk, from: theirs, frame: signal(script, talk, someone) }
-        }
+        _ if choice >= 128 => PeerFrame::Signal {
+            conversation: talk,
+            from: theirs,
+            user: someone,
+            frame: signal(script, talk, someone),
+        },
         _ => PeerFrame::Spent { user: someone, spent: u32::from(script.byte()) },
     }
 }
@@ -256,7 +259,7 @@ pub fn hint(script: &mut Script<'_>) -> Hint {
             let event = if offset.0 & 1 == 0 { typing } else { Ephemeral::Cursor { offset } };
             Hint::Ephemeral { conversation: talk, serial, user: someone, event }
         }
-        2 => Hint::Signal { conversation: talk, serial, frame: signal(script, talk, someone) },
+        2 => Hint::Signal { conversation: talk, serial, user: someone, frame: signal(script, talk, someone) },
         3 => {
             type State = PresenceState;
             let states = [State::Online, State::Away, State::Offline, State::Hidden];
@@ -320,6 +323,9 @@ pub fn change(script: &mut Script<'_>) -> Change {
         4 => Change::UserEvents { user, head: Offset(offset(script)) },
         5 => Change::Erased { conversation },
         6 => Change::Generation { generation: Generation(u32::from(script.byte() & 3)) },
+        _ if choice >= 192 => {
+            Change::Block { user, other: self::user(choice >> 5), stands: choice & 32 != 0 }
+        }
         _ => Change::AddressBanned { network: IpAddr::from([192, 0, 2, choice >> 6]).into() },
     }
 }

@@ -41,6 +41,8 @@ impl Model {
                 muted_until: None,
                 cursor: Offset(0),
                 rewound: None,
+                waiting: false,
+                apart: Vec::new(),
             })),
             StoreRequest::Recover { conversation, from, limit, backwards, .. } => {
                 StoreReply::Recover(self.page(conversation, *from, *limit, *backwards))
@@ -52,6 +54,7 @@ impl Model {
                 version: 1,
                 member_count: 3,
                 changes: Vec::new(),
+                waiting: false,
                 overflow: false,
             }),
             StoreRequest::Heads { conversations } => {
@@ -204,6 +207,7 @@ pub fn any(script: &mut Script<'_>) -> StoreReply {
                 left: (first.0 & 1 == 1).then_some(third),
                 role: Role::Member,
             }],
+            waiting: first.0 & 4 != 0,
             overflow: first.0 & 2 != 0,
         }),
         7 => StoreReply::Heads { generation, heads: vec![first, second, third][..script.below(4)].to_vec() },
@@ -252,6 +256,8 @@ fn standing(
         muted_until: (choice & 64 != 0).then_some(1_800_000_010_000),
         cursor,
         rewound: (choice & 128 != 0).then_some(first),
+        waiting: choice & 6 == 6,
+        apart: if choice & 5 == 5 { vec![user(choice >> 4)] } else { Vec::new() },
     }
 }
 

@@ -1,0 +1,48 @@
+//! Blocks and first contacts. Promises: nothing ephemeral passes between two people once the shard knows of a block between
+//! them, nor in a conversation that waits to be accepted.
+
+use std::collections::BTreeMap;
+
+use schema_wire::record::Change;
+use schema_wire::{ConversationId, UserId};
+
+use super::{At, Model};
+use crate::queue::Place;
+use crate::store::SimStore;
+
+/// What each shard heard of each pair last, the smaller id first: when, and whether a block stands.
+#[derive(Debug, Default)]
+pub(super) struct Relations {
+    heard: BTreeMap<(Place, UserId, UserId), (u64, bool)>,
+}
+
+impl Relations {
+    pub(super) fn heard(&mut self, now: u64, place: Place, change: &Change) {
+        if let Change::Block { user, other, stands } = change {
+            self.heard.insert((place, *user.min(other), *user.max(other)), (now, *stands));
+        }
+    }
+}
+
+impl Model {
+    /// Somebody's session is about to see something ephemeral of a user.
+    pub(super) fn check_apart(&mut self, at: At, of: UserId) {
+        let view = &self.views[at.link];
+        let pair = (view.place, view.user.min(of), view.user.max(of));
+        // What was put into the outbox once it had been empty was put there after that.
+        let queued_us = view.emptied_us;
+        if self.relations.heard.get(&pair).is_some_and(|(heard_us, stands)| *stands && *heard_us < queued_us)
+        {
+            let text = self.say(at.link, format!("sees something of u{}, apart", crate::id::index(&of.0)));
+            self.violate(at.now, "kept apart", text);
+        }
+    }
+
+    /// A session is about to see something ephemeral of a conversation.
+    pub(super) fn check_accepted(&mut self, at: At, conversation: ConversationId, store: &SimStore) {
+        if store.logs.get(&conversation).is_some_and(|log| log.waiting.is_some()) {
+            let text = self.say(at.link, "something ephemeral in a conversation that was not accepted");
+            self.violate(at.now, "first contacts are quiet", text);
+        }
+    }
+}
