@@ -142,6 +142,29 @@ export async function contentRulesAreKept(browser, origin) {
   await visit.context.close();
 }
 
+export async function aBackupIsAskedFor(browser, origin, script) {
+  const visit = await visitor(browser, origin, { script });
+  const { page } = visit;
+  await signIn(page, 'sue');
+  const asked = page.locator('table', { hasText: 'Asked for here' }).locator('tbody tr').first();
+  for (const [button, kind] of [['run', 'backup'], ['drill', 'restore drill']]) {
+    await page.goto('/backups');
+    await page.click(`form[action="/backups/${button}"] button`);
+    holds(/Asked for/.test(await page.textContent('.said')), 'it is said');
+    holds((await asked.textContent()).includes(kind), 'and listed');
+    for (let n = 0; n < 80 && !(await asked.textContent()).includes('done'); n += 1) {
+      await pause(500);
+      await page.reload();
+    }
+    holds((await asked.textContent()).includes('done'), `the ${kind} is done by whoever makes backups`);
+  }
+  await inspectTwice(visit, 'backups-asked');
+  const list = page.locator('table', { hasText: 'Attempts' });
+  holds((await list.textContent()).includes('by hand'), 'there is a backup by hand');
+  holds(!/never/.test(await page.textContent('dl.figures')), 'and one was proven');
+  await visit.context.close();
+}
+
 export async function aNodeIsDrained(browser, origin, product) {
   const visit = await visitor(browser, origin, { script: false });
   const { page } = visit;

@@ -93,6 +93,9 @@ if ('operation'.includes(wanted)) {
   await flow('figures are downloaded', () => operation.figuresAreDownloaded(browser, origin, product));
   await flow('a setting is changed', () => operation.aSettingIsChanged(browser, origin));
   await flow('content rules are kept', () => operation.contentRulesAreKept(browser, origin));
+  for (const script of [true, false]) {
+    await flow(`a backup is asked for: script ${script}`, () => operation.aBackupIsAskedFor(browser, origin, script));
+  }
   // The last one: the product ends with it.
   await flow('a node is drained', () => operation.aNodeIsDrained(browser, origin, product));
 }

@@ -16,6 +16,8 @@ use super::fill::fill;
 const KEY: &str = "7d1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628";
 /// Where nothing but the comparison's own files go.
 const FOLDERS: [&str; 5] = ["data", "repository", "log", "spool", "socket"];
+/// The program that is measured against.
+const RIVAL: &str = "pgbackrest";
 /// Takes the log and keeps nothing.
 const NOWHERE: &str = "/bin/true";
 
@@ -29,6 +31,11 @@ pub struct Bed {
 impl Bed {
     /// A filled server with PostgreSQL's own settings, and an empty repository.
     pub fn new(program: PathBuf, megabytes: u64) -> Result<Self> {
+        let rival = Command::new(RIVAL).arg("version").stdout(Stdio::null()).status();
+        ensure!(
+            rival.is_ok_and(|status| status.success()),
+            "{RIVAL} is missing; fix: apt-get install {RIVAL}"
+        );
         let options = Options { fsync: true, ..Options::default() }
             .set("shared_buffers", "128MB")
             .set("archive_mode", "on")
@@ -89,7 +96,7 @@ impl Bed {
     }
 
     fn rival(&self, arguments: &[&str]) -> Command {
-        let mut command = account::command("pgbackrest", self.folder.path());
+        let mut command = account::command(RIVAL, self.folder.path());
         command.arg(format!("--config={}", self.path("pgbackrest.conf").display()));
         command.arg("--stanza=bench").args(arguments);
         command

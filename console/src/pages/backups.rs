@@ -1,30 +1,37 @@
-//! Backups: how old the newest one is, how they went, and when a restore last proved one.
+//! Backups: how old the newest one is, how they went, when a restore last proved one, and a way to ask for both.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
-use schema_store::rows::backup::{BackupEnd, BackupRow, DrillRow};
+use schema_store::AccountError;
+use schema_store::rows::backup::{BackupEnd, BackupRequest, BackupRow, BackupWork, DrillRow, RequestState};
 
 use crate::app::App;
 use crate::frame::Desk;
-use crate::frame::render::{self, Page};
-use crate::frame::route::{Entry, OPERATION_READERS, Who, read};
+use crate::frame::render::{self, Page, go};
+use crate::frame::route::{Entry, OPERATION_READERS, OPERATORS, Who, read, send};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
-use crate::parts::{badge, figures, moment, span, table};
+use crate::parts::{badge, button, figures, moment, span, table};
 use crate::settings::{BACKUP_AGE, DRILL_AGE, Kept};
 
 /// Attempts shown.
 const BACKUPS: u32 = 100;
 /// Drills shown.
 const DRILLS: u32 = 20;
+/// Requests shown.
+const REQUESTS: u32 = 10;
 /// An age of so many times what is allowed is no delay any more.
 const FAR_TOO_OLD: u64 = 3;
 
 /// The routes of this file.
 pub fn entries<S: Desk>() -> Vec<Entry<S>> {
-    vec![read("/backups", Who::Roles(OPERATION_READERS), "backups.read").to(page::<S>)]
+    vec![
+        read("/backups", Who::Roles(OPERATION_READERS), "backups.read").to(page::<S>),
+        send("/backups/run", Who::Roles(OPERATORS), "backup.ask").to(ask_run::<S>),
+        send("/backups/drill", Who::Roles(OPERATORS), "drill.ask").to(ask_drill::<S>),
+    ]
 }
 
 /// What is known of backups.
@@ -77,12 +84,37 @@ impl Safety {
     }
 }
 
-async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
-    let safety = Safety::load(&app, BACKUPS, DRILLS).await?;
-    Ok(render::show(StatusCode::OK, visit, safety, draw).await)
+struct Shown {
+    safety: Safety,
+    requests: Vec<BackupRequest>,
 }
 
-fn draw(visit: &Visit, safety: &Safety) -> Page {
+async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
+    let safety = Safety::load(&app, BACKUPS, DRILLS).await?;
+    let shown = Shown { safety, requests: app.store.backup_requests(REQUESTS).await? };
+    Ok(render::show(StatusCode::OK, visit, shown, draw).await)
+}
+
+async fn ask_run<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
+    ask(&app, visit, BackupWork::Run).await
+}
+
+async fn ask_drill<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
+    ask(&app, visit, BackupWork::Drill).await
+}
+
+/// The console starts no program: whoever makes backups takes it up.
+async fn ask<S: Desk>(app: &App<S>, visit: Visit, work: BackupWork) -> Result<Response, Trouble> {
+    let said = match app.store.ask_backup(work, visit.by.clone()).await {
+        Ok(()) => "backup-asked",
+        Err(AccountError::Overtaken) => "backup-waits",
+        Err(error) => return Err(error.into()),
+    };
+    Ok(go(visit.jar, "/backups", Some(said)))
+}
+
+fn draw(visit: &Visit, shown: &Shown) -> Page {
+    let safety = &shown.safety;
     let nothing = || "–".into_any();
     let last = safety.last_success();
     let took = last.map(|row| span(visit.language, row.finished_at.saturating_sub(row.started_at)));
@@ -100,10 +132,59 @@ fn draw(visit: &Visit, safety: &Safety) -> Page {
     ];
     let body = view! {
         {figures(facts)}
+        {visit.is_one_of(OPERATORS).then(|| asking(visit))}
+        {requests(visit, &shown.requests)}
         {backups(visit, &safety.backups)}
         {drills(visit, &safety.drills)}
     };
     Page { title: visit.t("nav-backups"), body: body.into_any() }
+}
+
+/// What can be asked for.
+fn asking(visit: &Visit) -> AnyView {
+    view! {
+        <section class="card" aria-labelledby="ask">
+            <h2 id="ask">{visit.t("backup-ask")}</h2>
+            <p class="hint">{visit.t("backup-ask-what")}</p>
+            {button(visit, "/backups/run".into(), visit.t("backup-ask-run"), "")}
+            {button(visit, "/backups/drill".into(), visit.t("backup-ask-drill"), "")}
+        </section>
+    }
+    .into_any()
+}
+
+fn requests(visit: &Visit, rows: &[BackupRequest]) -> AnyView {
+    if rows.is_empty() {
+        return ().into_any();
+    }
+    let heads = ["backup-asked-at", "backup-work", "backup-asker", "backup-outcome", "audit-detail"];
+    let rows = rows.iter().map(|row| {
+        let (state, detail) = match &row.state {
+            RequestState::Waits => (badge("", visit.t("backup-request-waits")), None),
+            RequestState::Lapsed => (badge("bad", visit.t("backup-request-lapsed")), None),
+            RequestState::Taken { at } => {
+                let for_ms = span(visit.language, visit.now_ms.saturating_sub(*at));
+                (badge("warn", visit.language.of("backup-request-taken", "age", &for_ms)), None)
+            }
+            RequestState::Ended { succeeded: true, detail, .. } => {
+                (badge("good", visit.t("backup-done")), Some(detail.clone()))
+            }
+            RequestState::Ended { succeeded: false, detail, .. } => {
+                (badge("bad", visit.t("backup-failed")), Some(detail.clone()))
+            }
+        };
+        view! {
+            <tr>
+                <th scope="row">{moment(row.asked_at)}</th>
+                <td>{visit.t(&format!("backup-work-{}", row.work.name().to_lowercase()))}</td>
+                <td><bdi>{row.asker.clone()}</bdi></td>
+                <td>{state}</td>
+                <td class="wide"><bdi>{detail}</bdi></td>
+            </tr>
+        }
+        .into_any()
+    });
+    table(visit.t("backup-requests"), heads.map(|key| visit.t(key)).to_vec(), rows.collect())
 }
 
 fn size(visit: &Visit, row: &BackupRow) -> Option<String> {

@@ -38,11 +38,33 @@ pub async fn seal_file(
     key: &MasterKey,
     stretch: Stretch<'_>,
 ) -> Result<Sealed, BackupError> {
+    seal_stretch(place, path, key, stretch, &mut |_| {}).await
+}
+
+/// The same; gives back the object's hash too.
+pub async fn seal_file_hashed(
+    place: &Place,
+    path: &str,
+    key: &MasterKey,
+    stretch: Stretch<'_>,
+) -> Result<(Sealed, [u8; 32]), BackupError> {
+    let mut hash = Sha256::new();
+    let sealed = seal_stretch(place, path, key, stretch, &mut |block| hash.update(block)).await?;
+    Ok((sealed, hash.finalize().into()))
+}
+
+async fn seal_stretch(
+    place: &Place,
+    path: &str,
+    key: &MasterKey,
+    stretch: Stretch<'_>,
+    seen: &mut dyn FnMut(&[u8]),
+) -> Result<Sealed, BackupError> {
     let (plain, taken) = mpsc::channel(BLOCKS_MAX);
     let (ready, sealed) = mpsc::channel(BLOCKS_MAX);
     let (key, name) = (key.clone(), path.to_owned());
     let sealing = std::thread::spawn(move || seal_blocks(&key, &name, taken, &ready));
-    let (read, written) = join(read_stretch(stretch, plain), write_object(place, path, sealed)).await;
+    let (read, written) = join(read_stretch(stretch, plain), write_object(place, path, sealed, seen)).await;
     let sealed = sealing.join().map_err(|_| BackupError::Thread)?;
     // The stage that failed by itself says why; the others only noticed that it ended.
     let writer = written?;
@@ -174,9 +196,11 @@ async fn write_object(
     place: &Place,
     path: &str,
     mut sealed: Receiver<Vec<u8>>,
+    seen: &mut dyn FnMut(&[u8]),
 ) -> Result<Writer, PlaceError> {
     let mut writer = place.begin(path).await?;
     while let Some(block) = sealed.recv().await {
+        seen(&block);
         if let Err(error) = writer.push(block).await {
             writer.abandon().await;
             return Err(error);

@@ -14,7 +14,7 @@ use crate::check;
 use crate::error::BackupError;
 use crate::hex;
 use crate::key::{Keyring, MasterKey};
-use crate::manifest::{Engine, Holds, MANIFEST, MANIFEST_BYTES_MAX, Manifest, Object};
+use crate::manifest::{Engine, Holds, MANIFEST, Manifest, Object};
 use crate::name::BackupName;
 use crate::pipe::{Stretch, seal_bytes, seal_file};
 use crate::place::Place;
@@ -130,6 +130,8 @@ pub(crate) async fn run_locked(
 pub(crate) async fn claim(place: &Place) -> Result<BackupName, BackupError> {
     let whole = catalogue::entries(place).await?.into_iter().rfind(|entry| entry.is_whole);
     let newest = whole.map(|entry| entry.name);
+    // Nobody else's, so that whoever finds it knows whose the name is.
+    let mark = getrandom::u64().expect("the operating system has randomness").to_string();
     for _ in 0..CLAIMS_MAX {
         let now = jiff::Timestamp::now();
         let name = BackupName::at(now);
@@ -139,7 +141,7 @@ pub(crate) async fn claim(place: &Place) -> Result<BackupName, BackupError> {
                 return Err(BackupError::Clock { place: place.to_string(), name: newest.to_string() });
             }
             Some(newest) if newest >= name => {}
-            _ if place.create(&name.path(BEGUN), b"").await? => return Ok(name),
+            _ if place.create(&name.path(BEGUN), mark.as_bytes()).await? => return Ok(name),
             _ => {}
         }
         tokio::time::sleep(CLAIM_AGAIN).await;
@@ -211,11 +213,7 @@ pub(crate) async fn publish(
         other => other,
     })?;
     let document = manifest.sign(key);
-    let path = name.path(MANIFEST);
-    // When the answer was lost, a second request finds what the first one wrote.
-    if !place.create(&path, &document).await?
-        && place.get(&path, MANIFEST_BYTES_MAX).await?.is_none_or(|(present, _)| present != document)
-    {
+    if !place.create(&name.path(MANIFEST), &document).await? {
         return Err(BackupError::SameSecond);
     }
     Latest::of(name, &manifest, &document).publish(place).await?;

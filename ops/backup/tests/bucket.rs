@@ -2,18 +2,19 @@
 #![allow(clippy::unwrap_used)]
 
 mod bed;
+mod cut;
+mod people;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use backup::BackupError;
 use backup::catalogue::{self, LATEST, Latest, Which};
 use backup::place::{BucketAccess, Location, Place, PlaceError, Version};
 use backup::{check, prune, rekey, retain};
-use bed::{Bed, on_ring, pair, wait, write};
+use bed::{Bed, on_ring, wait};
+use people::{pair, write};
 use servers::s3::{ACCESS_KEY, BUCKET, SECRET_KEY};
 use servers::{Moto, S3};
 
@@ -91,23 +92,10 @@ fn it_keeps_conditions(place: &Place) {
 }
 
 /// An object of several parts.
-fn it_keeps_what_is_large(place: &Place, back_from: &Place) {
-    let content: Vec<u8> = (0..30u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    on_ring(async {
-        let mut writer = place.begin("database/large").await?;
-        for block in content.chunks(1 << 20) {
-            writer.push(block.to_vec()).await?;
-        }
-        writer.finish().await?;
-        let mut back = Vec::new();
-        let mut reader = back_from.read("database/large").await?;
-        while let Some(block) = reader.next().await? {
-            back.extend_from_slice(&block);
-        }
-        assert!(back == content);
-        Ok(())
-    })
-    .unwrap();
+fn it_keeps_what_is_large(place: &Place) {
+    let content = cut::content(30 << 20);
+    on_ring(cut::put(place, "database/large", &content)).unwrap();
+    assert!(on_ring(cut::get(place, "database/large")).unwrap() == content);
 }
 
 #[test]
@@ -127,7 +115,7 @@ fn a_server_of_other_makers_does_as_well() {
     let made = put(&format!("{}/{BUCKET}", server.endpoint()));
     assert!(made.starts_with("HTTP/1.1 200"), "{made}");
     it_keeps_conditions(&bed.place());
-    it_keeps_what_is_large(&bed.place(), &bed.place());
+    it_keeps_what_is_large(&bed.place());
     bed.location = Location::Bucket { bucket: BUCKET.to_owned(), prefix: "team/one".to_owned() };
     std::fs::remove_file(bed.database()).unwrap();
     it_keeps_backups(&bed);
@@ -175,49 +163,6 @@ fn a_missing_bucket_and_a_wrong_secret_are_named() {
     let error = bed.back_up().unwrap_err();
     assert!(matches!(error, BackupError::Place(PlaceError::Failed { .. })), "{error}");
     assert!(!error.to_string().contains('\n'), "{error}");
-}
-
-/// Passes bytes on, and cuts every connection after so many of them.
-fn cutting(server: SocketAddr, after: usize, cuts: Arc<AtomicUsize>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for client in listener.incoming() {
-            let (client, server) = (client.unwrap(), TcpStream::connect(server).unwrap());
-            let cut = cuts.fetch_add(1, SeqCst);
-            // Every other connection lives, or nothing would ever get through.
-            let budget = Arc::new(AtomicUsize::new(if cut.is_multiple_of(2) { after } else { usize::MAX }));
-            for (from, to) in [(&client, &server), (&server, &client)] {
-                let (from, to, budget) = (from.try_clone().unwrap(), to.try_clone().unwrap(), budget.clone());
-                std::thread::spawn(move || pass(from, to, &budget));
-            }
-        }
-    });
-    address
-}
-
-fn pass(mut from: TcpStream, mut to: TcpStream, budget: &AtomicUsize) {
-    let mut block = [0; 16 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut block) {
-        let left = budget.load(SeqCst);
-        if left < count || to.write_all(&block[..count]).is_err() {
-            break;
-        }
-        budget.store(left - count, SeqCst);
-    }
-    let _ = from.shutdown(std::net::Shutdown::Both);
-    let _ = to.shutdown(std::net::Shutdown::Both);
-}
-
-#[test]
-fn a_connection_that_is_cut_resumes_without_starting_over() {
-    let (bed, server) = bed();
-    let cuts = Arc::new(AtomicUsize::new(0));
-    // Less than a part of 8 MiB, so that a cut falls into one.
-    let through = cutting(server.address(), 5 << 20, cuts.clone());
-    let place = Place::open(&bed.location, &access(format!("http://{through}"))).unwrap();
-    it_keeps_what_is_large(&place, &place);
-    assert!(cuts.load(SeqCst) > 2, "{} connections", cuts.load(SeqCst));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod bed;
 mod equal;
+mod people;
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,8 @@ use backup::manifest::ManifestError;
 use backup::restore::Target;
 use backup::run::FolderLock;
 use backup::{BackupError, check, drill, prune, rekey};
-use bed::{Bed, pair, person, publish_keys, wait, write};
+use bed::{Bed, wait};
+use people::{pair, person, publish_keys, write};
 use schema_store::rows::account::Origin;
 use schema_store::{Accounts, SqliteStore};
 use schema_wire::Offset;
@@ -282,9 +284,7 @@ fn a_backup_of_a_database_in_use_is_of_one_moment() {
     }
     writer.join().unwrap();
     for made in names {
-        let other = bed.folder.path().join(format!("of-{}", made.name));
-        std::fs::create_dir(&other).unwrap();
-        let target = Target { database: other.join("messenger.db"), replace: false };
+        let target = bed.beside(&format!("of-{}", made.name));
         let back = bed.restore(Which::Named(made.name), &target).unwrap();
         assert_eq!(back.contents.messages, made.contents.messages, "dense, or it would be refused");
     }

@@ -1,6 +1,7 @@
 //! Backups of the whole running product: made by itself, killed at any moment, restored, and told to its clients.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../backup/tests/people/mod.rs"]
 mod people;
 mod server;
 
@@ -8,7 +9,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use schema_store::SqliteStore;
+use schema_store::rows::account::Origin;
+use schema_store::rows::backup::{BackupWork, RequestState};
+use schema_store::{Operations, SqliteStore};
 use server::{PATIENCE, Server, finish, lines, listening};
 use servers::{Disk, account};
 
@@ -86,6 +89,29 @@ fn it_backs_up_by_itself_and_says_where_and_how_it_went() {
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&key).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     assert!(!server.log().contains(std::fs::read_to_string(key).unwrap().trim()));
+}
+
+#[test]
+fn it_does_what_is_asked_for_at_the_console() {
+    let server = Server::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = SqliteStore::open(&server.data().join("messenger.db")).unwrap();
+    for work in [BackupWork::Run, BackupWork::Drill] {
+        runtime.block_on(store.ask_backup(work, Origin::system())).unwrap();
+        let began = Instant::now();
+        let ended = loop {
+            match runtime.block_on(store.backup_requests(1)).unwrap().remove(0).state {
+                RequestState::Ended { succeeded, detail, .. } => break (succeeded, detail),
+                other => assert!(began.elapsed() < PATIENCE, "{other:?}; {}", server.log()),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert!(ended.0 && ended.1.starts_with("secure-messenger_"), "{ended:?}");
+    }
+    let kinds: Vec<_> = runtime.block_on(store.backups(9)).unwrap().into_iter().map(|row| row.kind).collect();
+    assert_eq!(kinds, ["MANUAL", "SCHEDULED"]);
+    assert!(runtime.block_on(store.drills(9)).unwrap().iter().all(|drill| drill.passed));
+    assert!(!server.data().join("backup.drill").exists());
 }
 
 #[test]

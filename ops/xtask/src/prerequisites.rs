@@ -46,14 +46,18 @@ fn debian() -> Result<()> {
 
 /// Makes sure that what backups are measured against is there.
 pub fn ensure_rival() -> Result<()> {
-    let mut missing = Vec::new();
-    if server_folder().is_none() {
-        missing.push("postgresql");
+    install(&rival_missing())?;
+    let missing = rival_missing();
+    if !missing.is_empty() {
+        bail!("{} was installed, and is not found: add its folder to PATH and try again", missing.join(" "));
     }
-    if !present("pgbackrest") {
-        missing.push("pgbackrest");
-    }
-    install(&missing)
+    Ok(())
+}
+
+fn rival_missing() -> Vec<&'static str> {
+    let server = server_folder().is_none().then_some("postgresql");
+    let rival = (!present("pgbackrest")).then_some("pgbackrest");
+    server.into_iter().chain(rival).collect()
 }
 
 fn install(missing: &[&str]) -> Result<()> {

@@ -7,7 +7,7 @@ use schema_wire::UserId;
 
 use crate::accounts::Answer;
 use crate::rows::account::Origin;
-use crate::rows::backup::{BackupRow, DrillRow};
+use crate::rows::backup::{BackupRequest, BackupRequestId, BackupRow, BackupWork, DrillRow, RequestState};
 use crate::rows::condition::Condition;
 use crate::rows::operations::{Ranked, Setting, Statistics};
 
@@ -20,12 +20,38 @@ pub const SENDERS_LISTED: u32 = 10;
 /// Owners of media listed.
 pub const OWNERS_LISTED: u32 = 20;
 
+/// A request for a backup that nobody takes for so long is not taken any more, in milliseconds.
+pub const REQUEST_WAITS_MS: u64 = 3_600_000;
+/// Requests kept.
+pub const REQUESTS_MAX: u32 = 100;
+/// Longest line kept about what became of one, in characters.
+const REQUEST_DETAIL_CHARS_MAX: usize = 512;
+/// What became of one that was taken and not done.
+pub(crate) const GIVEN_UP: &str = "whoever took it ended before it was done";
+
 /// What operating needs of a store.
 pub trait Operations: Clone + Send + Sync + 'static {
     /// Attempts at backups, newest first.
     fn backups_noted(&self, limit: u32) -> impl Future<Output = Answer<Vec<BackupRow>>> + Send;
     /// Drills, newest first.
     fn drills_noted(&self, limit: u32) -> impl Future<Output = Answer<Vec<DrillRow>>> + Send;
+
+    /// Asks whoever makes backups for one, or for a drill. `Overtaken` while such a request waits already.
+    fn ask_backup(&self, work: BackupWork, by: Origin) -> impl Future<Output = Answer<()>> + Send;
+    /// Such requests, newest first.
+    fn backup_requests(&self, limit: u32) -> impl Future<Output = Answer<Vec<BackupRequest>>> + Send;
+    /// Takes the oldest one that waits: nobody else gets it.
+    fn take_backup_request(
+        &self,
+    ) -> impl Future<Output = Answer<Option<(BackupRequestId, BackupWork)>>> + Send;
+    /// Says what became of one that was taken: a line, or why it failed.
+    fn end_backup_request(
+        &self,
+        request: BackupRequestId,
+        outcome: Result<String, String>,
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// Ends as failed what was taken and not done, by a process before this one; how many.
+    fn give_up_backup_requests(&self) -> impl Future<Output = Answer<u64>> + Send;
 
     /// Keeps the figures of a stretch; of two for the same stretch, the first one stays.
     fn keep_span(
@@ -62,6 +88,27 @@ pub trait Operations: Clone + Send + Sync + 'static {
         value: Option<String>,
         by: Origin,
     ) -> impl Future<Output = Answer<()>> + Send;
+}
+
+/// The state that the columns of a request say.
+pub(crate) fn request_state(
+    asked_at: u64,
+    taken_at: Option<u64>,
+    ended: Option<(u64, bool, String)>,
+    now: u64,
+) -> RequestState {
+    match (taken_at, ended) {
+        (_, Some((at, succeeded, detail))) => RequestState::Ended { at, succeeded, detail },
+        (Some(at), None) => RequestState::Taken { at },
+        (None, None) if now.saturating_sub(asked_at) < REQUEST_WAITS_MS => RequestState::Waits,
+        (None, None) => RequestState::Lapsed,
+    }
+}
+
+/// What is kept of an outcome.
+pub(crate) fn request_end(outcome: &Result<String, String>) -> (bool, String) {
+    let (Ok(line) | Err(line)) = outcome;
+    (outcome.is_ok(), line.chars().take(REQUEST_DETAIL_CHARS_MAX).collect())
 }
 
 /// A counted number as it is kept: its name, its place in a list, and whose it is.

@@ -35,6 +35,10 @@ struct State {
     /// Connections made before the last cut, or that lost bytes, carry an older number.
     epoch: u64,
     made: u64,
+    /// Bytes that went each way.
+    passed: [u64; 2],
+    /// Where everything is reset once, when so many have gone that way.
+    resets: Option<(Way, u64)>,
     /// Both ends of each connection, to be woken by a reset.
     open: HashMap<u64, [TcpStream; 2]>,
     stop: bool,
@@ -44,6 +48,22 @@ impl State {
     fn reset(&mut self) {
         self.epoch += 1;
         self.open.values().flatten().for_each(reset);
+    }
+
+    /// Counts what is about to go; how much of it still may.
+    fn pass(&mut self, way: Way, bytes: usize) -> usize {
+        let passed = &mut self.passed[way as usize];
+        let left = match self.resets {
+            Some((of, at)) if of == way => usize::try_from(at.saturating_sub(*passed)).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
+        let count = bytes.min(left);
+        *passed += count as u64;
+        if left <= bytes {
+            self.resets = None;
+            self.epoch += 1;
+        }
+        count
     }
 }
 
@@ -64,7 +84,15 @@ impl Proxy {
     pub fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it listens");
-        let state = State { network: Network::Whole, epoch: 0, made: 0, open: HashMap::new(), stop: false };
+        let state = State {
+            network: Network::Whole,
+            epoch: 0,
+            made: 0,
+            passed: [0; 2],
+            resets: None,
+            open: HashMap::new(),
+            stop: false,
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), server });
         let accepting = shared.clone();
         std::thread::spawn(move || accept(&listener, &accepting));
@@ -100,6 +128,22 @@ impl Proxy {
     pub fn heal(&self) {
         let lost = self.lock().network == Network::Swallowing;
         self.set(Network::Whole, lost);
+    }
+
+    /// Once so many more bytes went that way, every connection is reset; new ones work.
+    pub fn reset_after(&self, way: Way, bytes: u64) {
+        let mut state = self.lock();
+        state.resets = Some((way, state.passed[way as usize] + bytes));
+    }
+
+    /// Whether nothing is to be reset any more.
+    pub fn has_reset(&self) -> bool {
+        self.lock().resets.is_none()
+    }
+
+    /// Bytes that went that way so far.
+    pub fn passed(&self, way: Way) -> u64 {
+        self.lock().passed[way as usize]
     }
 
     /// Connections at this moment.
@@ -195,13 +239,31 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &Shared, epoch: u64, wa
                 }
                 return;
             }
-            Ok(n) if may_pass(shared, epoch, way) && to.write_all(&bytes[..n]).is_ok() => {}
+            Ok(n) if may_pass(shared, epoch, way) && pass(&mut to, &bytes[..n], shared, way) => {}
             Ok(_) | Err(_) => {
                 reset(&from);
                 return reset(&to);
             }
         }
     }
+}
+
+/// Hands on what still may; whether that was all of it.
+fn pass(to: &mut TcpStream, bytes: &[u8], shared: &Shared, way: Way) -> bool {
+    let (count, is_whole) = {
+        let mut state = shared.state.lock().expect("no thread of the proxy panics");
+        let epoch = state.epoch;
+        (state.pass(way, bytes.len()), state.epoch == epoch)
+    };
+    if to.write_all(&bytes[..count]).is_err() {
+        return false;
+    }
+    if !is_whole {
+        // What was handed on arrives before the end does.
+        shared.state.lock().expect("no thread of the proxy panics").open.values().flatten().for_each(reset);
+        shared.changed.notify_all();
+    }
+    is_whole
 }
 
 /// Waits while nothing may move; false when the connection is to end.

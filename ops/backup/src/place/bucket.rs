@@ -1,29 +1,27 @@
-//! A bucket as a place: objects go up in parts, each tried again by itself when the connection is cut; conditions keep
-//! two writers apart.
+//! A bucket as a place: what is asked of the server, how long, and what its refusals mean; conditions keep two writers
+//! apart.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use object_store::{
     BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
-    UpdateVersion, WriteMultipart,
+    UpdateVersion,
 };
 
+use super::parts::{PartReader, PartWriter};
 use super::{Listed, PlaceError, Version};
 
-/// Bytes of a part: with 10,000 parts an object may have 80 GB.
-const PART_BYTES: usize = 8 * 1024 * 1024;
-/// Parts on their way at once.
-const PARTS_MAX: usize = 3;
 /// One request, a part included.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// How often something is asked for again when no whole answer came, beyond what the client does by itself.
+pub(super) const TRIES_MAX: u32 = 3;
 
 /// What servers say that have no room left.
 const FULL: [&str; 4] = ["StorageFull", "QuotaExceeded", "InsufficientStorage", "507 "];
@@ -52,7 +50,7 @@ impl fmt::Debug for BucketAccess {
 /// A bucket, or what lies below a prefix of one.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    store: Arc<AmazonS3>,
+    pub(super) store: Arc<AmazonS3>,
     bucket: String,
     prefix: String,
 }
@@ -98,7 +96,7 @@ impl Bucket {
         if self.prefix.is_empty() { Path::from(path) } else { Path::from(format!("{}/{path}", self.prefix)) }
     }
 
-    fn fail(&self, error: &Error) -> PlaceError {
+    pub(super) fn fail(&self, error: &Error) -> PlaceError {
         let (place, why) = (self.to_string(), one_line(error));
         match error {
             _ if why.contains("NoSuchBucket") => PlaceError::NoBucket { place },
@@ -112,9 +110,8 @@ impl Bucket {
         }
     }
 
-    /// Asks nothing of the server yet: what fits in one part goes up in one request.
     pub(super) fn begin(&self, path: &str) -> PartWriter {
-        PartWriter { bucket: self.clone(), path: self.path(path), held: Vec::new(), upload: None }
+        PartWriter::new(self.clone(), self.path(path))
     }
 
     pub(super) async fn replace(
@@ -128,10 +125,26 @@ impl Bucket {
             Version::Is(tag) => PutMode::Update(UpdateVersion { e_tag: Some(tag.clone()), version: None }),
         };
         let options = PutOptions { mode, ..PutOptions::default() };
-        match self.store.put_opts(&self.path(path), content.to_vec().into(), options).await {
-            Ok(_) => Ok(true),
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
-            Err(error) => Err(self.fail(&error)),
+        let (at, mut tried) = (self.path(path), 1);
+        loop {
+            match self.store.put_opts(&at, content.to_vec().into(), options.clone()).await {
+                Ok(_) => return Ok(true),
+                // It may be ours: the client asks again by itself after some cuts.
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
+                    let present = self.get(path, usize::MAX).await?;
+                    return Ok(present.is_some_and(|(present, _)| present == content));
+                }
+                Err(error) if tried < TRIES_MAX && is_unanswered(&error) => {
+                    // It may have been done all the same.
+                    match self.get(path, usize::MAX).await? {
+                        Some((present, _)) if present == content => return Ok(true),
+                        Some((_, version)) if version != *expected => return Ok(false),
+                        None if *expected != Version::Absent => return Ok(false),
+                        _ => tried += 1,
+                    }
+                }
+                Err(error) => return Err(self.fail(&error)),
+            }
         }
     }
 
@@ -160,16 +173,24 @@ impl Bucket {
     }
 
     pub(super) async fn read(&self, path: &str) -> Result<PartReader, PlaceError> {
-        let found = self.store.get(&self.path(path)).await.map_err(|error| self.fail(&error))?;
-        Ok(PartReader { bucket: self.clone(), stream: found.into_stream() })
+        PartReader::open(self.clone(), self.path(path)).await
     }
 
     pub(super) async fn list(&self, below: &str) -> Result<Vec<Listed>, PlaceError> {
         let below = self.path(below);
-        let mut stream = self.store.list(Some(&below));
+        let mut tried = 1;
+        loop {
+            match self.list_once(&below).await {
+                Err(error) if tried < TRIES_MAX && is_unanswered(&error) => tried += 1,
+                listed => return listed.map_err(|error| self.fail(&error)),
+            }
+        }
+    }
+
+    async fn list_once(&self, below: &Path) -> object_store::Result<Vec<Listed>> {
+        let mut stream = self.store.list(Some(below));
         let mut found = Vec::new();
-        while let Some(next) = stream.next().await {
-            let meta = next.map_err(|error| self.fail(&error))?;
+        while let Some(meta) = stream.next().await.transpose()? {
             let path = meta.location.to_string();
             let path = path.strip_prefix(&self.prefix).unwrap_or(&path).trim_start_matches('/');
             found.push(Listed { path: path.to_owned(), bytes: meta.size });
@@ -178,75 +199,30 @@ impl Bucket {
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<(), PlaceError> {
-        match self.store.delete(&self.path(path)).await {
-            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.fail(&error)),
+        let (at, mut tried) = (self.path(path), 1);
+        loop {
+            match self.store.delete(&at).await {
+                Ok(()) | Err(Error::NotFound { .. }) => return Ok(()),
+                Err(error) if tried < TRIES_MAX && is_unanswered(&error) => tried += 1,
+                Err(error) => return Err(self.fail(&error)),
+            }
         }
     }
+}
+
+/// Whether the connection went before an answer came, so that nobody knows what was done.
+pub(super) fn is_unanswered(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(found) = cause {
+        if let Some(error) = found.downcast_ref::<HttpError>() {
+            return error.kind() != HttpErrorKind::Connect;
+        }
+        cause = found.source();
+    }
+    false
 }
 
 /// Servers answer in several lines of XML.
-fn one_line(error: &Error) -> String {
+pub(super) fn one_line(error: &Error) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// An object going up.
-pub struct PartWriter {
-    bucket: Bucket,
-    path: Path,
-    /// Everything, while it is less than a part.
-    held: Vec<u8>,
-    upload: Option<WriteMultipart>,
-}
-
-impl PartWriter {
-    pub(super) async fn push(&mut self, bytes: Vec<u8>) -> Result<(), PlaceError> {
-        let pushed = match &mut self.upload {
-            Some(upload) => upload.wait_for_capacity(PARTS_MAX).await.map(|()| upload.put(bytes.into())),
-            None => self.hold(bytes).await,
-        };
-        pushed.map_err(|error| self.bucket.fail(&error))
-    }
-
-    async fn hold(&mut self, bytes: Vec<u8>) -> object_store::Result<()> {
-        self.held.extend_from_slice(&bytes);
-        if self.held.len() >= PART_BYTES {
-            let upload = self.bucket.store.put_multipart(&self.path).await?;
-            let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-            upload.put(std::mem::take(&mut self.held).into());
-            self.upload = Some(upload);
-        }
-        Ok(())
-    }
-
-    pub(super) async fn finish(self) -> Result<(), PlaceError> {
-        let Self { bucket, path, held, upload } = self;
-        let done = match upload {
-            Some(upload) => upload.finish().await,
-            None => bucket.store.put(&path, held.into()).await,
-        };
-        done.map(drop).map_err(|error| bucket.fail(&error))
-    }
-
-    pub(super) async fn abandon(self) {
-        let Some(upload) = self.upload else { return };
-        if let Err(error) = upload.abort().await {
-            tracing::warn!(
-                why = one_line(&error),
-                "an upload could not be aborted; the bucket's rules end it"
-            );
-        }
-    }
-}
-
-/// An object coming down.
-pub struct PartReader {
-    bucket: Bucket,
-    stream: BoxStream<'static, object_store::Result<Bytes>>,
-}
-
-impl PartReader {
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, PlaceError> {
-        self.stream.next().await.transpose().map_err(|error| self.bucket.fail(&error))
-    }
 }

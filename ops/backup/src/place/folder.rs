@@ -79,6 +79,7 @@ impl Folder {
         let _lock = self.lock()?;
         let is_expected = match self.get(path, usize::MAX).await? {
             None => *expected == Version::Absent,
+            Some((present, _)) if present == content => return Ok(true),
             Some((_, version)) => *expected == version,
         };
         if is_expected {

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod folder;
+mod parts;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -107,12 +108,12 @@ impl Place {
         }
     }
 
-    /// Writes a small object that must not be there yet; false when it is.
+    /// Writes a small object that must not be there yet; false when it is, with another content.
     pub async fn create(&self, path: &str, content: &[u8]) -> Result<bool, PlaceError> {
         self.replace(path, content, &Version::Absent).await
     }
 
-    /// Writes a small object if it is as expected; false when it is not.
+    /// Writes a small object if it is as expected; false when it is not, and not what it was to become.
     pub async fn replace(&self, path: &str, content: &[u8], expected: &Version) -> Result<bool, PlaceError> {
         match self {
             Self::Folder(folder) => folder.replace(path, content, expected).await,
@@ -167,7 +168,7 @@ impl fmt::Display for Place {
 /// An object on its way in.
 pub enum Writer {
     Folder(folder::FileWriter),
-    Bucket(bucket::PartWriter),
+    Bucket(parts::PartWriter),
 }
 
 impl Writer {
@@ -199,7 +200,7 @@ impl Writer {
 /// An object on its way out.
 pub enum Reader {
     Folder(folder::FileReader),
-    Bucket(bucket::PartReader),
+    Bucket(parts::PartReader),
 }
 
 impl Reader {

@@ -7,6 +7,7 @@ use super::erasures;
 use super::piece::{self, Piece, ROOT, Stretch};
 use crate::error::BackupError;
 use crate::key::Keyring;
+use crate::pipe::Sink;
 use crate::place::{Place, PlaceError};
 use crate::postgres::{LogFile, Lsn};
 
@@ -184,7 +185,7 @@ async fn check_once(
             if !follows {
                 return Err(broken("it does not follow the piece before it; one was exchanged or removed"));
             }
-            piece::open(place, keys, &piece).await?;
+            piece::open(place, keys, &piece, Sink::Nowhere).await?;
             found.pieces += 1;
             found.bytes += piece.object.bytes;
             found.to = Some(Lsn(number * segment_bytes + piece.to));

@@ -6,9 +6,10 @@ use std::collections::HashSet;
 use schema_store::rows::backup::Erased;
 
 use super::archive::Archive;
-use super::piece::{self, Stretch};
+use super::piece::{self, Plain, Stretch};
 use crate::error::BackupError;
 use crate::key::Keyring;
+use crate::pipe::Sink;
 use crate::place::Place;
 use crate::run::{ledger, read_ledger};
 
@@ -20,7 +21,8 @@ pub async fn read(place: &Place, keys: &Keyring, system: &str) -> Result<Vec<Era
     let archive = Archive::list_file(place, system, FILE).await?;
     let Some(newest) = archive.cover(FILE).into_iter().next() else { return Ok(Vec::new()) };
     let piece = piece::read(place, keys, system, &newest).await?;
-    let text = piece::open(place, keys, &piece).await?;
+    let mut text = Vec::new();
+    piece::open(place, keys, &piece, Sink::Memory(&mut text)).await?;
     read_ledger(&text).ok_or_else(|| BackupError::Contents { name: newest.header(system) })
 }
 
@@ -40,7 +42,7 @@ pub(super) async fn seal(
     }
     let text = ledger(&all);
     let stretch = Stretch { file: FILE.to_owned(), from: 0, to: text.len() as u64 };
-    piece::write(place, keys.current(), (system, 0), stretch.clone(), "", &text).await?;
+    piece::write(place, keys.current(), (system, 0), stretch.clone(), "", Plain::Bytes(&text)).await?;
     for old in Archive::list_file(place, system, FILE).await?.stretches().filter(|old| **old != stretch) {
         place.delete(&old.header(system)).await?;
         place.delete(&old.path(system)).await?;

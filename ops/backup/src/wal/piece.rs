@@ -1,11 +1,14 @@
 //! One sealed piece of a file of the log: which stretch of it, what came before, and where it lies.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+use tokio_uring::fs::File;
 
 use crate::error::BackupError;
 use crate::key::{Keyring, MasterKey};
 use crate::manifest::{MANIFEST_BYTES_MAX, Object};
-use crate::pipe::{Sink, open_object, seal_bytes};
+use crate::pipe::{self, Sink, open_object, seal_bytes, seal_file_hashed};
 use crate::place::Place;
 use crate::signed;
 
@@ -73,6 +76,13 @@ impl Piece {
     }
 }
 
+/// What is sealed into a piece.
+pub enum Plain<'a> {
+    Bytes(&'a [u8]),
+    /// The stretch of a file, of whatever size.
+    File(&'a File, &'a Path),
+}
+
 /// Seals a piece and writes it, its header last. Another one under that name is left alone and refused.
 pub async fn write(
     place: &Place,
@@ -80,7 +90,7 @@ pub async fn write(
     (system, file_bytes): (&str, u64),
     stretch: Stretch,
     previous: &str,
-    plain: &[u8],
+    plain: Plain<'_>,
 ) -> Result<Piece, BackupError> {
     let path = stretch.path(system);
     let header = stretch.header(system);
@@ -88,7 +98,13 @@ pub async fn write(
         let why = "it is sealed there already; another `backup stream` may be running".to_owned();
         return Err(BackupError::Log { place: place.to_string(), segment: stretch.file, why });
     }
-    let (sealed, hash) = seal_bytes(place, &path, key, plain).await?;
+    let (sealed, hash) = match plain {
+        Plain::Bytes(bytes) => seal_bytes(place, &path, key, bytes).await?,
+        Plain::File(file, at) => {
+            let stretch = pipe::Stretch { file, path: at, from: stretch.from, to: stretch.to };
+            seal_file_hashed(place, &path, key, stretch).await?
+        }
+    };
     let piece = Piece {
         format: FORMAT,
         system: system.to_owned(),
@@ -101,9 +117,7 @@ pub async fn write(
         object: Object::new(path, &sealed).with_hash(&hash),
     };
     let document = signed::sign(PURPOSE, &piece, key);
-    let is_ours = place.create(&header, &document).await?
-        || place.get(&header, MANIFEST_BYTES_MAX).await?.is_some_and(|(present, _)| present == document);
-    if is_ours {
+    if place.create(&header, &document).await? {
         return Ok(piece);
     }
     let why = "another `backup stream` seals the same log there; stop one of them".to_owned();
@@ -136,11 +150,9 @@ pub async fn read(
     if is_here { Ok(piece) } else { Err(refuse(crate::manifest::ManifestError::Foreign(piece.object.name))) }
 }
 
-/// Its plain bytes.
-pub async fn open(place: &Place, keys: &Keyring, piece: &Piece) -> Result<Vec<u8>, BackupError> {
-    let mut plain = Vec::new();
-    open_object(place, &piece.object.name, &piece.object, keys, Sink::Memory(&mut plain)).await?;
-    Ok(plain)
+/// Opens it: hands its plain bytes to `sink`.
+pub async fn open(place: &Place, keys: &Keyring, piece: &Piece, sink: Sink<'_>) -> Result<(), BackupError> {
+    open_object(place, &piece.object.name, &piece.object, keys, sink).await
 }
 
 /// The same piece with its data key under the present master key, signed again; false when it was already.

@@ -2,13 +2,17 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use tokio_uring::fs::File;
 
 use crate::error::BackupError;
 use crate::postgres::LogFile;
 
 /// End of the name of a segment that is still being received.
 const PARTIAL: &str = ".partial";
+/// Bytes read at once.
+const BLOCK_BYTES: u64 = 1024 * 1024;
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -58,34 +62,42 @@ impl Spool {
         Ok(found)
     }
 
-    /// Bytes of a file from a place on. Of a segment in work without the zeros at its end, which it is filled up with:
-    /// who restores puts them back.
-    pub async fn read(&self, received: &Received, from: u64) -> Result<Vec<u8>, BackupError> {
-        let fail = |why| BackupError::file(&received.path, why);
-        let file = std::fs::File::open(&received.path).map_err(fail)?;
-        let length = file.metadata().map_err(fail)?.len();
-        let file = tokio_uring::fs::File::from_std(file);
-        let bytes = stretch(&file, &received.path, from, length).await?;
-        if received.is_whole || matches!(received.file, LogFile::History { .. }) {
-            return Ok(bytes);
+    /// Opens one to read it; none when it got its whole name meanwhile.
+    pub fn open<'a>(&self, received: &'a Received) -> Result<Option<Opened<'a>>, BackupError> {
+        let opened = std::fs::File::open(&received.path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        match opened {
+            Ok((length, file)) => Ok(Some(Opened { received, file: File::from_std(file), length })),
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound && !received.is_whole => Ok(None),
+            Err(why) => Err(BackupError::file(&received.path, why)),
         }
-        let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return Ok(Vec::new()) };
-        // What lies before a byte that was seen is written by now, but may not have been when it was read.
-        stretch(&file, &received.path, from, from + last as u64 + 1).await
     }
 }
 
-async fn stretch(
-    file: &tokio_uring::fs::File,
-    path: &Path,
-    from: u64,
-    to: u64,
-) -> Result<Vec<u8>, BackupError> {
-    let wanted = usize::try_from(to.saturating_sub(from)).unwrap_or(0);
-    if wanted == 0 {
-        return Ok(Vec::new());
+/// A file of the spool that is being read.
+pub struct Opened<'a> {
+    pub received: &'a Received,
+    pub file: File,
+    length: u64,
+}
+
+impl Opened<'_> {
+    /// Up to where it is received, looked for from a place on. Of a segment in work the zeros at its end do not count,
+    /// which it is filled up with: who restores puts them back. What lies before a byte that was seen is written by now.
+    pub async fn end(&self, from: u64) -> Result<u64, BackupError> {
+        if self.received.is_whole || matches!(self.received.file, LogFile::History { .. }) {
+            return Ok(self.length);
+        }
+        let mut to = self.length;
+        while to > from {
+            let begin = to.saturating_sub(BLOCK_BYTES).max(from);
+            let block = Vec::with_capacity((to - begin) as usize);
+            let (read, block) = self.file.read_exact_at(block, begin).await;
+            read.map_err(|why| BackupError::file(&self.received.path, why))?;
+            if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
+                return Ok(begin + last as u64 + 1);
+            }
+            to = begin;
+        }
+        Ok(from)
     }
-    let (read, bytes) = file.read_exact_at(Vec::with_capacity(wanted), from).await;
-    read.map_err(|why| BackupError::file(path, why))?;
-    Ok(bytes)
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::archive::Archive;
 use super::chain::Chain;
 use super::erasures;
-use super::piece::{self, Piece, Stretch};
-use super::spool::{Received, Spool};
+use super::piece::{self, Piece, Plain, Stretch};
+use super::spool::{Opened, Received, Spool};
 use crate::error::BackupError;
 use crate::key::Keyring;
 use crate::place::Place;
@@ -39,14 +39,22 @@ pub struct Settings {
     pub every: Duration,
 }
 
-/// Follows the log until `stop` says so or pg_receivewal ends. `told` hears of each piece.
+/// What happens while a log is followed.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// The log is ours to follow: nobody else does by this slot or this spool.
+    Following,
+    Sealed(&'a Piece),
+}
+
+/// Follows the log until `stop` says so or pg_receivewal ends.
 pub async fn stream(
     place: &Place,
     keys: &Keyring,
     source: &Source,
     settings: &Settings,
     stop: impl Future<Output = ()>,
-    told: &mut dyn FnMut(&Piece),
+    told: &mut dyn FnMut(News<'_>),
 ) -> Result<(), BackupError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&settings.spool);
     made.map_err(|why| BackupError::file(&settings.spool, why))?;
@@ -57,6 +65,7 @@ pub async fn stream(
     free(source, &settings.slot).await?;
     let mut chain = Chain::find(place, keys, &cluster.system, cluster.segment_bytes).await?;
     let mut receiving = receive(&tools, settings).await?;
+    told(News::Following);
     let mut sealing = Sealing { place, keys, spool: &spool, chain: &mut chain, told };
     let (mut sealed, mut erased) = (Instant::now(), None);
     let mut stop = std::pin::pin!(stop);
@@ -162,7 +171,7 @@ struct Sealing<'a> {
     keys: &'a Keyring,
     spool: &'a Spool,
     chain: &'a mut Chain,
-    told: &'a mut dyn FnMut(&Piece),
+    told: &'a mut dyn FnMut(News<'_>),
 }
 
 impl Sealing<'_> {
@@ -205,44 +214,44 @@ impl Sealing<'_> {
         if !archive.cover(&file).is_empty() {
             return Ok(());
         }
-        let plain = self.spool.read(received, 0).await?;
-        let stretch = Stretch { file, from: 0, to: plain.len() as u64 };
-        self.write(0, stretch, "", &plain).await
+        let Some(opened) = self.spool.open(received)? else { return Ok(()) };
+        let stretch = Stretch { file, from: 0, to: opened.end(0).await? };
+        self.write(&opened, 0, stretch, "").await
     }
 
     /// A whole segment, as one piece in place of those it began with.
     async fn whole(&mut self, received: &Received, bytes: u64) -> Result<(), BackupError> {
-        let plain = self.spool.read(received, 0).await?;
-        if plain.len() as u64 != bytes {
+        let Some(opened) = self.spool.open(received)? else { return Ok(()) };
+        if opened.end(0).await? != bytes {
             // It gets its name before its last byte is seen here; the next round sees all.
             return Ok(());
         }
-        self.merge(received, plain).await
+        self.merge(&opened, bytes).await
     }
 
     /// What came of a segment since the last piece.
     async fn begun(&mut self, received: &Received) -> Result<(), BackupError> {
         let from = self.chain.to;
-        let new = self.spool.read(received, from).await?;
-        if new.is_empty() {
+        let Some(opened) = self.spool.open(received)? else { return Ok(()) };
+        let to = opened.end(from).await?;
+        if to <= from {
             return Ok(());
         }
         if self.chain.pieces.len() >= PIECES_MAX {
-            let all = self.spool.read(received, 0).await?;
             // What is sealed was received from the same place before.
-            return if all.len() as u64 > from { self.merge(received, all).await } else { Ok(()) };
+            return self.merge(&opened, to).await;
         }
-        let stretch = Stretch { file: received.file.to_string(), from, to: from + new.len() as u64 };
+        let stretch = Stretch { file: received.file.to_string(), from, to };
         let previous = self.chain.last.clone();
-        self.write(self.spool.segment_bytes, stretch.clone(), &previous, &new).await?;
+        self.write(&opened, self.spool.segment_bytes, stretch.clone(), &previous).await?;
         self.chain.pieces.push(stretch);
         Ok(())
     }
 
-    async fn merge(&mut self, received: &Received, plain: Vec<u8>) -> Result<(), BackupError> {
-        let stretch = Stretch { file: received.file.to_string(), from: 0, to: plain.len() as u64 };
+    async fn merge(&mut self, opened: &Opened<'_>, to: u64) -> Result<(), BackupError> {
+        let stretch = Stretch { file: opened.received.file.to_string(), from: 0, to };
         let before = self.chain.before.clone();
-        self.write(self.spool.segment_bytes, stretch.clone(), &before, &plain).await?;
+        self.write(opened, self.spool.segment_bytes, stretch.clone(), &before).await?;
         for old in std::mem::replace(&mut self.chain.pieces, vec![stretch]) {
             self.place.delete(&old.header(&self.chain.system)).await?;
             self.place.delete(&old.path(&self.chain.system)).await?;
@@ -252,18 +261,19 @@ impl Sealing<'_> {
 
     async fn write(
         &mut self,
+        opened: &Opened<'_>,
         file_bytes: u64,
         stretch: Stretch,
         previous: &str,
-        plain: &[u8],
     ) -> Result<(), BackupError> {
         let system = (self.chain.system.as_str(), file_bytes);
+        let plain = Plain::File(&opened.file, &opened.received.path);
         let written = piece::write(self.place, self.keys.current(), system, stretch, previous, plain).await?;
         if file_bytes > 0 {
             self.chain.to = written.to;
             self.chain.last = written.object.hash().to_owned();
         }
-        (self.told)(&written);
+        (self.told)(News::Sealed(&written));
         Ok(())
     }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use backup::catalogue::Which;
-use backup::restore::Target;
 use schema_store::Accounts;
 use schema_store::rows::account::Origin;
 
-use super::bed::{Bed, pair, person, publish_keys, wait, write};
+use super::bed::{Bed, wait};
+use super::people::{pair, person, publish_keys, write};
 
 /// Where a restore writes down that it happened.
 const GROWN: [&str; 5] =
@@ -54,9 +54,7 @@ fn every_restore_is_equal_to_the_source() {
         }
         let source = rows(&bed.database());
         let made = bed.back_up().unwrap();
-        let folder = bed.folder.path().join(format!("round-{round}"));
-        std::fs::create_dir(&folder).unwrap();
-        let target = Target { database: folder.join("messenger.db"), replace: false };
+        let target = bed.beside(&format!("round-{round}"));
         bed.restore(Which::Named(made.name), &target).unwrap();
         let mut back = rows(&target.database);
         assert!(source.keys().any(|(table, _)| table == "messages"));
@@ -67,7 +65,7 @@ fn every_restore_is_equal_to_the_source() {
         }
         let strays: Vec<_> = back.keys().filter(|(table, _)| !GROWN.contains(&table.as_str())).collect();
         assert!(strays.is_empty(), "round {round}: {strays:?}");
-        std::fs::remove_dir_all(folder).unwrap();
+        std::fs::remove_dir_all(target.database.parent().unwrap()).unwrap();
     }
     println!("{} of {0} restores are equal to the source", restores());
 }

@@ -66,17 +66,10 @@ fn of_server(
         Which::Latest => Until::Latest,
         Which::Named(name) => Until::Backup(name),
     };
-    crate::up::folder::make(&options.place.data)?;
-    let fetch = postgres::fetch(&options.place)?;
-    let started_at = unix_ms();
     let drilled = on_ring(async {
-        let place = options.place.open()?;
         let mut progress = Progress::new("restoring");
-        let recovery = Recovery { place: &place, keys, until, fetch: &fetch, verify: true };
-        let told = &mut |done, all| progress.told(done, all);
-        let drilled = ::backup::postgres::drill::drill(&recovery, &options.place.data, told).await;
-        let drilled = drilled.map_err(Failure::backup);
-        let row = row(started_at, &drilled);
+        let (row, drilled) =
+            recovered(&options.place, keys, until, &mut |done, all| progress.told(done, all)).await?;
         let noted = match postgres::source(server).await {
             Ok(source) => source.store.note_drill(row).await.map_err(Failure::other),
             Err(why) => Err(why),
@@ -89,7 +82,23 @@ fn of_server(
     Ok(told(&drilled))
 }
 
-fn row(started_at: u64, drilled: &Result<Drilled, Failure>) -> DrillRow {
+/// Recovers a server beside what is in the data folder, which goes afterwards; gives what is to be noted of it.
+pub async fn recovered(
+    options: &PlaceOptions,
+    keys: &Keyring,
+    until: Until,
+    told: &mut dyn FnMut(u64, u64),
+) -> Result<(DrillRow, Result<Drilled, Failure>), Failure> {
+    crate::up::folder::make(&options.data)?;
+    let (place, fetch, started_at) = (options.open()?, postgres::fetch(options)?, unix_ms());
+    let recovery = Recovery { place: &place, keys, until, fetch: &fetch, verify: true };
+    let drilled = ::backup::postgres::drill::drill(&recovery, &options.data, told).await;
+    let drilled = drilled.map_err(Failure::backup);
+    Ok((row(started_at, &drilled), drilled))
+}
+
+/// The row of an attempt.
+pub fn row(started_at: u64, drilled: &Result<Drilled, Failure>) -> DrillRow {
     let (passed, detail) = match drilled {
         Ok(drilled) => (true, line(drilled)),
         Err(failure) => (false, failure.message.clone()),
@@ -97,7 +106,8 @@ fn row(started_at: u64, drilled: &Result<Drilled, Failure>) -> DrillRow {
     DrillRow { passed, started_at, finished_at: unix_ms(), detail }
 }
 
-fn line(drilled: &Drilled) -> String {
+/// What came back, in a line.
+pub fn line(drilled: &Drilled) -> String {
     let contents = &drilled.contents;
     format!(
         "{} came back in {:.1} s: users {}, conversations {}, messages {}, audit trail intact",

@@ -1,8 +1,9 @@
 //! `messenger backup`: makes, lists, checks, proves, prunes and rekeys backups of whichever database there is.
 
-mod drill;
+pub mod drill;
 pub mod postgres;
 pub mod progress;
+pub mod requests;
 pub mod settings;
 mod show;
 
@@ -124,14 +125,19 @@ fn make(options: &RunOptions) -> Result<ExitCode, Failure> {
         took_ms = unix_ms().saturating_sub(began),
         "backed up"
     );
-    println!(
+    println!("{}", line(&made, &location));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a backup that was made is, in a line.
+pub fn line(made: &Made, location: &Location) -> String {
+    format!(
         "{} in {location}: {} of database, {} sealed, {} messages",
         made.name,
         show::size(made.manifest.plain_bytes()),
         show::size(made.manifest.bytes()),
         made.contents.messages
-    );
-    Ok(ExitCode::SUCCESS)
+    )
 }
 
 fn make_embedded(options: &PlaceOptions) -> Result<Made, Failure> {
@@ -151,19 +157,10 @@ fn make_embedded(options: &PlaceOptions) -> Result<Made, Failure> {
 
 fn make_of_server(options: &PlaceOptions, server: &console::database::Server) -> Result<Made, Failure> {
     let keys = options.keys()?;
-    let location = options.location()?;
-    let started_at = unix_ms();
     on_ring(async {
-        let place = options.open()?;
         let source = postgres::source(server).await?;
         let mut progress = Progress::new("backing up");
-        let told = &mut |done, all| progress.told(done, all);
-        let made = ::backup::postgres::run::run(&place, &keys, &source, told).await.map_err(Failure::backup);
-        let noted = source.store.note_backup(row("MANUAL", &location, started_at, &made)).await;
-        if let Err(why) = noted {
-            tracing::warn!(%why, "it could not be noted in the database");
-        }
-        made
+        postgres::make(options, &keys, &source, &mut |done, all| progress.told(done, all)).await
     })
 }
 

@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ::backup::key::Keyring;
 use ::backup::postgres::restore::Fetch;
-use ::backup::postgres::run::Source;
+use ::backup::postgres::run::{Source, run};
+use ::backup::run::Made;
 use ::backup::wal;
+use ::backup::wal::stream::News;
 use clap::Args;
 use console::database::{Database, Server};
 use schema_store::PostgresStore;
 use schema_store::postgres::Options;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::on_ring;
 use super::settings::PlaceOptions;
+use super::{on_ring, requests, row, unix_ms};
 use crate::create_admin::database;
 use crate::failure::{Code, Failure};
 
@@ -80,6 +83,21 @@ pub async fn source(server: &Server) -> Result<Source, Failure> {
     Ok(Source { store, url, options })
 }
 
+/// Backs the server up and notes that in it. `told` hears of the bytes done, of about how many.
+pub async fn make(
+    options: &PlaceOptions,
+    keys: &Keyring,
+    source: &Source,
+    told: &mut dyn FnMut(u64, u64),
+) -> Result<Made, Failure> {
+    let (place, location, started_at) = (options.open()?, options.location()?, unix_ms());
+    let made = run(&place, keys, source, told).await.map_err(Failure::backup);
+    if let Err(why) = source.store.note_backup(row("MANUAL", &location, started_at, &made)).await {
+        tracing::warn!(%why, "it could not be noted in the database");
+    }
+    made
+}
+
 /// How a recovering server calls this program for sealed files of its log.
 pub fn fetch(place: &PlaceOptions) -> Result<Fetch, Failure> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(Failure::other);
@@ -119,15 +137,18 @@ pub fn stream(options: &StreamOptions) -> Result<ExitCode, Failure> {
                 _ = interrupt.recv() => {}
             }
         };
-        tracing::info!(place = %place, spool = %settings.spool.display(), "following the log");
-        let mut told = |piece: &wal::Piece| {
-            tracing::info!(
+        let mut told = |news: News<'_>| match news {
+            News::Following => {
+                tracing::info!(place = %place, spool = %settings.spool.display(), "following the log");
+                requests::follow(&options.place, &keys, &server);
+            }
+            News::Sealed(piece) => tracing::info!(
                 file = piece.file,
                 from = piece.from,
                 to = piece.to,
                 bytes = piece.object.bytes,
                 "sealed"
-            );
+            ),
         };
         let done = wal::stream::stream(&place, &keys, &source, &settings, stop, &mut told).await;
         done.map_err(Failure::backup)

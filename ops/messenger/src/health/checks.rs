@@ -161,33 +161,45 @@ fn get(url: &str) -> Result<String, String> {
     answer.map(|_| format!("{url} answers")).map_err(|why| format!("{url}: {why}"))
 }
 
-/// The relay's certificate is valid for a while.
+/// The relay's certificate is valid, and for a while.
 pub fn certificates(subject: &Subject) -> Finding {
     let path = match &subject.relay.tls {
         Some(files) => files.cert.clone(),
         None => subject.relay.data.join("certificates").join("server.pem"),
     };
-    let shown = path.display().to_string();
-    let days = std::fs::read(&path).map_err(|why| format!("{shown}: {why}")).and_then(|pem| {
-        let ends = ends(&pem).ok_or_else(|| format!("{shown}: not a certificate in PEM"))?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Ok((ends - i64::try_from(now).unwrap_or(i64::MAX)).div_euclid(86_400))
-    });
-    match days {
-        Err(why) => found("certificates", Err(why)),
-        Ok(days) if days < 0 => found("certificates", Err(format!("{shown}: ended; renew it"))),
-        Ok(days) => {
-            let state = if days < DAYS_LEFT_MIN { State::Warning } else { State::Well };
-            Finding { name: "certificates", state, detail: format!("{shown}: valid for {days} days") }
-        }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (state, detail) = match std::fs::read(&path) {
+        Ok(pem) => validity(&pem, i64::try_from(now).unwrap_or(i64::MAX)),
+        Err(why) => (State::Failed, why.to_string()),
+    };
+    Finding { name: "certificates", state, detail: format!("{}: {detail}", path.display()) }
+}
+
+/// How a file of certificates stands at a moment in unix seconds.
+fn validity(pem: &[u8], now: i64) -> (State, String) {
+    let Some((begins, ends)) = term(pem) else {
+        return (State::Failed, "not a certificate in PEM".to_owned());
+    };
+    let days_left = (ends - now).div_euclid(86_400);
+    match days_left {
+        _ if begins > now => (State::Failed, "not valid yet; set this machine's clock, or wait".to_owned()),
+        ..0 => (State::Failed, "ended; renew it".to_owned()),
+        0..DAYS_LEFT_MIN => (State::Warning, format!("ends in {days_left} days; renew it")),
+        _ => (State::Well, format!("valid for {days_left} days")),
     }
 }
 
-/// When the first certificate of a file ends, in unix seconds.
-fn ends(pem: &[u8]) -> Option<i64> {
-    let first = Pem::iter_from_buffer(pem).next()?.ok()?;
-    let (_, certificate) = X509Certificate::from_der(&first.contents).ok()?;
-    Some(certificate.validity().not_after.timestamp())
+/// From when until when all certificates of a file are valid, in unix seconds: a chain is worth as much as its weakest.
+fn term(pem: &[u8]) -> Option<(i64, i64)> {
+    let mut term = None;
+    for block in Pem::iter_from_buffer(pem) {
+        let block = block.ok()?;
+        let (_, certificate) = X509Certificate::from_der(&block.contents).ok()?;
+        let validity = certificate.validity();
+        let (begins, ends) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+        term = Some(term.map_or((begins, ends), |(b, e): (i64, i64)| (b.max(begins), e.min(ends))));
+    }
+    term
 }
 
 /// Every host that the settings name is known.
@@ -245,8 +257,36 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_has_no_end() {
-        assert_eq!(ends(b"x"), None);
-        assert_eq!(ends(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), None);
+    fn what_is_no_certificate_is_never_valid() {
+        for bad in [&b""[..], b"x", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            assert_eq!(validity(bad, 0).0, State::Failed);
+        }
+    }
+
+    fn certificate(begins: i32, ends: i32) -> String {
+        let mut made = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        made.not_before = rcgen::date_time_ymd(begins, 1, 1);
+        made.not_after = rcgen::date_time_ymd(ends, 1, 1);
+        made.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+    }
+
+    #[test]
+    fn a_certificate_is_worth_a_look_before_it_ends_and_nothing_after() {
+        const DAY: i64 = 86_400;
+        let at = |time: &str| time.parse::<jiff::Timestamp>().unwrap().as_second();
+        let (begins, ends) = (at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
+        let own = certificate(2026, 2027);
+        for (now, state) in [
+            (begins - 1, State::Failed),
+            (begins, State::Well),
+            (ends - 14 * DAY, State::Well),
+            (ends - 14 * DAY + 1, State::Warning),
+            (ends, State::Warning),
+            (ends + 1, State::Failed),
+        ] {
+            assert_eq!(validity(own.as_bytes(), now).0, state, "{now}");
+        }
+        let chain = own + &certificate(2020, 2025);
+        assert_eq!(validity(chain.as_bytes(), begins).0, State::Failed, "an authority that ended");
     }
 }

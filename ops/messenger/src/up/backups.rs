@@ -1,21 +1,25 @@
-//! Backups that `up` makes by itself: one when it starts, then one per interval, on a thread of their own; old ones are
-//! pruned. What became of each is in the `backups` table.
+//! Backups that `up` makes by itself: one when it starts, then one per interval, and whenever somebody asks at the console,
+//! on a thread of their own; old ones are pruned. What became of each is in the `backups` table.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ::backup::catalogue::Which;
+use ::backup::drill::Drilled;
 use ::backup::key::Keyring;
 use ::backup::place::Location;
+use ::backup::run::Made;
 use ::backup::{prune, run};
 use console::database::Database;
-use schema_store::SqliteStore;
-use schema_store::rows::backup::{BackupEnd, BackupRow};
+use schema_store::accounts::Answer;
+use schema_store::rows::backup::{BackupEnd, BackupWork};
+use schema_store::{AccountError, SqliteStore};
 
 use super::settings::Settings;
 use crate::backup::settings::PlaceOptions;
-use crate::backup::{on_ring, retention, row, unix_ms};
+use crate::backup::{drill, line, on_ring, requests, retention, row, unix_ms};
 use crate::failure::{Code, Failure};
 
 /// Seconds between two backups when nobody says otherwise: what may be lost at most.
@@ -91,26 +95,44 @@ impl Backups {
 }
 
 fn work(job: &Job, every: Duration, stopped: &Receiver<()>) {
+    job.written(requests::begin(&job.store));
     loop {
-        let row = attempt(job);
-        match &row.end {
-            BackupEnd::Done { bytes, .. } => {
-                let took_ms = row.finished_at.saturating_sub(row.started_at);
-                tracing::info!(bytes, took_ms, place = %job.location, "backed up");
+        // What became of it is told already.
+        let _ = attempt(job, "SCHEDULED");
+        let began = Instant::now();
+        while let Some(left) = every.checked_sub(began.elapsed()) {
+            match stopped.recv_timeout(left.min(requests::LOOK_EVERY)) {
+                Err(RecvTimeoutError::Timeout) => {}
+                _ => return,
             }
-            BackupEnd::Failed { why } => tracing::error!(why, "no backup was made; trying again"),
-        }
-        if let Err(error) = job.runtime.block_on(job.store.note_backup(row)) {
-            tracing::warn!(%error, "the backup could not be noted in the database");
-        }
-        match stopped.recv_timeout(every) {
-            Err(RecvTimeoutError::Timeout) => {}
-            _ => return,
+            requested(job);
         }
     }
 }
 
-fn attempt(job: &Job) -> BackupRow {
+/// Does what somebody asked for at the console, if anybody did.
+fn requested(job: &Job) {
+    let Some(Some((request, work))) = job.written(requests::take(&job.store)) else { return };
+    let outcome = match work {
+        BackupWork::Run => attempt(job, "MANUAL").map(|made| line(&made, &job.location)),
+        BackupWork::Drill => prove(job).map(|drilled| drill::line(&drilled)),
+    };
+    job.written(requests::end(&job.store, request, outcome));
+}
+
+impl Job {
+    /// Waits for what is written down in the database; none when that fails.
+    fn written<T>(&self, writing: impl Future<Output = Answer<T>>) -> Option<T> {
+        let written = self.runtime.block_on(writing);
+        let warn = |error: &AccountError| {
+            tracing::warn!(%error, "what is known of backups could not be noted in the database");
+        };
+        written.inspect_err(warn).ok()
+    }
+}
+
+/// Makes a backup, notes it, and prunes.
+fn attempt(job: &Job, kind: &str) -> Result<Made, Failure> {
     let started_at = unix_ms();
     let made = on_ring(async {
         let place = job.options.open()?;
@@ -122,5 +144,27 @@ fn attempt(job: &Job) -> BackupRow {
         }
         Ok(made)
     });
-    row("SCHEDULED", &job.location, started_at, &made)
+    let row = row(kind, &job.location, started_at, &made);
+    match &row.end {
+        BackupEnd::Done { bytes, .. } => {
+            let took_ms = row.finished_at.saturating_sub(row.started_at);
+            tracing::info!(bytes, took_ms, place = %job.location, "backed up");
+        }
+        BackupEnd::Failed { why } => tracing::error!(why, "no backup was made; trying again"),
+    }
+    job.written(job.store.note_backup(row));
+    made
+}
+
+/// Restores the newest backup beside the database, and notes how that went.
+fn prove(job: &Job) -> Result<Drilled, Failure> {
+    let folder = job.database.parent().unwrap_or(Path::new("."));
+    let started_at = unix_ms();
+    let drilled = on_ring(async {
+        let place = job.options.open()?;
+        let drilled = ::backup::drill::drill(&place, Which::Latest, &job.keys, folder, &mut |_, _| {}).await;
+        drilled.map_err(Failure::backup)
+    });
+    job.written(job.store.note_drill(drill::row(started_at, &drilled)));
+    drilled
 }

@@ -4,17 +4,15 @@ use schema_store::Accounts;
 use schema_store::rows::account::Origin;
 
 use crate::bed::{Bed, fine, messages, refused};
-use crate::people::{pair, person, write};
+use crate::people::person;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_and_a_drill_during_a_restore_and_only_one_who_follows_the_log() {
     let bed = Bed::new();
-    let store = bed.store().await;
-    let (alice, _, conversation) = pair(&store).await;
-    write(&store, alice, conversation, 1..11).await;
+    let talk = bed.talk(1..11).await;
     bed.back_up();
     let streaming = bed.stream();
-    write(&store, alice, conversation, 11..21).await;
+    talk.write(11..21).await;
     bed.until_sealed();
     let follows = |spool: &str| {
         let spool = bed.path(spool).display().to_string();
@@ -53,14 +51,12 @@ async fn two_backups_at_once_are_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_alive_is_backed_up_before_it_is_replaced() {
     let mut bed = Bed::new();
-    let store = bed.store().await;
-    let (alice, _, conversation) = pair(&store).await;
-    let carol = person(&store, "carol").await;
-    write(&store, alice, conversation, 1..11).await;
+    let talk = bed.talk(1..11).await;
+    let carol = person(&talk.store, "carol").await;
     let name = bed.back_up();
-    write(&store, alice, conversation, 11..21).await;
-    store.erase_account(carol.user, "asked for it".to_owned(), Origin::system()).await.unwrap();
-    drop(store);
+    talk.write(11..21).await;
+    talk.store.erase_account(carol.user, "asked for it".to_owned(), Origin::system()).await.unwrap();
+    drop(talk);
     let data = bed.server().data().display().to_string();
     let over = ["restore", &name, "--target", &data, "--replace"];
     refused(&bed.run(&over[..4]), 4, "--replace");
@@ -122,17 +118,15 @@ async fn who_was_erased_after_the_newest_base_backup_is_erased_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_begins_after_the_backup_does_not_count() {
     let bed = Bed::new();
-    let store = bed.store().await;
-    let (alice, _, conversation) = pair(&store).await;
-    write(&store, alice, conversation, 1..11).await;
+    let talk = bed.talk(1..11).await;
     let name = bed.back_up();
     // Nobody follows the log, and the server has no reason to keep it.
     for round in 0..3u64 {
-        write(&store, alice, conversation, 11 + round..12 + round).await;
+        talk.write(11 + round..12 + round).await;
         bed.server().sql("SELECT pg_switch_wal()");
     }
     let streaming = bed.stream();
-    write(&store, alice, conversation, 20..30).await;
+    talk.write(20..30).await;
     bed.until_sealed();
     let status = || -> serde_json::Value {
         serde_json::from_str(&fine(&bed.run(&["backup", "status", "--json"]))).unwrap()

@@ -1,12 +1,16 @@
 //! What the tests of a server's backups share: the server, a folder of the account that backs it up, the program.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use schema_store::PostgresStore;
 use schema_store::postgres::Options as StoreOptions;
+use schema_wire::ConversationId;
 use servers::{Options, Postgres, S3, account};
+
+use crate::people::{Person, pair, write};
 
 pub const KEY: &str = "7d1f6c0be2a94835b6c0f1d2e3a4958677685a4b3c2d1e0f9081726354453628";
 /// No test waits longer for anything.
@@ -80,16 +84,26 @@ impl Bed {
         PostgresStore::open(&self.url, StoreOptions::default()).await.unwrap()
     }
 
+    /// Alice has written to Bob, and goes on.
+    pub async fn talk(&self, numbers: Range<u64>) -> Talk {
+        let store = self.store().await;
+        let (alice, _, conversation) = pair(&store).await;
+        let talk = Talk { store, alice, conversation };
+        talk.write(numbers).await;
+        talk
+    }
+
     pub fn back_up(&self) -> String {
         fine(&self.run(&["backup", "run"])).split(' ').next().unwrap().to_owned()
     }
 
+    /// Seals more often than by default, so that tests wait less.
     pub fn stream(&self) -> Streaming {
-        self.stream_with(&[])
+        self.stream_with(&["--every", "1"])
     }
 
     pub fn stream_with(&self, more: &[&str]) -> Streaming {
-        let mut command = self.command(&["backup", "stream", "--every", "1"]);
+        let mut command = self.command(&["backup", "stream"]);
         command
             .args(more)
             .stderr(std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap());
@@ -145,10 +159,28 @@ impl Bed {
     }
 }
 
+/// Alice, who writes to Bob.
+pub struct Talk {
+    pub store: PostgresStore,
+    alice: Person,
+    conversation: ConversationId,
+}
+
+impl Talk {
+    /// Returns how many messages were acknowledged before the server was gone.
+    pub async fn write(&self, numbers: Range<u64>) -> u64 {
+        write(&self.store, self.alice, self.conversation, numbers).await
+    }
+}
+
 /// `backup stream` under way.
 pub struct Streaming(Child);
 
 impl Streaming {
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();

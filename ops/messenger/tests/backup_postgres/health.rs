@@ -65,9 +65,11 @@ fn health_says_how_everything_is_and_ends_with_the_worst() {
     expect(with("PUBLIC_URL", "https://nowhere.invalid"), 18, &[("dns", "failed")]);
     expect(with("S3_ENDPOINT", "http://127.0.0.1:1"), 18, &[("backups", "failed")]);
     expect(with("S3_SECRET_KEY", "another"), 18, &[("backups", "failed")]);
-    let mut short = look(&bed, &node);
-    short.envs(certificate(&bed));
-    expect(short, 17, &[("certificates", "warning")]);
+    for (days, code, state) in [(-2..-1, 18, "failed"), (-1..5, 17, "warning"), (2..90, 18, "failed")] {
+        let mut with = look(&bed, &node);
+        with.envs(certificate(&bed, days));
+        expect(with, code, &[("certificates", state)]);
+    }
     figures_are_known(&bed, &node);
     redis.kill();
     expect(look(&bed, &node), 18, &[("redis", "failed")]);
@@ -110,14 +112,25 @@ fn figures_are_known(bed: &Bed, node: &Node) {
     assert!(streaming.stop().success(), "{}", bed.log());
 }
 
-/// A certificate that ends in a few days, and the variables that name it.
-fn certificate(bed: &Bed) -> [(&'static str, std::path::PathBuf); 2] {
-    let (certificate, key) = (bed.path("short.pem"), bed.path("short.key"));
-    let mut command = Command::new("openssl");
-    command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "5"]);
-    let made = command.arg("-out").arg(&certificate).arg("-keyout").arg(&key).output().unwrap();
-    assert!(made.status.success(), "{made:?}");
-    account::hand_over(&certificate, 0o600);
-    account::hand_over(&key, 0o600);
-    [("RELAY_TLS_CERT_FILE", certificate), ("RELAY_TLS_KEY_FILE", key)]
+/// A certificate that is valid within these days from today on, and the variables that name it.
+fn certificate(bed: &Bed, days: std::ops::Range<i64>) -> [(&'static str, std::path::PathBuf); 2] {
+    let day = |from_today: i64| {
+        let date = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let date = date + jiff::Span::new().days(from_today);
+        rcgen::date_time_ymd(date.year().into(), date.month() as u8, date.day() as u8)
+    };
+    let mut made = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    (made.not_before, made.not_after) = (day(days.start), day(days.end));
+    let own = rcgen::KeyPair::generate().unwrap();
+    let made = made.self_signed(&own).unwrap();
+    let write = |name: &str, text: String| {
+        let path = bed.path(name);
+        std::fs::write(&path, text).unwrap();
+        account::hand_over(&path, 0o600);
+        path
+    };
+    [
+        ("RELAY_TLS_CERT_FILE", write("other.pem", made.pem())),
+        ("RELAY_TLS_KEY_FILE", write("other.key", own.serialize_pem())),
+    ]
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use servers::Postgres;
 
 use crate::bed::{Bed, PATIENCE, fine, messages};
-use crate::people::{pair, write};
 
 /// Kills spread over the time that the work takes.
 const KILLS: u32 = 8;
@@ -42,9 +41,7 @@ fn back_up(bed: &Bed) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_backup_is_whole_or_none() {
     let bed = Bed::new();
-    let store = bed.store().await;
-    let (alice, _, conversation) = pair(&store).await;
-    write(&store, alice, conversation, 1..21).await;
+    bed.talk(1..21).await;
     let began = Instant::now();
     back_up(&bed);
     let takes = began.elapsed();
@@ -69,12 +66,10 @@ async fn a_killed_backup_is_whole_or_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_restore_left_nothing_or_a_whole_server() {
     let bed = Bed::new();
-    let store = bed.store().await;
-    let (alice, _, conversation) = pair(&store).await;
-    write(&store, alice, conversation, 1..21).await;
+    let talk = bed.talk(1..21).await;
     back_up(&bed);
     let streaming = bed.stream();
-    write(&store, alice, conversation, 21..41).await;
+    talk.write(21..41).await;
     bed.until_sealed();
     assert!(streaming.stop().success(), "{}", bed.log());
     let before: u32 = bed.server().sql("SELECT max(generation) FROM store_generation").parse().unwrap();

@@ -8,20 +8,22 @@ mod disasters;
 mod equal;
 mod health;
 mod kills;
+mod memory;
 mod node;
-#[path = "../people/mod.rs"]
+#[path = "../../../backup/tests/people/mod.rs"]
 mod people;
 mod places;
 mod refusals;
+mod requests;
+mod rpo;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bed::{Bed, fine, messages, refused};
-use people::{Person, pair, person, publish_keys, write};
+use people::{pair, person, publish_keys, write};
 use schema_store::postgres::Options as StoreOptions;
 use schema_store::rows::account::Origin;
 use schema_store::{Accounts, PostgresStore};
-use schema_wire::ConversationId;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_server_comes_back_with_all_that_was_sealed() {
@@ -67,21 +69,19 @@ async fn a_lost_server_comes_back_with_all_that_was_sealed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_moment_can_be_reached() {
     let bed = Bed::new();
-    let store = bed.store().await;
-    let (alice, _, conversation) = pair(&store).await;
-    write(&store, alice, conversation, 1..11).await;
+    let talk = bed.talk(1..11).await;
     let name = bed.back_up();
     let streaming = bed.stream();
-    write(&store, alice, conversation, 11..21).await;
+    talk.write(11..21).await;
     let lsn = bed.server().sql("SELECT pg_current_wal_insert_lsn()");
     std::thread::sleep(Duration::from_millis(1_100));
-    write(&store, alice, conversation, 21..31).await;
+    talk.write(21..31).await;
     std::thread::sleep(Duration::from_millis(50));
     let time = bed
         .server()
         .sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')");
     std::thread::sleep(Duration::from_millis(50));
-    write(&store, alice, conversation, 31..41).await;
+    talk.write(31..41).await;
     bed.until_sealed();
     for (arguments, expected) in [
         (vec![name.as_str()], 10),
@@ -136,47 +136,4 @@ async fn an_older_schema_is_brought_up_to_date() {
     let (back, _) = bed.restore(&["latest"]);
     assert_eq!(back.sql("SELECT max(version) FROM refinery_schema_history"), newest.to_string());
     assert!(back.sql("SELECT max(generation) FROM store_generation") != "1", "it is a new life");
-}
-
-/// Writes until the server is gone; returns how many were acknowledged, and when each was.
-async fn load(store: PostgresStore, by: Person, conversation: ConversationId) -> Vec<Instant> {
-    let mut acked = Vec::new();
-    for n in 1.. {
-        if write(&store, by, conversation, n..n + 1).await == 0 {
-            break;
-        }
-        acked.push(Instant::now());
-    }
-    acked
-}
-
-/// Rounds in the tests; `RPO_ROUNDS=20` for the figure.
-fn rounds() -> u32 {
-    std::env::var("RPO_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_under_load_at_most_seconds_are_missing() {
-    for round in 0..rounds() {
-        let mut bed = Bed::new();
-        let store = bed.store().await;
-        let (alice, _, conversation) = pair(&store).await;
-        bed.back_up();
-        let mut streaming = bed.stream();
-        bed.until_sealed();
-        let loading = tokio::spawn(load(store, alice, conversation));
-        tokio::time::sleep(Duration::from_millis(2_000 + u64::from(round) * 97)).await;
-        // Everything at once: the server, its folder, and who follows it.
-        bed.server.as_mut().unwrap().pause();
-        let died = Instant::now();
-        streaming.kill();
-        bed.server().resume();
-        bed.lose_the_server();
-        let acked = loading.await.unwrap();
-        let (back, _) = bed.restore(&["latest"]);
-        let kept = usize::try_from(messages(&back)).unwrap();
-        let missing = acked.get(kept).map_or(Duration::ZERO, |first| died.saturating_duration_since(*first));
-        println!("round {round}: {} acknowledged, {kept} came back, {missing:?} missing", acked.len());
-        assert!(missing < Duration::from_secs(5), "{missing:?} of {} are missing", acked.len());
-    }
 }

@@ -6,28 +6,25 @@ use std::process::Command;
 use servers::{Disk, S3, account};
 
 use crate::bed::{Bed, fine, messages, refused};
-use crate::people::{pair, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_server_comes_back_from_a_bucket() {
     let s3 = S3::start();
     let mut bed = Bed::in_bucket(&s3);
-    let store = bed.store().await;
-    let (alice, _, conversation) = pair(&store).await;
-    write(&store, alice, conversation, 1..21).await;
+    let talk = bed.talk(1..21).await;
     let name = bed.back_up();
     let mut streaming = bed.stream();
-    write(&store, alice, conversation, 21..31).await;
+    talk.write(21..31).await;
     bed.until_sealed();
     streaming.kill();
     let streaming = bed.stream();
-    write(&store, alice, conversation, 31..41).await;
+    talk.write(31..41).await;
     bed.until_sealed();
     let drilled = fine(&bed.run(&["backup", "drill"]));
     assert!(drilled.contains("messages 40"), "{drilled}");
     let checked = fine(&bed.run(&["backup", "verify"]));
     assert!(checked.contains("its log: whole and authentic"), "{checked}");
-    drop(store);
+    drop(talk);
     bed.lose_the_server();
     assert!(streaming.stop().success(), "{}", bed.log());
     for (which, expected) in [(name.as_str(), 20), ("latest", 40)] {
@@ -92,9 +89,7 @@ impl Small {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_room_nothing_is_left_behind_and_with_room_it_goes_through() {
     let mut bed = Bed::new();
-    let store = bed.store().await;
-    let (alice, _, conversation) = pair(&store).await;
-    write(&store, alice, conversation, 1..11).await;
+    bed.talk(1..11).await;
     let name = bed.back_up();
     // Where the restore goes.
     let target = Small::new(&bed, "small", 12);

@@ -10,7 +10,6 @@ use backup::place::{BucketAccess, Location, Place};
 use servers::{Options, account};
 
 use crate::bed::{Bed, KEY, files, fine, messages, refused};
-use crate::people::{pair, write};
 
 /// A chunk of a sealed object with its tag, and the bytes before the first one.
 const CHUNK: usize = 64 * 1024 + 16;
@@ -69,9 +68,7 @@ fn untouched(bed: &Bed, what: &str) {
 async fn every_altered_base_backup_is_refused_and_nothing_is_left() {
     let bed = Bed::new();
     let old = bed.back_up();
-    let store = bed.store().await;
-    let (alice, _, conversation) = pair(&store).await;
-    write(&store, alice, conversation, 1..11).await;
+    bed.talk(1..11).await;
     let new = bed.back_up();
     let of = |name: &str, part: &str| bed.seen.join("database").join(name).join(part);
     let mut refusals = 0;
@@ -104,13 +101,11 @@ fn pieces(bed: &Bed) -> Vec<PathBuf> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_altered_log_is_refused_and_nothing_is_left() {
     let bed = Bed::new();
-    let store = bed.store().await;
-    let (alice, _, conversation) = pair(&store).await;
-    write(&store, alice, conversation, 1..11).await;
+    let talk = bed.talk(1..11).await;
     bed.back_up();
     let streaming = bed.stream();
     for round in 0..3u64 {
-        write(&store, alice, conversation, 11 + round * 10..21 + round * 10).await;
+        talk.write(11 + round * 10..21 + round * 10).await;
         bed.until_sealed();
     }
     assert!(streaming.stop().success(), "{}", bed.log());

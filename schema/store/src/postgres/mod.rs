@@ -25,6 +25,7 @@ mod options;
 mod oversight;
 mod recover;
 mod replicas;
+mod requests;
 mod restore;
 mod server;
 mod services;

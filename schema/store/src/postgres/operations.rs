@@ -9,11 +9,11 @@ use super::condition::condition;
 use super::fault::Failed;
 use super::transaction::{Access, Tx};
 use super::value::{At, Id, time, uint};
-use super::{PostgresStore, statistics};
+use super::{PostgresStore, requests, statistics};
 use crate::accounts::{AccountError, Answer};
 use crate::operations::{Operations, SPAN_BYTES_MAX};
 use crate::rows::account::{AuditHead, Origin, audit_event};
-use crate::rows::backup::{BackupEnd, BackupRow, DrillRow};
+use crate::rows::backup::{BackupEnd, BackupRequest, BackupRequestId, BackupRow, BackupWork, DrillRow};
 use crate::rows::condition::Condition;
 use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting, Statistics};
 
@@ -27,6 +27,34 @@ impl Operations for PostgresStore {
 
     async fn drills_noted(&self, limit: u32) -> Answer<Vec<DrillRow>> {
         self.read(async move |tx, _| drills(tx, limit).await).await
+    }
+
+    async fn ask_backup(&self, work: BackupWork, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| requests::ask(tx, work, &by, now).await).await
+    }
+
+    async fn backup_requests(&self, limit: u32) -> Answer<Vec<BackupRequest>> {
+        self.read(async move |tx, now| requests::list(tx, limit, now).await).await
+    }
+
+    async fn take_backup_request(&self) -> Answer<Option<(BackupRequestId, BackupWork)>> {
+        // Most looks find nothing, which needs no writing.
+        if !self.read(async move |tx, now| requests::waits(tx, now).await).await? {
+            return Ok(None);
+        }
+        self.write(async move |tx, now| requests::take(tx, now).await).await
+    }
+
+    async fn end_backup_request(
+        &self,
+        request: BackupRequestId,
+        outcome: Result<String, String>,
+    ) -> Answer<()> {
+        self.write(async move |tx, now| requests::end(tx, request, &outcome, now).await).await
+    }
+
+    async fn give_up_backup_requests(&self) -> Answer<u64> {
+        self.write(async move |tx, now| requests::give_up(tx, now).await).await
     }
 
     async fn keep_span(&self, began_at: u64, length_s: u32, figures: Vec<u8>) -> Answer<()> {

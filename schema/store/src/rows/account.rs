@@ -165,6 +165,7 @@ pub mod audit_event {
     pub const STATISTICS_EXPORTED: &str = "STATISTICS_EXPORTED";
     pub const SETTING_CHANGED: &str = "SETTING_CHANGED";
     pub const NODE_DRAIN_ORDERED: &str = "NODE_DRAIN_ORDERED";
+    pub const BACKUP_ASKED: &str = "BACKUP_ASKED";
     pub const CONNECTION_CLOSE_ORDERED: &str = "CONNECTION_CLOSE_ORDERED";
     pub const SERVICE_TOKEN_CREATED: &str = "SERVICE_TOKEN_CREATED";
     pub const SERVICE_TOKEN_REVOKED: &str = "SERVICE_TOKEN_REVOKED";

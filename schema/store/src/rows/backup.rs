@@ -85,3 +85,66 @@ pub struct DrillRow {
     /// One line: the backup's name and what came back, or why it did not.
     pub detail: String,
 }
+
+/// What somebody asks of whoever makes backups.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BackupWork {
+    /// A backup now.
+    Run,
+    /// A restore that proves the newest one.
+    Drill,
+}
+
+impl BackupWork {
+    /// As it is kept.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Run => "RUN",
+            Self::Drill => "DRILL",
+        }
+    }
+
+    /// The work of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Run, Self::Drill].into_iter().find(|work| work.name() == name)
+    }
+}
+
+/// Names such a request.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct BackupRequestId(pub [u8; 16]);
+
+impl From<[u8; 16]> for BackupRequestId {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// A request, and what became of it. Times are unix milliseconds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BackupRequest {
+    pub id: BackupRequestId,
+    pub work: BackupWork,
+    /// A name; empty when its account is gone.
+    pub asker: String,
+    pub asked_at: u64,
+    pub state: RequestState,
+}
+
+/// How far a request is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RequestState {
+    /// Nobody has taken it yet.
+    Waits,
+    /// Nobody took it for an hour, and nobody will.
+    Lapsed,
+    Taken {
+        at: u64,
+    },
+    Ended {
+        at: u64,
+        succeeded: bool,
+        /// One line.
+        detail: String,
+    },
+}

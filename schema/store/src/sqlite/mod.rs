@@ -19,6 +19,7 @@ mod operations;
 mod oversight;
 mod reads;
 mod recover;
+mod requests;
 mod restore;
 mod services;
 mod standing;

@@ -5,11 +5,11 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::account::audit::record;
 use super::condition::condition;
 use super::value::{int, uint};
-use super::{SqliteStore, statistics};
+use super::{SqliteStore, requests, statistics};
 use crate::accounts::{AccountError, Answer};
 use crate::operations::{Operations, SPAN_BYTES_MAX};
 use crate::rows::account::{Origin, audit_event};
-use crate::rows::backup::{BackupRow, DrillRow};
+use crate::rows::backup::{BackupRequest, BackupRequestId, BackupRow, BackupWork, DrillRow};
 use crate::rows::condition::Condition;
 use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting, Statistics};
 
@@ -20,6 +20,34 @@ impl Operations for SqliteStore {
 
     async fn drills_noted(&self, limit: u32) -> Answer<Vec<DrillRow>> {
         self.drills(limit).await
+    }
+
+    async fn ask_backup(&self, work: BackupWork, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| requests::ask(tx, work, &by, now)).await
+    }
+
+    async fn backup_requests(&self, limit: u32) -> Answer<Vec<BackupRequest>> {
+        self.read(move |tx, now| requests::list(tx, limit, now)).await
+    }
+
+    async fn take_backup_request(&self) -> Answer<Option<(BackupRequestId, BackupWork)>> {
+        // Most looks find nothing, which needs no writing.
+        if !self.read(requests::waits).await? {
+            return Ok(None);
+        }
+        self.write(requests::take).await
+    }
+
+    async fn end_backup_request(
+        &self,
+        request: BackupRequestId,
+        outcome: Result<String, String>,
+    ) -> Answer<()> {
+        self.write(move |tx, now| requests::end(tx, request, &outcome, now)).await
+    }
+
+    async fn give_up_backup_requests(&self) -> Answer<u64> {
+        self.write(requests::give_up).await
     }
 
     async fn keep_span(&self, began_at: u64, length_s: u32, figures: Vec<u8>) -> Answer<()> {

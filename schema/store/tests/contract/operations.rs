@@ -1,7 +1,8 @@
 //! What the pages about running the product keep.
 
-use schema_store::operations::SPAN_BYTES_MAX;
+use schema_store::operations::{REQUEST_WAITS_MS, REQUESTS_MAX, SPAN_BYTES_MAX};
 use schema_store::rows::account::Origin;
+use schema_store::rows::backup::{BackupWork, RequestState};
 use schema_store::rows::role::AccountRole;
 use schema_store::{AccountError, Operations};
 
@@ -77,4 +78,58 @@ pub async fn accounts_are_counted_now_and_then<S: Overseen + Operations>(bed: Be
     bed.store.erase_account(bob.user, "asked".into(), Origin::system()).await.unwrap();
     let kept = bed.store.statistics().await.unwrap().unwrap();
     assert_eq!(kept.senders[0].email, None, "whoever is gone has no address in it");
+}
+
+pub async fn a_backup_is_asked_for_and_taken_once<S: Overseen + Operations>(bed: Bed<S>) {
+    let sue = bed.staff("sue", AccountRole::Sre).await;
+    let ask = async |work| bed.store.ask_backup(work, Origin { actor: Some(sue), ..Origin::system() }).await;
+    let take = async || bed.store.take_backup_request().await.unwrap();
+    let states = async || -> Vec<(BackupWork, RequestState)> {
+        let requests = bed.store.backup_requests(99).await.unwrap();
+        requests.into_iter().map(|request| (request.work, request.state)).collect()
+    };
+    assert_eq!(take().await, None);
+    let before = bed.store.audit_head().await.unwrap().id;
+    ask(BackupWork::Run).await.unwrap();
+    assert_eq!(ask(BackupWork::Run).await, Err(AccountError::Overtaken), "one of a kind waits");
+    bed.clock.forward(10);
+    ask(BackupWork::Drill).await.unwrap();
+    let trail = bed.store.audit_page(None, 9).await.unwrap();
+    let told: Vec<_> =
+        trail.iter().filter(|row| row.id > before).map(|row| (&*row.event, &*row.detail)).collect();
+    assert_eq!(told, [("BACKUP_ASKED", "DRILL"), ("BACKUP_ASKED", "RUN")], "and nothing of what was refused");
+    let waiting = vec![(BackupWork::Drill, RequestState::Waits), (BackupWork::Run, RequestState::Waits)];
+    assert_eq!(states().await, waiting, "newest first");
+    assert_eq!(bed.store.backup_requests(1).await.unwrap()[0].asker, "sue");
+    let (run, work) = take().await.unwrap();
+    assert_eq!(work, BackupWork::Run, "oldest first");
+    bed.clock.forward(10);
+    ask(BackupWork::Run).await.unwrap();
+    let (drill, work) = take().await.unwrap();
+    assert_eq!(work, BackupWork::Drill);
+    bed.store.end_backup_request(run, Ok("x".repeat(600))).await.unwrap();
+    bed.store.end_backup_request(run, Err("too late".into())).await.unwrap();
+    let at = bed.clock.now();
+    assert_eq!(bed.store.give_up_backup_requests().await, Ok(1));
+    bed.store.end_backup_request(drill, Ok("too late".into())).await.unwrap();
+    let ended = states().await;
+    assert_eq!(ended[0].1, RequestState::Waits, "what waits is not given up");
+    assert!(
+        matches!(&ended[1].1, RequestState::Ended { succeeded: false, detail, .. } if detail.contains("ended"))
+    );
+    assert_eq!(ended[2].1, RequestState::Ended { at, succeeded: true, detail: "x".repeat(512) });
+    bed.clock.forward(REQUEST_WAITS_MS);
+    assert_eq!((take().await, states().await[0].1.clone()), (None, RequestState::Lapsed));
+    ask(BackupWork::Run).await.unwrap();
+    assert!(take().await.is_some());
+    assert!(matches!(states().await[0].1, RequestState::Taken { at } if at == bed.clock.now()));
+    for _ in 0..REQUESTS_MAX {
+        ask(BackupWork::Run).await.unwrap();
+        take().await.unwrap();
+    }
+    assert_eq!(
+        bed.store.backup_requests(u32::MAX).await.unwrap().len(),
+        REQUESTS_MAX as usize,
+        "old ones go"
+    );
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 pub use life::Stop;
 pub use options::{Options, Tls};
 pub use standby::Sync;
-use tokio_postgres::{Client, NoTls};
+pub use tokio_postgres::Client;
+use tokio_postgres::NoTls;
 
 use crate::account;
 use crate::disk::Disk;
@@ -75,9 +76,10 @@ impl Postgres {
         let mut command = self.command("initdb");
         command.args(["-U", USER, "-A", "trust", "-N", "-E", "UTF8", "--locale=C.UTF-8"]);
         command.arg("--pwfile").arg(secret).arg("-D").arg(self.data());
-        if self.options.machine.is_some() {
-            // Names of files change often then.
-            command.arg("--wal-segsize=1");
+        // On a machine that loses its power, names of files are to change often.
+        let segment_mib = self.options.segment_mib.or(self.options.machine.map(|_| 1));
+        if let Some(mib) = segment_mib {
+            command.arg(format!("--wal-segsize={mib}"));
         }
         run(&mut command);
         let certificate = certificate::make();

@@ -30,6 +30,8 @@ pub struct Options {
     pub settings_file: Option<PathBuf>,
     /// Its files on a small filesystem of their own. A new server needs 40 MiB.
     pub disk_mib: Option<u32>,
+    /// Of a segment of its log; 16 when not given.
+    pub segment_mib: Option<u32>,
     /// On a machine of its own, whose power can be lost.
     pub machine: Option<machine::Sync>,
 }

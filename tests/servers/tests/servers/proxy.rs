@@ -91,3 +91,19 @@ fn what_was_swallowed_does_not_come_back() {
     assert!(answer(&mut old).is_err());
     assert_eq!(ask(&mut connect(&proxy), 1).unwrap(), 2);
 }
+
+#[test]
+fn a_reset_comes_after_so_many_bytes_and_once() {
+    let proxy = echo();
+    let (mut one, mut other) = (connect(&proxy), connect(&proxy));
+    assert_eq!((ask(&mut one, 1).unwrap(), ask(&mut other, 1).unwrap()), (2, 2));
+    assert_eq!((proxy.passed(Way::Requests), proxy.passed(Way::Answers)), (2, 2));
+    proxy.reset_after(Way::Requests, 3);
+    assert_eq!((ask(&mut one, 1).unwrap(), ask(&mut other, 1).unwrap()), (2, 2));
+    assert!(!proxy.has_reset());
+    // The third goes, and nobody hears of it.
+    assert!(ask(&mut one, 1).is_err() && answer(&mut other).is_err());
+    assert!(proxy.has_reset());
+    assert_eq!(ask(&mut connect(&proxy), 1).unwrap(), 2);
+    assert_eq!(proxy.passed(Way::Requests), 6);
+}

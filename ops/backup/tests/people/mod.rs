@@ -1,4 +1,5 @@
-//! People who write to each other straight through the store, as fast as it takes them.
+//! People who write to each other straight through a store, as fast as it takes them; for the tests of the engine and of the
+//! program.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use schema_store::rows::account::{Activation, Origin, Registration};
@@ -38,6 +39,33 @@ pub async fn pair<S: Accounts>(store: &S) -> (Person, Person, ConversationId) {
     (alice, bob, conversation)
 }
 
+/// Publishes a message; whether it was acknowledged.
+pub async fn publish<S: Store>(
+    store: &S,
+    by: Person,
+    conversation: ConversationId,
+    number: u64,
+    body: Vec<u8>,
+) -> bool {
+    let mut key = [7; 16];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    let append = Append {
+        conversation,
+        publish_key: PublishKey(key),
+        sender: by.user,
+        device: by.device,
+        kind: 0,
+        relates_to: None,
+        expires_in: None,
+        expected_epoch: None,
+        notify: 0,
+        body: body.into(),
+        commitment: None,
+    };
+    let outcome = store.append(vec![append]).await.map(|mut outcomes| outcomes.pop());
+    matches!(outcome, Ok(Some(Appended::Stored { .. })))
+}
+
 /// Publishes messages from..to; returns how many were acknowledged before the store failed.
 pub async fn write<S: Store>(
     store: &S,
@@ -46,26 +74,12 @@ pub async fn write<S: Store>(
     numbers: std::ops::Range<u64>,
 ) -> u64 {
     let mut acked = 0;
-    for n in numbers {
-        let mut key = [7; 16];
-        key[..8].copy_from_slice(&n.to_be_bytes());
-        let append = Append {
-            conversation,
-            publish_key: PublishKey(key),
-            sender: by.user,
-            device: by.device,
-            kind: 0,
-            relates_to: None,
-            expires_in: None,
-            expected_epoch: None,
-            notify: 0,
-            body: format!("plain words of message {n}").into_bytes().into(),
-            commitment: None,
-        };
-        match store.append(vec![append]).await.map(|mut outcomes| outcomes.pop()) {
-            Ok(Some(Appended::Stored { .. })) => acked += 1,
-            _ => break,
+    for number in numbers {
+        let body = format!("plain words of message {number}").into_bytes();
+        if !publish(store, by, conversation, number, body).await {
+            break;
         }
+        acked += 1;
     }
     acked
 }
