@@ -69,6 +69,13 @@ impl Cast {
             let owner = seats.iter().find(|seat| seat.who.user == steady[0]).context("everybody is here")?;
             let t0 = history.now();
             let id = begin(&http, owner, name, &steady, &ids).await?;
+            if name == "dm" {
+                // The other one asks as well, so that nothing waits between them.
+                let other =
+                    seats.iter().find(|seat| seat.who.user == steady[1]).context("everybody is here")?;
+                let back: Vec<_> = steady.iter().rev().cloned().collect();
+                begin(&http, other, name, &back, &ids).await?;
+            }
             let t = history.now();
             for user in &steady {
                 history.write(&json!({"e": "join", "conv": name, "u": user, "t0": t0, "t": t}));

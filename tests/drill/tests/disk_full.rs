@@ -93,6 +93,12 @@ async fn people(server: &Server) -> Result<(Raw, Raw, ConversationId)> {
     let (status, answer) = http.call(Verb::Post, "/api/v1/conversations", token, body).await?;
     let conversation = answer["id"].as_str().and_then(ConversationId::parse);
     let conversation = conversation.with_context(|| format!("{status} {answer}"))?;
+    // The other one asks as well, so that nothing waits between them.
+    let peer = logins[0].user().context("an id")?.to_string();
+    let body = json!({"kind": "direct", "peer": peer});
+    let (status, answer) =
+        http.call(Verb::Post, "/api/v1/conversations", Some(logins[1].access_token()), body).await?;
+    ensure!(status == 200, "{status} {answer}");
     let tls = tls(&server.seen_from_here(&server.ready.ca), b"http/1.1")?;
     let mut raws = Vec::new();
     for login in &logins {
