@@ -64,10 +64,16 @@ export async function badInputIsSaidBesideTheForm(browser, origin) {
   await page.locator('tr[data-case] a').first().click();
   await page.fill('#days', '31');
   await page.fill('#reason', 'kept words');
+  await page.fill('#notice', 'kept notice');
+  await page.uncheck('[name=notify]');
+  await page.check('[name=also-warn]');
   await page.evaluate(() => document.querySelector('#decide').setAttribute('novalidate', ''));
   await page.click('button[value=SUSPEND]');
   holds(await page.locator('#days[aria-invalid]').count() === 1, 'the days are wrong');
+  holds((await page.textContent('#days-error')).includes('7 to 30'), 'which is said beside them');
   holds((await page.inputValue('#reason')) === 'kept words', 'what was typed is kept');
+  holds((await page.inputValue('#notice')) === 'kept notice', 'in every field');
+  holds(!(await page.isChecked('[name=notify]')) && (await page.isChecked('[name=also-warn]')), 'and what was ticked');
   await inspect(visit, 'case-wrong');
   await page.fill('#reason', 'turned \u202e around');
   await page.fill('#days', '7');
@@ -110,6 +116,11 @@ export async function aBanNeedsFourEyesAndIsReversed(browser, origin) {
   });
   await inspect(first, 'banned');
   await first.page.click('td details summary');
+  await first.page.fill('td details input[name=reason]', 'turned \u202e around');
+  await first.page.click('td details button');
+  holds(await first.page.locator('td details[open] input[aria-invalid]').count() === 1, 'a wrong reason is refused beside it');
+  holds((await first.page.inputValue('td details input[name=reason]')).startsWith('turned'), 'and kept');
+  await inspect(first, 'reverse-wrong');
   await first.page.fill('td details input[name=reason]', 'it was somebody else');
   await first.page.click('td details button');
   holds(/active/.test(await first.page.textContent('dl.facts')), 'reversed');

@@ -4,7 +4,7 @@
 use axum::Form;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use schema_store::AccountError;
 use schema_store::rows::moderation::{Appeal, AppealState, Decision, DecisionId};
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::appeals::accept;
 use super::docs::escape;
-use super::pages::page;
+use super::pages::{Followed, language, page, refused};
 use crate::app::{App, Backing};
 use crate::front::guard::By;
 use crate::front::problem::{Code, Problem};
@@ -23,20 +23,16 @@ use crate::text::Language;
 pub fn routes<S: Backing>() -> Vec<Route<S>> {
     vec![
         public(Method::GET, "/appeal", "Page behind the link of a notice about an account.")
+            .page()
             .asks(&[("token", "As the letter has it.")])
             .refuses(&[Code::LinkInvalid])
             .to(read::<S>),
         public(Method::POST, "/appeal", "What its button does (form data).")
             .guessing()
-            .refuses(&[Code::LinkInvalid, Code::Invalid, Code::Overtaken])
+            .page()
+            .refuses(&[Code::LinkInvalid, Code::Invalid])
             .to(send::<S>),
     ]
-}
-
-#[derive(Deserialize)]
-struct Link {
-    #[serde(default)]
-    token: String,
 }
 
 #[derive(Deserialize)]
@@ -57,12 +53,10 @@ struct Shown {
     wrong: &'static str,
 }
 
-async fn read<S: Backing>(
-    State(app): State<App<S>>,
-    headers: HeaderMap,
-    Query(link): Query<Link>,
-) -> Response {
-    show(&app, language(&headers), link.token, String::new(), "").await
+async fn read<S: Backing>(State(app): State<App<S>>, headers: HeaderMap, link: Followed) -> Response {
+    let language = language(&headers);
+    let Ok(Query(link)) = link else { return refused(language, &Code::LinkInvalid.into()) };
+    show(&app, language, link.token, String::new(), "").await
 }
 
 async fn send<S: Backing>(
@@ -86,11 +80,6 @@ async fn send<S: Backing>(
         },
     };
     show(&app, language, filled.token, filled.text, wrong).await
-}
-
-fn language(headers: &HeaderMap) -> Language {
-    let wished = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-    Language::accepted(wished.unwrap_or(""))
 }
 
 async fn show<S: Backing>(
@@ -165,13 +154,4 @@ fn form(shown: &Shown) -> String {
         escape(&shown.typed),
         t("appeal-send")
     )
-}
-
-fn refused(language: Language, problem: &Problem) -> Response {
-    let status = StatusCode::from_u16(problem.code().status()).unwrap_or(StatusCode::BAD_REQUEST);
-    let why = match problem.code() {
-        Code::LinkInvalid | Code::NotFound => language.t("appeal-link-wrong"),
-        _ => language.t("error-unavailable"),
-    };
-    page(language, &language.t("error-title"), &format!("<p>{}</p>", escape(&why)), status)
 }

@@ -29,7 +29,14 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
             .guessing()
             .takes::<LoginBody>()
             .gives::<SessionBody>()
-            .refuses(&[Code::LoginFailed, Code::AccountPending, Code::AccountSuspended, Code::AccountBanned])
+            .refuses(&[
+                Code::LoginFailed,
+                Code::AccountPending,
+                Code::AccountSuspended,
+                Code::AccountBanned,
+                Code::Invalid,
+                Code::TooMany,
+            ])
             .to(login::<S>),
         public(
             Method::POST,

@@ -37,6 +37,7 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
         .takes::<NewConversationBody>()
         .gives::<ConversationBody>()
         .status(201)
+        .or(200, "It was there already.")
         .refuses(&[Code::Invalid, Code::NotFound, Code::Blocked, Code::TooMany])
         .to(create::<S>),
         user(Method::GET, "/api/v1/conversations", "The caller's conversations, most recently active first, without first contacts they deleted.")

@@ -18,6 +18,7 @@ use crate::front::problem::Code;
 use crate::front::rule::{Access, Route, Rule, public};
 use crate::text::Language;
 
+const TITLE: &str = "Secure Messenger API";
 const STYLE: &str = include_str!("docs.css");
 /// Seconds a browser may keep the documentation.
 const DOCS_AGE: &str = "public, max-age=300";
@@ -25,13 +26,29 @@ const DOCS_AGE: &str = "public, max-age=300";
 /// The routes of this file.
 pub fn routes<S: Backing>() -> Vec<Route<S>> {
     vec![
-        public(Method::GET, "/api/docs", "This documentation.").to(page::<S>),
-        public(Method::GET, "/api/docs/openapi.json", "The same as OpenAPI 3.1.").to(openapi::<S>),
+        public(Method::GET, "/api/docs", "This documentation.").page().to(page::<S>),
+        public(Method::GET, "/api/docs/openapi.json", "The same of the account API, as OpenAPI 3.1.")
+            .to(accounts::<S>),
+        public(
+            Method::GET,
+            "/admin/openapi.json",
+            "The same of the administration interface, as OpenAPI 3.1.",
+        )
+        .to(administration::<S>),
     ]
 }
 
-async fn openapi<S: Backing>() -> Response {
-    let text = document(&super::rules::<S>()).to_string();
+async fn accounts<S: Backing>() -> Response {
+    openapi::<S>("Secure Messenger account API", false)
+}
+
+async fn administration<S: Backing>() -> Response {
+    openapi::<S>("Secure Messenger administration interface", true)
+}
+
+fn openapi<S: Backing>(title: &str, administers: bool) -> Response {
+    let rules = super::rules::<S>().into_iter().filter(|rule| (tag(rule.path) == "admin") == administers);
+    let text = document(title, &rules.collect::<Vec<_>>()).to_string();
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static(DOCS_AGE)),
@@ -83,11 +100,12 @@ pub fn escape(text: &str) -> String {
 }
 
 fn html(rules: &[Rule]) -> String {
-    let document = document(rules);
-    let mut out = head(Language::English, "Secure Messenger account API");
+    let document = document(TITLE, rules);
+    let mut out = head(Language::English, TITLE);
     out.push_str(
         "<p>JSON in, JSON out. Times are unix milliseconds, ids are UUIDs, bytes are base64. Unknown fields are \
-         refused. The same as <a href=\"/api/docs/openapi.json\">OpenAPI 3.1</a>.</p>",
+         refused. The same as OpenAPI 3.1: <a href=\"/api/docs/openapi.json\">accounts</a>, \
+         <a href=\"/admin/openapi.json\">administration</a>.</p>",
     );
     let mut section = "";
     for rule in rules {

@@ -13,7 +13,7 @@ use super::{DoneBody, done};
 use crate::access::limit::Budget;
 use crate::access::password::check_password;
 use crate::app::{App, Backing};
-use crate::front::body::{Body, check_email, check_name};
+use crate::front::body::{Body, check_email, check_lines, check_name};
 use crate::front::guard::{By, Caller, count};
 use crate::front::problem::{Code, Problem};
 use crate::front::rule::{Route, user};
@@ -134,8 +134,8 @@ async fn change<S: Backing>(
     if let Some(name) = &body.name {
         check_name("name", name, NAME_BYTES_MAX)?;
     }
-    if body.about.as_ref().is_some_and(|about| about.len() > ABOUT_BYTES_MAX) {
-        return Err(Problem::field("about", "at most 512 bytes"));
+    if let Some(about) = &body.about {
+        check_lines("about", about, ABOUT_BYTES_MAX)?;
     }
     let change = ProfileChange { name: body.name.map(|name| name.trim().to_owned()), about: body.about };
     let profile = app.store.update_profile(caller.user, change, origin).await?;

@@ -1,5 +1,8 @@
 //! The OpenAPI 3.1 document, printed from the rules of the routes: it can't name a route that does not exist.
 
+use std::collections::HashSet;
+
+use axum::http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::access::limit::Budget;
@@ -7,8 +10,8 @@ use crate::front::problem::{Code, ErrorBody};
 use crate::front::rule::{Access, Rule, Schemas, Shape};
 use utoipa::{PartialSchema, ToSchema};
 
-/// The document.
-pub fn document(rules: &[Rule]) -> Value {
+/// The document of these routes.
+pub fn document(title: &str, rules: &[Rule]) -> Value {
     let mut paths = Map::new();
     let mut schemas: Schemas = vec![(ErrorBody::name().into_owned(), ErrorBody::schema())];
     ErrorBody::schemas(&mut schemas);
@@ -26,9 +29,9 @@ pub fn document(rules: &[Rule]) -> Value {
     json!({
         "openapi": "3.1.0",
         "info": {
-            "title": "Secure Messenger account API",
+            "title": title,
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Accounts, devices, keys and conversations. Messages travel through the relay.",
+            "description": "JSON in, JSON out. Times are unix milliseconds, ids are UUIDs, bytes are base64.",
         },
         "paths": paths,
         "components": {
@@ -47,6 +50,12 @@ pub fn refusals(rule: &Rule) -> Vec<Code> {
     if rule.takes.is_some() {
         codes.extend([Code::Malformed, Code::NotJson, Code::TooLarge]);
     }
+    if path_parameters(rule.path).next().is_some() || !rule.query.is_empty() {
+        codes.extend([Code::Malformed, Code::Invalid]);
+    }
+    if rule.is_page {
+        codes.push(Code::Malformed);
+    }
     if rule.access != Access::Public {
         codes.extend([Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired]);
     }
@@ -57,6 +66,8 @@ pub fn refusals(rule: &Rule) -> Vec<Code> {
         codes.push(Code::RateLimited);
     }
     codes.extend([Code::AddressBanned, Code::StoreUnavailable, Code::TimedOut]);
+    let mut seen = HashSet::new();
+    codes.retain(|code| seen.insert(*code));
     codes
 }
 
@@ -74,6 +85,11 @@ fn operation(rule: &Rule) -> Value {
     if let Some(shape) = &rule.takes {
         operation["requestBody"] = json!({"required": true, "content": content(shape)});
     }
+    if rule.is_page && rule.method != Method::GET {
+        let form = json!({"schema": {"type": "object"}});
+        operation["requestBody"] =
+            json!({"required": true, "content": {"application/x-www-form-urlencoded": form}});
+    }
     operation["security"] = match rule.access {
         Access::Public => json!([]),
         Access::User | Access::Admin => json!([{"bearer": []}]),
@@ -89,21 +105,32 @@ fn operation(rule: &Rule) -> Value {
 
 fn responses(rule: &Rule) -> Map<String, Value> {
     let mut responses = Map::new();
-    let mut success = json!({"description": "Done."});
-    if let Some(shape) = &rule.gives {
-        success["content"] = content(shape);
+    let given = match (&rule.gives, rule.is_page) {
+        (Some(shape), _) => content(shape),
+        (None, true) => json!({"text/html": {}}),
+        (None, false) => json!({"application/json": {}}),
+    };
+    for (status, meaning) in [(rule.status, "Done.")].into_iter().chain(rule.or) {
+        responses.insert(status.to_string(), json!({"description": meaning, "content": given}));
     }
-    responses.insert(rule.status.to_string(), success);
     for code in refusals(rule) {
-        let error = json!({"$ref": "#/components/schemas/ErrorBody"});
-        let response = responses.entry(code.status().to_string()).or_insert_with(
-            || json!({"description": "", "content": {"application/json": {"schema": error}}}),
-        );
+        let response = responses
+            .entry(code.status().to_string())
+            .or_insert_with(|| json!({"description": "", "content": refused(rule.is_page)}));
         let known = response["description"].as_str().unwrap_or("").to_owned();
         let line = format!("{}: {}", code.name(), code.advice());
         response["description"] = if known.is_empty() { line } else { format!("{known} {line}") }.into();
     }
     responses
+}
+
+/// A refusal: pages say it in a page, unless nobody came as far as the page.
+fn refused(is_page: bool) -> Value {
+    let mut content = json!({"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}});
+    if is_page {
+        content["text/html"] = json!({});
+    }
+    content
 }
 
 fn content(shape: &Shape) -> Value {
@@ -112,11 +139,30 @@ fn content(shape: &Shape) -> Value {
 
 fn parameters(rule: &Rule) -> Vec<Value> {
     let in_path = path_parameters(rule.path)
-        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": parameter(name)}));
     let in_query = rule.query.iter().map(|(name, meaning)| {
-        json!({"name": name, "in": "query", "required": false, "description": meaning, "schema": {"type": "string"}})
+        json!({"name": name, "in": "query", "required": false, "description": meaning, "schema": asked(name)})
     });
     in_path.chain(in_query).collect()
+}
+
+/// Every parameter of a path is an id, but the names of settings.
+fn parameter(name: &str) -> Value {
+    if name == "name" {
+        json!({"type": "string", "minLength": 1})
+    } else {
+        json!({"type": "string", "format": "uuid"})
+    }
+}
+
+/// Parameters of queries of one name are of one kind everywhere.
+fn asked(name: &str) -> Value {
+    match name {
+        "limit" => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
+        "from" => json!({"type": "integer", "minimum": 0, "maximum": i64::MAX}),
+        "backwards" => json!({"type": "boolean"}),
+        _ => json!({"type": "string"}),
+    }
 }
 
 fn path_parameters(path: &str) -> impl Iterator<Item = &str> {

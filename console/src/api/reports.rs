@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::{App, Backing};
-use crate::front::body::{Body, FromText};
+use crate::front::body::{Body, FromText, check_lines};
 use crate::front::guard::{By, Caller};
 use crate::front::problem::{Code, Problem};
 use crate::front::rule::{Route, user};
@@ -80,9 +80,7 @@ async fn report<S: Backing>(
 fn accept(reporter: UserId, body: ReportBody) -> Result<NewReport, Problem> {
     let subject = UserId::from_text("user", &body.user)?;
     must_be_reason("reason", &body.reason)?;
-    if body.comment.len() > TEXT_BYTES_MAX {
-        return Err(Problem::field("comment", "at most 2048 bytes"));
-    }
+    check_lines("comment", &body.comment, TEXT_BYTES_MAX)?;
     let message = match (&body.conversation, body.offset) {
         (Some(conversation), Some(offset)) => {
             Some((ConversationId::from_text("conversation", conversation)?, Offset(offset)))

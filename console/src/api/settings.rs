@@ -43,6 +43,7 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
             .to(block::<S>),
         user(Method::DELETE, "/api/v1/me/blocks/{user}", "Unblock somebody.")
             .gives::<DoneBody>()
+            .refuses(&[Code::NotFound])
             .to(unblock::<S>),
     ]
 }

@@ -15,13 +15,15 @@ const FIELDS_MAX: usize = 200;
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// Decodes a form or query; `None` when it is malformed or has too many fields.
+    /// Decodes a form or query; `None` when it is malformed, has too many fields, or holds what no store takes for text.
     pub fn decode(text: &str) -> Option<Self> {
         if text.matches('&').count() >= FIELDS_MAX {
             return None;
         }
         let uri: axum::http::Uri = format!("/?{text}").parse().ok()?;
-        Query::<Vec<(String, String)>>::try_from_uri(&uri).ok().map(|Query(pairs)| Self(pairs))
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&uri).ok()?;
+        let is_text = |text: &String| !text.contains('\0');
+        pairs.iter().all(|(name, value)| is_text(name) && is_text(value)).then_some(Self(pairs))
     }
 
     /// The first field of this name, as it was typed.
@@ -85,5 +87,6 @@ mod tests {
             assert_eq!(fields.line(bad, 9), Err("error-control"));
         }
         assert!(Fields::decode(&"a=b&".repeat(300)).is_none());
+        assert!(Fields::decode("a=b%00c").is_none() && Fields::decode("%00=b").is_none());
     }
 }

@@ -77,6 +77,9 @@ pub async fn guard<S: Backing>(
 }
 
 async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> Result<(), Problem> {
+    if !is_text(request.uri().path()) || !is_text(request.uri().query().unwrap_or("")) {
+        return Err(Problem::with(Code::Malformed, "The address holds bytes that are no text."));
+    }
     let peer =
         request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let address = client_address(peer, request.headers(), &app.config.trusted_proxies);
@@ -110,6 +113,23 @@ async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> 
     }
     request.extensions_mut().insert(By(origin));
     Ok(())
+}
+
+/// Whether what is written as %XX in an address is UTF-8, and none of it U+0000, which not every store takes.
+fn is_text(path: &str) -> bool {
+    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+    let (mut bytes, mut decoded) = (path.bytes(), Vec::with_capacity(path.len()));
+    while let Some(byte) = bytes.next() {
+        let mut ahead = bytes.clone();
+        match (byte, digit(ahead.next()), digit(ahead.next())) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                bytes = ahead;
+            }
+            _ => decoded.push(byte),
+        }
+    }
+    !decoded.contains(&0) && str::from_utf8(&decoded).is_ok()
 }
 
 /// Why a request is held back.
@@ -178,4 +198,19 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
 pub fn user_agent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
     Some(text.chars().take(256).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_text;
+
+    #[test]
+    fn paths_are_text() {
+        for good in ["/", "/api/v1/me", "/a%20b", "/zo%C3%AB", "/100%", "/%zz%4", "/zoë"] {
+            assert!(is_text(good), "{good}");
+        }
+        for bad in ["/%ff", "/a%C3", "/%C3%28/b", "/a%00"] {
+            assert!(!is_text(bad), "{bad}");
+        }
+    }
 }

@@ -69,7 +69,11 @@ pub struct Rule {
     pub query: &'static [(&'static str, &'static str)],
     pub takes: Option<Shape>,
     pub gives: Option<Shape>,
+    /// Whether it takes forms and gives pages.
+    pub is_page: bool,
     pub status: u16,
+    /// Another status of the same answer, and what it says.
+    pub or: Option<(u16, &'static str)>,
     /// Refusals of its own, besides those every route may give.
     pub refuses: &'static [Code],
 }
@@ -86,7 +90,9 @@ pub fn user(method: Method, path: &'static str, summary: &'static str) -> Rule {
         query: &[],
         takes: None,
         gives: None,
+        is_page: false,
         status: 200,
+        or: None,
         refuses: &[],
     }
 }
@@ -142,9 +148,19 @@ impl Rule {
         Self { gives: Some(Shape::of::<T>()), ..self }
     }
 
+    /// Takes forms of browsers and gives pages.
+    pub fn page(self) -> Self {
+        Self { is_page: true, ..self }
+    }
+
     /// Answers with this status.
     pub fn status(self, status: u16) -> Self {
         Self { status, ..self }
+    }
+
+    /// Or with this one, which says something else.
+    pub fn or(self, status: u16, meaning: &'static str) -> Self {
+        Self { or: Some((status, meaning)), ..self }
     }
 
     /// May refuse with these.

@@ -16,7 +16,7 @@ use crate::frame::render::{self, Page, go};
 use crate::frame::route::{Entry, MODERATORS, PEOPLE_READERS, Who, read, send};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
-use crate::parts::{Field, button, csrf, moment, table};
+use crate::parts::{Field, button, csrf, moment, reason_field, table};
 
 /// Rows of a page.
 const ROWS: u32 = 100;
@@ -36,6 +36,9 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
         send("/moderation/addresses/{request}/withdraw", who, "address.withdraw").to(withdraw::<S>),
     ]
 }
+
+/// In place of a field: the form that lifts a ban.
+const LIFT: &str = "lift";
 
 struct Shown {
     bans: Vec<AddressBan>,
@@ -135,8 +138,12 @@ async fn withdraw<S: Desk>(
 
 async fn lift<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) -> Result<Response, Trouble> {
     let network = Network::parse(fields.text("network")).ok_or(Trouble::NotFound)?;
-    let Ok(reason) = fields.line("reason", REASON_BYTES_MAX) else {
-        return Ok(go(visit.jar, "/moderation/addresses", Some("reason-missing")));
+    let reason = match fields.line("reason", REASON_BYTES_MAX) {
+        Ok(reason) => reason,
+        Err(key) => {
+            let wrong = (LIFT, visit.t(key));
+            return show(&app, visit, None, fields, wrong).await;
+        }
     };
     let done = app.store.set_address_ban(network, false, reason, visit.by.clone()).await;
     answer(&visit, done, "address-lifted")
@@ -148,7 +155,7 @@ fn draw(visit: &Visit, shown: &Shown) -> Page {
         <p>{visit.t("addresses-why")}</p>
         {asked(visit, &shown.asked)}
         {may.then(|| ask_form(visit, shown))}
-        {bans(visit, &shown.bans)}
+        {bans(visit, shown)}
     };
     Page { title: visit.t("addresses"), body: body.into_any() }
 }
@@ -156,7 +163,7 @@ fn draw(visit: &Visit, shown: &Shown) -> Page {
 fn ask_form(visit: &Visit, shown: &Shown) -> AnyView {
     let field = |name: &'static str, label: &str, hint: String, length_max: u32| {
         let error = if shown.wrong.0 == name { shown.wrong.1.clone() } else { String::new() };
-        let value = shown.typed.raw(name);
+        let value = if shown.wrong.0 == LIFT { "" } else { shown.typed.raw(name) };
         Field { name, label: visit.t(label), value, kind: "text", fills: "", hint, error, length_max }.draw()
     };
     view! {
@@ -204,7 +211,8 @@ fn name(visit: &Visit, name: &str) -> String {
     if name.is_empty() { visit.t("somebody-gone") } else { name.to_owned() }
 }
 
-fn bans(visit: &Visit, rows: &[AddressBan]) -> AnyView {
+fn bans(visit: &Visit, shown: &Shown) -> AnyView {
+    let rows = &shown.bans;
     if rows.is_empty() {
         return view! { <p class="card">{visit.t("addresses-none")}</p> }.into_any();
     }
@@ -214,7 +222,7 @@ fn bans(visit: &Visit, rows: &[AddressBan]) -> AnyView {
         let href = format!("/moderation/addresses?before={}", last.id);
         view! { <p><a class="button" href=href>{visit.t("next-page")}</a></p> }
     });
-    let rows = rows.iter().map(|ban| ban_row(visit, ban)).collect();
+    let rows = rows.iter().map(|ban| ban_row(visit, shown, ban)).collect();
     view! {
         {table(visit.t("addresses"), heads.map(|key| visit.t(key)).to_vec(), rows)}
         {next}
@@ -222,8 +230,8 @@ fn bans(visit: &Visit, rows: &[AddressBan]) -> AnyView {
     .into_any()
 }
 
-fn ban_row(visit: &Visit, ban: &AddressBan) -> AnyView {
-    let lift = visit.is_one_of(MODERATORS).then(|| lift_form(visit, ban));
+fn ban_row(visit: &Visit, shown: &Shown, ban: &AddressBan) -> AnyView {
+    let lift = visit.is_one_of(MODERATORS).then(|| lift_form(visit, shown, ban));
     view! {
         <tr>
             <th scope="row">{ban.network.to_string()}</th>
@@ -237,16 +245,17 @@ fn ban_row(visit: &Visit, ban: &AddressBan) -> AnyView {
     .into_any()
 }
 
-fn lift_form(visit: &Visit, ban: &AddressBan) -> AnyView {
-    let field = format!("lift-{}", ban.id);
+fn lift_form(visit: &Visit, shown: &Shown, ban: &AddressBan) -> AnyView {
+    let is_wrong = shown.wrong.0 == LIFT && shown.typed.raw("network") == ban.network.to_string();
+    let (typed, error) =
+        if is_wrong { (shown.typed.raw("reason"), Some(shown.wrong.1.clone())) } else { ("", None) };
     view! {
-        <details>
+        <details open=is_wrong>
             <summary>{visit.t("address-lift")}</summary>
             <form method="post" action="/moderation/addresses/lift">
                 {csrf(visit)}
                 <input type="hidden" name="network" value=ban.network.to_string()/>
-                <label for=field.clone()>{visit.t("decision-reason")}</label>
-                <input id=field name="reason" type="text" required=true maxlength="512" autocomplete="off"/>
+                {reason_field(visit, format!("lift-{}", ban.id), typed.to_owned(), error)}
                 <button type="submit" class="warn">{visit.t("address-lift-do")}</button>
             </form>
         </details>

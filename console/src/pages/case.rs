@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use schema_store::AccountError;
 use schema_store::moderation::SUSPENSION_DAYS;
 use schema_store::rows::moderation::{
-    CaseDetail, CaseState, Decision, DecisionState, FlagRow, Measure, NewDecision, Proof, ReportRow,
+    CaseDetail, CaseState, DecisionState, FlagRow, Measure, NewDecision, Proof, ReportRow,
 };
 use schema_wire::UserId;
 use schema_wire::record::UserStatus;
@@ -196,7 +196,7 @@ fn draw(visit: &Visit, card: &Card) -> Page {
                 {facts(visit, case)}
             </div>
         </div>
-        {history(visit, &case.decisions)}
+        {history(visit, card)}
         {keys(visit)}
     };
     Page { title: visit.language.of("case-title", "name", &case.row.name), body: body.into_any() }
@@ -272,18 +272,22 @@ fn flag_card(visit: &Visit, flag: &FlagRow) -> AnyView {
     .into_any()
 }
 
+/// The fields of the form below that may be wrong.
+const FIELDS: [&str; 4] = ["reason", "days", "notice", "measure"];
+
 fn decision_form(visit: &Visit, card: &Card) -> AnyView {
     let case = &card.case;
+    let usual = about(visit, &case.row.about);
+    let was_sent = FIELDS.contains(&card.error_at);
     let typed = |name: &str, otherwise: String| {
-        let text = card.typed.raw(name).to_owned();
-        if text.is_empty() { otherwise } else { text }
+        if was_sent { card.typed.raw(name).to_owned() } else { otherwise }
     };
-    let reason = typed("reason", about(visit, &case.row.about));
-    let error = |at: &str| (card.error_at == at).then(|| card.error.clone());
+    let is_ticked = |name: &str, otherwise: bool| if was_sent { card.typed.has(name) } else { otherwise };
     let is_wrong = |at: &str| (card.error_at == at).then_some("true");
-    let wrong = error("measure").or(error("days")).or(error("reason")).or(error("notice"));
-    let wrong = wrong.map(|text| view! { <p class="error" role="alert" id="decision-error">{text}</p> });
-    let described = wrong.is_some().then_some("decision-error");
+    let error_id = |at: &str| (card.error_at == at).then(|| format!("{at}-error"));
+    let error = |at: &str| {
+        error_id(at).map(|id| view! { <p class="error" role="alert" id=id>{card.error.clone()}</p> })
+    };
     let templates = TEMPLATES.map(|name| {
         view! { <option value=name selected=name == card.typed.raw("template")>{visit.t(&format!("template-{name}"))}</option> }
     });
@@ -291,17 +295,19 @@ fn decision_form(visit: &Visit, card: &Card) -> AnyView {
         <form method="post" action=format!("/moderation/{}/decide", case.row.user) class="card" id="decide">
             {csrf(visit)}
             <h2>{visit.t("decide-title")}</h2>
-            {wrong}
             <div class="field">
                 <label for="reason">{visit.t("decision-reason")}</label>
                 <input id="reason" name="reason" type="text" required=true maxlength="512" autocomplete="off"
-                    value=reason aria-invalid=is_wrong("reason") aria-describedby=described/>
+                    value=typed("reason", usual) aria-invalid=is_wrong("reason")
+                    aria-describedby=error_id("reason")/>
+                {error("reason")}
             </div>
             <div class="row">
                 <div class="field">
                     <label for="days">{visit.t("decide-days")}</label>
                     <input id="days" name="days" type="number" min="7" max="30" value=typed("days", "7".into())
-                        aria-invalid=is_wrong("days") aria-describedby=described/>
+                        aria-invalid=is_wrong("days") aria-describedby=error_id("days")/>
+                    {error("days")}
                 </div>
                 <div class="field">
                     <label for="template">{visit.t("decide-template")}</label>
@@ -311,13 +317,22 @@ fn decision_form(visit: &Visit, card: &Card) -> AnyView {
             <div class="field">
                 <label for="notice">{visit.t("decide-notice")}</label>
                 <textarea id="notice" name="notice" maxlength="1500" aria-invalid=is_wrong("notice")
-                    aria-describedby=described>{card.typed.raw("notice").to_owned()}</textarea>
+                    aria-describedby=error_id("notice")>{typed("notice", String::new())}</textarea>
+                {error("notice")}
             </div>
-            <label class="choice"><input type="checkbox" name="notify" value="yes" checked=true/>{visit.t("decide-notify")}</label>
-            <label class="choice"><input type="checkbox" name="also-warn" value="yes"/>{visit.t("decide-also-warn")}</label>
-            <label class="choice"><input type="checkbox" name="address" value="yes"/>{visit.t("decide-address")}</label>
+            {choice(visit, "notify", "decide-notify", is_ticked("notify", true))}
+            {choice(visit, "also-warn", "decide-also-warn", is_ticked("also-warn", false))}
+            {choice(visit, "address", "decide-address", is_ticked("address", false))}
+            {error("measure")}
             {measure_buttons(visit, case)}
         </form>
+    }
+    .into_any()
+}
+
+fn choice(visit: &Visit, name: &'static str, label: &str, is_ticked: bool) -> AnyView {
+    view! {
+        <label class="choice"><input type="checkbox" name=name value="yes" checked=is_ticked/>{visit.t(label)}</label>
     }
     .into_any()
 }
@@ -366,7 +381,8 @@ fn facts(visit: &Visit, case: &CaseDetail) -> AnyView {
     .into_any()
 }
 
-fn history(visit: &Visit, decisions: &[Decision]) -> Option<AnyView> {
+fn history(visit: &Visit, card: &Card) -> Option<AnyView> {
+    let decisions = &card.case.decisions;
     if decisions.is_empty() {
         return None;
     }
@@ -385,7 +401,7 @@ fn history(visit: &Visit, decisions: &[Decision]) -> Option<AnyView> {
                 <td class="wide"><bdi>{decision.reason.clone()}</bdi></td>
                 <td><bdi>{decision.moderator_name.clone()}</bdi></td>
                 <td>{moment(decision.created_at)}</td>
-                <td>{badge(kind, label)}{reversible.then(|| reverse_form(visit, decision))}</td>
+                <td>{badge(kind, label)}{reversible.then(|| reverse_form(visit, card, decision))}</td>
             </tr>
         }
         .into_any()

@@ -1,6 +1,7 @@
 //! What can be done with a decision after it was made: undo, agree, refuse, reverse; and how one is drawn.
 
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
 use schema_store::AccountError;
@@ -8,6 +9,7 @@ use schema_store::accounts::Answer;
 use schema_store::rows::moderation::{Decision, DecisionId, DecisionState, Measure};
 use schema_wire::UserId;
 
+use super::case::{Card, show};
 use crate::app::App;
 use crate::frame::Desk;
 use crate::frame::fields::Fields;
@@ -15,7 +17,7 @@ use crate::frame::render::go;
 use crate::frame::route::{Entry, MODERATORS, Who, send};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
-use crate::parts::{button, csrf, span};
+use crate::parts::{button, csrf, reason_field, span};
 
 /// Longest reason of a reversal, in bytes.
 const REASON_BYTES_MAX: usize = 512;
@@ -80,11 +82,16 @@ async fn reverse<S: Desk>(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let id = named(&decision)?;
-    let to = format!("/moderation/{}", app.store.decision(id).await?.subject);
-    let Ok(reason) = fields.line("reason", REASON_BYTES_MAX) else {
-        return Ok(go(visit.jar, &to, Some("reason-missing")));
+    let subject = app.store.decision(id).await?.subject;
+    let reason = match fields.line("reason", REASON_BYTES_MAX) {
+        Ok(reason) => reason,
+        Err(key) => {
+            let wrong = ("reverse", visit.t(key));
+            return show(&app, visit, subject, StatusCode::UNPROCESSABLE_ENTITY, fields, wrong).await;
+        }
     };
-    answer(&visit, app.store.reverse(id, reason, visit.by.clone()).await, &to, "reversed")
+    let done = app.store.reverse(id, reason, visit.by.clone()).await;
+    answer(&visit, done, &format!("/moderation/{subject}"), "reversed")
 }
 
 /// What a decision does, in words.
@@ -116,17 +123,19 @@ pub fn undo_bar(visit: &Visit, decision: &Decision) -> Option<AnyView> {
     )
 }
 
-/// The form that reverses a decision which took effect.
-pub fn reverse_form(visit: &Visit, decision: &Decision) -> AnyView {
-    let id = UserId(decision.id.0);
-    let field = format!("reason-{id}");
+/// The form that reverses a decision which took effect; unfolded when its reason was refused.
+pub fn reverse_form(visit: &Visit, card: &Card, decision: &Decision) -> AnyView {
+    let id = UserId(decision.id.0).to_string();
+    let is_wrong = card.error_at == "reverse" && card.typed.raw("decision") == id;
+    let (typed, error) =
+        if is_wrong { (card.typed.raw("reason"), Some(card.error.clone())) } else { ("", None) };
     view! {
-        <details>
+        <details open=is_wrong>
             <summary>{visit.t("reverse")}</summary>
             <form method="post" action=format!("/moderation/decisions/{id}/reverse")>
                 {csrf(visit)}
-                <label for=field.clone()>{visit.t("decision-reason")}</label>
-                <input id=field name="reason" type="text" required=true maxlength="512" autocomplete="off"/>
+                <input type="hidden" name="decision" value=id.clone()/>
+                {reason_field(visit, format!("reason-{id}"), typed.to_owned(), error)}
                 <button type="submit" class="warn">{visit.t("reverse-do")}</button>
             </form>
         </details>

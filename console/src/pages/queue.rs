@@ -243,8 +243,8 @@ fn signals(visit: &Visit, signals: &Signals, usual: u64) -> AnyView {
     let heads = ["case-subject", "case-about", "decision-at"].map(|key| visit.t(key)).to_vec();
     let list = (!rows.is_empty()).then(|| table(visit.t("signals-title"), heads, rows));
     view! {
-        <section aria-labelledby="signals">
-            <h2 id="signals">{visit.t("signals-title")}</h2>
+        <section>
+            <h2>{visit.t("signals-title")}</h2>
             {figures(facts)}
             {list}
         </section>

@@ -21,7 +21,7 @@ use crate::frame::route::{ADMINISTRATORS, Entry, MODERATORS, PEOPLE_READERS, Who
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
 use crate::mail::{Errand, RESET_TTL_MS};
-use crate::parts::{button, csrf, moment, table};
+use crate::parts::{button, csrf, moment, reason_field, table};
 
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 512;
@@ -53,6 +53,9 @@ struct Shown {
     /// A note that was refused, and why.
     note: String,
     error: String,
+    /// A reason to reactivate that was refused, and why.
+    reason: String,
+    reason_error: Option<String>,
 }
 
 async fn page<S: Desk>(
@@ -103,8 +106,13 @@ async fn reactivate<S: Desk>(
     let id = named(&user)?;
     let detail = must_be_above(&app, &visit, id).await?;
     let to = format!("/users/{user}");
-    let Ok(reason) = fields.line("reason", REASON_BYTES_MAX) else {
-        return Ok(go(visit.jar, &to, Some("reason-missing")));
+    let reason = match fields.line("reason", REASON_BYTES_MAX) {
+        Ok(reason) => reason,
+        Err(key) => {
+            let (reason, reason_error) = (fields.raw("reason").to_owned(), Some(visit.t(key)));
+            let shown = Shown { reason, reason_error, ..Shown::default() };
+            return show(&app, visit, id, StatusCode::UNPROCESSABLE_ENTITY, shown).await;
+        }
     };
     if !matches!(detail.row.status, UserStatus::Suspended { .. } | UserStatus::Banned) {
         return Ok(go(visit.jar, &to, Some("overtaken")));
@@ -173,7 +181,7 @@ async fn note<S: Desk>(
         _ => "",
     };
     if !error.is_empty() {
-        let shown = Shown { link: None, note: text, error: visit.t(error) };
+        let shown = Shown { note: text, error: visit.t(error), ..Shown::default() };
         return show(&app, visit, id, StatusCode::UNPROCESSABLE_ENTITY, shown).await;
     }
     app.store.add_note(id, text, visit.by.clone()).await?;
@@ -198,7 +206,7 @@ fn draw(visit: &Visit, person: &Person) -> Page {
                 {devices(visit, detail)}
             </div>
             <div>
-                {actions(visit, detail)}
+                {actions(visit, person)}
                 {notes(visit, person)}
             </div>
         </div>
@@ -256,7 +264,8 @@ fn device_row(visit: &Visit, detail: &PersonDetail, device: &Device) -> AnyView 
     .into_any()
 }
 
-fn actions(visit: &Visit, detail: &PersonDetail) -> Option<AnyView> {
+fn actions(visit: &Visit, person: &Person) -> Option<AnyView> {
+    let detail = &person.detail;
     let is_gone = detail.row.status == UserStatus::Deleted;
     if is_gone {
         return None;
@@ -283,7 +292,7 @@ fn actions(visit: &Visit, detail: &PersonDetail) -> Option<AnyView> {
             <section class="card">
                 <h2>{visit.t("person-decide")}</h2>
                 {case}
-                {(may && is_out).then(|| reactivate_form(visit, user))}
+                {(may && is_out).then(|| reactivate_form(visit, user, &person.shown))}
                 {reset}
                 {visit.is_one_of(ADMINISTRATORS).then(|| erasure_link(visit, user))}
             </section>
@@ -341,14 +350,11 @@ fn erasure_link(visit: &Visit, user: UserId) -> AnyView {
     .into_any()
 }
 
-fn reactivate_form(visit: &Visit, user: UserId) -> AnyView {
+fn reactivate_form(visit: &Visit, user: UserId, shown: &Shown) -> AnyView {
     view! {
         <form method="post" action=format!("/users/{user}/reactivate")>
             {csrf(visit)}
-            <div class="field">
-                <label for="reason">{visit.t("decision-reason")}</label>
-                <input id="reason" name="reason" type="text" required=true maxlength="512" autocomplete="off"/>
-            </div>
+            {reason_field(visit, "reason".to_owned(), shown.reason.clone(), shown.reason_error.clone())}
             <button type="submit" class="warn">{visit.t("reactivate")}</button>
         </form>
     }

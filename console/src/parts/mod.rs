@@ -84,6 +84,22 @@ impl Field<'_> {
     }
 }
 
+/// The field of a reason, in a form of which a page may have many: with what was typed, and what is wrong with it.
+pub fn reason_field(visit: &Visit, id: String, typed: String, error: Option<String>) -> AnyView {
+    let error_id = format!("{id}-error");
+    let (is_wrong, about) = (error.is_some().then_some("true"), error.is_some().then(|| error_id.clone()));
+    let error = error.map(|text| view! { <p class="error" id=error_id>{text}</p> });
+    view! {
+        <div class="field">
+            <label for=id.clone()>{visit.t("decision-reason")}</label>
+            <input id=id name="reason" type="text" required=true maxlength="512" autocomplete="off" value=typed
+                aria-invalid=is_wrong aria-describedby=about/>
+            {error}
+        </div>
+    }
+    .into_any()
+}
+
 /// Figures side by side: what each is called, and how it stands.
 pub fn figures(facts: Vec<(String, AnyView)>) -> AnyView {
     let facts = facts.into_iter().map(|(name, value)| view! { <div><dt>{name}</dt><dd>{value}</dd></div> });

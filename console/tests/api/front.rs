@@ -97,10 +97,12 @@ fn only_listed_origins_may_read_answers() {
 #[test]
 fn the_documentation_names_every_route_and_fetches_nothing() {
     let api = Api::start();
-    let document = api.get("/api/docs/openapi.json", None).ok();
-    assert_eq!(document["openapi"], "3.1.0");
+    let accounts = api.get("/api/docs/openapi.json", None).ok();
+    let administration = api.get("/admin/openapi.json", None).ok();
+    assert_eq!((&accounts["openapi"], &administration["openapi"]), (&"3.1.0".into(), &"3.1.0".into()));
     let page = api.get("/api/docs", None);
     for rule in console::api::rules::<crate::kept::Store>() {
+        let document = if rule.path.starts_with("/admin/") { &administration } else { &accounts };
         let operation = &document["paths"][rule.path][rule.method.as_str().to_lowercase()];
         assert_eq!(operation["summary"], rule.summary, "{} {}", rule.method, rule.path);
         assert!(page.text.contains(rule.path), "{}", rule.path);
@@ -108,9 +110,12 @@ fn the_documentation_names_every_route_and_fetches_nothing() {
     for code in console::front::problem::Code::ALL {
         assert!(page.text.contains(code.name()), "{}", code.name());
     }
-    let text = document.to_string();
-    for name in text.split("#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
-        assert!(document["components"]["schemas"].get(name).is_some(), "{name} is referred to but not there");
+    for document in [accounts, administration] {
+        let text = document.to_string();
+        for name in text.split("#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            let schemas = &document["components"]["schemas"];
+            assert!(schemas.get(name).is_some(), "{name} is referred to but not there");
+        }
     }
     for elsewhere in ["http://", "https://", "<script", "@import", "url("] {
         assert!(!page.text.contains(elsewhere), "{elsewhere} in the page");

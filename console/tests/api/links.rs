@@ -150,6 +150,17 @@ fn pages_behind_links_change_nothing_until_the_button() {
     let send = |body: String| api.send("POST", "/reset-password", None, Some(body), &form);
     let weak = send(format!("token={token}&password=weak"));
     assert_eq!(weak.status, 422);
+    // The link is still in the page: nothing has to be begun again.
+    assert!(weak.text.contains(&token) && weak.text.contains("aria-invalid"), "{}", weak.text);
+    let headers = [form[0], ("accept-language", "fr-FR")];
+    let body = Some(format!("token={token}&password=weak"));
+    let weak = api.send("POST", "/reset-password", None, body, &headers);
+    assert!(weak.text.contains("Choisissez 10 à 256"), "{}", weak.text);
+    let twice = ["/reset-password", "/verify-mail", "/appeal"].map(|path| format!("{path}?token=1&token=2"));
+    for bad in twice.iter().map(String::as_str).chain(["/appeal?token=1"]) {
+        let page = api.get(bad, None);
+        assert!(page.status == 400 && page.text.contains("leads nowhere"), "{bad}: {page:?}");
+    }
     assert_eq!(send(format!("token={token}&password=a+brand+new+one")).status, 200);
     assert_eq!(send(format!("token={token}&password=a+brand+new+two")).status, 400);
     log_in(&api, "alice", "a brand new one").ok();

@@ -1,7 +1,9 @@
 //! The pages over real HTTP: who may do what, what a session is worth, what is refused.
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
 mod detect;
+mod fields;
 mod live;
 mod matrix;
 mod support;

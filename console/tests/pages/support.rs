@@ -16,12 +16,16 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 /// When every test begins: a moment in 2027, in unix milliseconds.
-const BEGIN_MS: u64 = 1_800_000_000_000;
+pub const BEGIN_MS: u64 = 1_800_000_000_000;
 
 /// A running console.
 pub struct Desk {
     pub origin: String,
     pub store: SqliteStore,
+    /// What browsers ask for pages in.
+    pub language: &'static str,
+    /// Its hand; unix milliseconds.
+    pub clock: Arc<AtomicU64>,
     data: PathBuf,
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
@@ -31,6 +35,8 @@ pub struct Desk {
 pub struct Answer {
     pub status: u16,
     pub location: Option<String>,
+    /// The word left for the next page: a key.
+    pub said: Option<String>,
     pub text: String,
 }
 
@@ -60,7 +66,7 @@ impl Desk {
             more.or_else(|| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone()))
         };
         let config = ConsoleConfig::from_env(false, lookup).unwrap();
-        let (clock, _) = Clock::manual(BEGIN_MS);
+        let (clock, hand) = Clock::manual(BEGIN_MS);
         let store_clock = clock.clone();
         let options = Options { clock: Arc::new(move || store_clock.now_ms()), ..Options::default() };
         let store = SqliteStore::open_with(&data.join("messenger.db"), options).unwrap();
@@ -72,7 +78,7 @@ impl Desk {
         });
         let served = runtime.block_on(starting).unwrap();
         let origin = format!("http://{}", served.pages.unwrap());
-        Self { origin, store, data, runtime: Some(runtime), stop: Some(stop) }
+        Self { origin, store, language: "en", clock: hand, data, runtime: Some(runtime), stop: Some(stop) }
     }
 
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
@@ -113,6 +119,7 @@ impl Desk {
             .build()
             .into();
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.origin));
+        request = request.header("accept-language", self.language);
         if let Some(cookie) = cookie {
             request = request.header("cookie", format!("session={cookie}"));
         }
@@ -127,11 +134,14 @@ impl Desk {
         };
         let mut answer = answer.unwrap();
         let location = answer.headers().get("location").map(|to| to.to_str().unwrap().to_owned());
+        let set = answer.headers().get_all("set-cookie").iter().filter_map(|line| line.to_str().ok());
+        let said = set.filter_map(|line| line.strip_prefix("said=")).find_map(|rest| rest.split(';').next());
+        let said = said.filter(|said| !said.is_empty()).map(str::to_owned);
         let status = answer.status().as_u16();
         // What has no end is not waited for.
         let is_stream = answer.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream");
         let text = if is_stream { String::new() } else { answer.body_mut().read_to_string().unwrap() };
-        Answer { status, location, text }
+        Answer { status, location, said, text }
     }
 }
 

@@ -19,9 +19,16 @@ const PACKAGES: &[(&str, &str)] = &[
     ("chromium", "chromium"),
 ];
 
-/// Python packages of the independent clients, and of an S3 server of other makers, pinned.
-const PYTHON: &[&str] =
-    &["websockets==17.4", "aioquic==1.7.2", "moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"];
+/// Python packages of the independent clients, of an S3 server of other makers, and of what holds the OpenAPI documents
+/// against the product; pinned.
+const PYTHON: &[&str] = &[
+    "websockets==17.4",
+    "aioquic==1.7.2",
+    "moto[s3]==5.2.5",
+    "flask==3.1.3",
+    "flask-cors==6.0.5",
+    "schemathesis==4.32.5",
+];
 
 /// Makes sure everything is there, and returns the Python interpreter of the independent clients.
 pub fn ensure() -> Result<PathBuf> {

@@ -8,6 +8,7 @@ mod internal;
 mod library;
 mod log;
 mod membership;
+mod openapi;
 mod pressure;
 mod python;
 mod quic;
