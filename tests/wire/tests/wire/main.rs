@@ -1,6 +1,7 @@
 //! Client scenarios against the real binary, each over QUIC and over WebSocket, and what only one of them has.
 
 mod abuse;
+mod canaries;
 mod ephemeral;
 mod figures;
 mod greeting;
