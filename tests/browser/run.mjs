@@ -1,6 +1,7 @@
 // Runs every flow, each in the ways that matter to it, and says what was seen.
 import * as access from './access.mjs';
 import { inspected, launch } from './browser.mjs';
+import * as demo from './demo.mjs';
 import * as moderation from './moderation.mjs';
 import * as operation from './operation.mjs';
 import * as people from './people.mjs';
@@ -48,7 +49,15 @@ if ('access'.includes(wanted)) {
   await flow('failures lock out', () => access.failuresLockOut(browser, origin));
 }
 
+if ('demo'.includes(wanted)) {
+  for (const script of [true, false]) {
+    await flow(`ten cards of the demo are cleared by keyboard: script ${script}`, () => demo.tenCardsAreClearedByKeyboard(browser, script));
+  }
+  await flow('no room of the demo is empty', () => demo.noRoomIsEmpty(browser));
+}
+
 if ('moderation'.includes(wanted)) {
+  await flow('what the demo left open is answered', () => demo.openEndsAreTied(browser, origin));
   for (const way of ways) {
     await flow(`the queue is read: ${named(way)}`, () => moderation.theQueueIsReadInEveryWay(browser, origin, way));
   }

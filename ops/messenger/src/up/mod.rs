@@ -5,6 +5,7 @@ mod backups;
 mod demo;
 mod figures;
 pub mod folder;
+mod furnish;
 mod housekeeping;
 mod practice;
 mod ready;

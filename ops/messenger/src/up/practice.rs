@@ -1,8 +1,7 @@
-//! `--demo`: moderators, and ten cases for them to practise on; made once and kept.
+//! `--demo`: ten cases for moderators to practise on; made once and kept.
 
 use schema_store::rows::account::{Activation, Origin, Registration};
 use schema_store::rows::moderation::{NewFlag, NewReport};
-use schema_store::rows::role::AccountRole;
 use schema_store::{AccountError, Accounts, Moderation};
 use schema_wire::UserId;
 
@@ -26,51 +25,65 @@ const CASES: [(&str, &str, &str); 10] = [
     ("SPAM", "", "Invest today, double tomorrow."),
 ];
 
+/// What was noticed about some of them besides, in turn: rule and detail.
+const FLAGS: [(&str, &str); 5] = [
+    ("RATE", "72 messages in one minute"),
+    ("DUPLICATE", "the same content to 14 conversations within an hour"),
+    ("NEW_ACCOUNT", "26 messages within the first day"),
+    ("EVASION", "used from the address of a banned account"),
+    ("CONTENT", "SPAM: invest*double"),
+];
+
 /// Makes what is missing: the two people report ten accounts.
 pub async fn cases<S: Accounts + Moderation>(store: &S, reporters: &[UserId]) -> Result<(), Failure> {
     for (n, (reason, comment, text)) in CASES.iter().enumerate() {
-        let name = format!("practice {:02}", n + 1);
-        let new = Registration {
-            email: format!("practice{:02}@demo.example", n + 1),
-            name,
-            // Nobody signs in with it: this is no hash of anything.
-            password_hash: "none".to_owned(),
-            invite: None,
-            activation: Activation::Immediate,
-        };
-        let subject = match store.register(new, Origin::system()).await {
-            Ok(subject) => subject,
-            // Made by an earlier start, and decided since then, perhaps.
-            Err(AccountError::EmailTaken) => continue,
-            Err(error) => return Err(Failure::other(error)),
-        };
+        // Made by an earlier start, and decided since then, perhaps.
+        let Some(subject) = account(store, n + 1).await? else { continue };
         for reporter in reporters.iter().take(1 + n % 2) {
-            let report = NewReport {
-                reporter: *reporter,
-                subject,
-                message: None,
-                reason: (*reason).to_owned(),
-                comment: (*comment).to_owned(),
-                evidence: Some(text.as_bytes().to_vec()),
-                opening: None,
-            };
-            let by = Origin { actor: Some(*reporter), ..Origin::system() };
-            store.file_report(report, by).await.map_err(Failure::other)?;
+            report(store, *reporter, subject, (reason, comment, text)).await?;
         }
-        if n % 3 == 0 {
-            let detail = "72 messages in one minute".into();
-            let flag = NewFlag { subject, rule: "RATE".into(), detail, quiet_ms: 0 };
+        if n % 2 == 0 {
+            let (rule, detail) = FLAGS[n / 2 % FLAGS.len()];
+            let flag = NewFlag { subject, rule: rule.into(), detail: detail.into(), quiet_ms: 0 };
             store.raise_flag(flag).await.map_err(Failure::other)?;
         }
     }
     Ok(())
 }
 
-/// Gives an account a role in the console, once.
-pub async fn staff<S: Accounts>(store: &S, email: &str, name: &str, hash: String) -> Result<(), Failure> {
-    let made = store.create_admin(email.to_owned(), name.to_owned(), hash, AccountRole::Moderator).await;
-    match made {
-        Ok(_) | Err(AccountError::EmailTaken) => Ok(()),
+/// The n-th account to practise on; none when it was there before.
+pub async fn account<S: Accounts>(store: &S, n: usize) -> Result<Option<UserId>, Failure> {
+    let new = Registration {
+        email: format!("practice{n:02}@demo.example"),
+        name: format!("practice {n:02}"),
+        // Nobody signs in with it: this is no hash of anything.
+        password_hash: "none".to_owned(),
+        invite: None,
+        activation: Activation::Immediate,
+    };
+    match store.register(new, Origin::system()).await {
+        Ok(subject) => Ok(Some(subject)),
+        Err(AccountError::EmailTaken) => Ok(None),
         Err(error) => Err(Failure::other(error)),
     }
+}
+
+/// One tells the moderators about another.
+pub async fn report<S: Moderation>(
+    store: &S,
+    reporter: UserId,
+    subject: UserId,
+    (reason, comment, text): (&str, &str, &str),
+) -> Result<(), Failure> {
+    let report = NewReport {
+        reporter,
+        subject,
+        message: None,
+        reason: reason.to_owned(),
+        comment: comment.to_owned(),
+        evidence: Some(text.as_bytes().to_vec()),
+        opening: None,
+    };
+    let by = Origin { actor: Some(reporter), ..Origin::system() };
+    store.file_report(report, by).await.map_err(Failure::other).map(drop)
 }

@@ -58,7 +58,7 @@ impl Ready {
     fn json(&self) -> serde_json::Value {
         let demo = self.demo.as_ref().map(|demo| {
             let user = |p: &super::demo::Person| json!({"email": p.email, "password": p.password, "password_file": absolute(p.password_file.clone())});
-            json!({"conversation": demo.conversation.to_string(), "users": demo.people.iter().map(user).collect::<Vec<_>>(), "moderator": self.console.map(|_| user(&demo.moderator))})
+            json!({"conversation": demo.conversation.to_string(), "users": demo.people.iter().map(user).collect::<Vec<_>>(), "moderator": self.console.map(|_| user(&demo.staff[0])), "staff": self.console.map(|_| demo.staff.iter().map(user).collect::<Vec<_>>())})
         });
         json!({
             "ready": true,
@@ -96,10 +96,14 @@ impl Ready {
             lines.push("\nTwo people may talk; paste each line into a terminal of its own:".to_owned());
             lines.extend(demo.people.iter().map(|person| self.chat(demo, person)));
             lines.extend(self.console.map(|_| {
+                let [moderator, colleague, administrator] = &demo.staff;
                 format!(
-                    "\nA moderator signs in to the console as {} with the password in {}",
-                    demo.moderator.email,
-                    absolute(demo.moderator.password_file.clone()).display()
+                    "\nA moderator signs in to the console as {} with the password in {}\n\
+                     (beside it those of {}, a second pair of eyes, and {})",
+                    moderator.email,
+                    absolute(moderator.password_file.clone()).display(),
+                    colleague.email,
+                    administrator.email
                 )
             }));
         }
