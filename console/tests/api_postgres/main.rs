@@ -20,6 +20,7 @@ mod front;
 mod kept;
 #[path = "../api/keys.rs"]
 mod keys;
+mod killed;
 #[path = "../api/limits.rs"]
 mod limits;
 #[path = "../api/links.rs"]
