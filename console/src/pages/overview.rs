@@ -8,6 +8,7 @@ use schema_store::rows::moderation::CaseCounts;
 use schema_store::rows::node::{NodeRow, NodeState};
 
 use super::backups::Safety;
+use super::metrics::refusals;
 use crate::app::App;
 use crate::cluster::history::merged;
 use crate::cluster::watch::{Span, is_there};
@@ -16,7 +17,7 @@ use crate::frame::render::{self, Page};
 use crate::frame::route::{Entry, OPERATION_READERS, PEOPLE_READERS, STAFF, Who, read};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
-use crate::parts::{badge, copyable, figures, span, table};
+use crate::parts::{badge, copyable, figures, span};
 
 /// Refusal codes listed; Metrics has more.
 const CODES_MAX: usize = 5;
@@ -50,7 +51,7 @@ fn draw(visit: &Visit, overview: &Overview) -> Page {
         <section aria-labelledby="traffic">
             <h2 id="traffic">{visit.t("overview-traffic")}</h2>
             {traffic(visit, overview)}
-            {refusals(visit, overview)}
+            {merged(&overview.recent).and_then(|whole| refusals(visit, &whole, CODES_MAX))}
             {operations.then(|| link(visit, "/metrics", "nav-metrics"))}
         </section>
         <section aria-labelledby="running">
@@ -89,21 +90,6 @@ fn traffic(visit: &Visit, overview: &Overview) -> AnyView {
         (visit.t("metrics-refused"), rate("relay_refusals_total").into_any()),
         (visit.t("overview-append"), p99.into_any()),
     ])
-}
-
-/// What was refused in these minutes, by code.
-fn refusals(visit: &Visit, overview: &Overview) -> Option<AnyView> {
-    let whole = merged(&overview.recent)?;
-    let codes = whole.by_label("relay_refusals_total");
-    if codes.is_empty() {
-        return None;
-    }
-    let rows = codes.into_iter().take(CODES_MAX).map(|(code, count)| {
-        view! { <tr><th scope="row"><code>{code.to_owned()}</code></th><td class="number">{count as u64}</td></tr> }
-            .into_any()
-    });
-    let heads = ["metrics-code", "metrics-count"].map(|key| visit.t(key)).to_vec();
-    Some(table(visit.t("metrics-refusals"), heads, rows.collect()))
 }
 
 fn running(visit: &Visit, overview: &Overview) -> AnyView {

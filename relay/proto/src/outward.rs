@@ -121,16 +121,28 @@ impl No {
         self.head = head;
         self
     }
+
+    /// When to try again. What many publishes are refused for at once is tried again at as many moments, up to the
+    /// double, or the store would have them all back at the moment it is back itself.
+    fn spread_ms(&self) -> u32 {
+        let for_all = matches!(self.refused, Refused::Busy | Refused::StoreUnavailable | Refused::StoreFull);
+        let Some(key) = self.publish_key.filter(|_| for_all) else { return self.retry_after_ms };
+        let seed = u128::from_be_bytes(key.0) as u64;
+        let share = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let more = (u64::from(self.retry_after_ms) * share) >> 32;
+        self.retry_after_ms.saturating_add(more as u32)
+    }
 }
 
 /// Tells a session no, and parts with it when it keeps asking for what is refused.
 pub(crate) fn refuse(state: &mut State, out: &mut Out<'_>, id: SessionId, request: u64, no: impl Into<No>) {
     let no = no.into();
     out.push(Effect::Refused { refused: no.refused });
+    let retry_after_ms = no.spread_ms();
     let refusal = v1::Refusal {
         code: no.refused.code(),
         message: no.advice.unwrap_or_else(|| no.refused.advice().into()),
-        retry_after_ms: no.retry_after_ms,
+        retry_after_ms,
         conversation: no.conversation.map_or_else(Bytes::new, ConversationId::to_bytes),
         publish_key: no.publish_key.map_or_else(Bytes::new, PublishKey::to_bytes),
         head: no.head,

@@ -139,7 +139,7 @@ fn figures(visit: &Visit, data: &Data, whole: &Figures) -> AnyView {
             }
             "metrics-database" => now::database(visit, data.servers.as_ref()),
             "metrics-redis" => now::redis(visit, data.servers.as_ref(), whole),
-            "metrics-traffic" => refusals(visit, whole).into_any(),
+            "metrics-traffic" => refusals(visit, whole, CODES_MAX).into_any(),
             _ => now::nodes(visit, whole, data.shown.spans.iter().map(|span| span.length_ms).sum()),
         };
         let graphs = room.graphs.iter().map(|graph| graph.draw(visit, &began_at, &query)).collect_view();
@@ -208,12 +208,13 @@ fn times_heads(visit: &Visit, of: &str) -> Vec<String> {
     heads
 }
 
-fn refusals(visit: &Visit, whole: &Figures) -> Option<AnyView> {
+/// What was refused, by code, the `most` frequent ones.
+pub(super) fn refusals(visit: &Visit, whole: &Figures, most: usize) -> Option<AnyView> {
     let codes = whole.by_label("relay_refusals_total");
     if codes.is_empty() {
         return None;
     }
-    let rows = codes.into_iter().take(CODES_MAX).map(|(code, count)| {
+    let rows = codes.into_iter().take(most).map(|(code, count)| {
         view! { <tr><th scope="row"><code>{code.to_owned()}</code></th><td class="number">{count as u64}</td></tr> }
             .into_any()
     });

@@ -21,8 +21,8 @@ const EXPIRES_IN_MAX: u32 = 366 * 24 * 3_600;
 const RING_EXPIRES_IN: u32 = 60;
 /// Which part of the message limit may be taken from the count of all nodes at once.
 const TAKEN_AT_ONCE: u32 = 16;
-/// When a client should try again after a queue was full, in milliseconds.
-pub(crate) const BUSY_RETRY_MS: u32 = 200;
+/// When a client should try again elsewhere, in milliseconds.
+const DRAINING_RETRY_MS: u32 = 200;
 
 /// A client wants to append a message.
 pub(crate) fn publish(state: &mut State, out: &mut Out<'_>, id: SessionId, request: u64, publish: Publish) {
@@ -63,7 +63,7 @@ fn park(state: &mut State, id: SessionId, request: u64, append: Append) -> Resul
     let most = state.limits().publishes;
     let parked = &mut state.allowances.entry(append.sender).or_default().parked;
     if parked.len() >= most {
-        let busy = No::from(Refused::Busy).retry_after_ms(BUSY_RETRY_MS);
+        let busy = No::from(Refused::Busy).retry_after_ms(state.appends.retry_ms(state.now.mono_us));
         return Err(busy.conversation(append.conversation).publish_key(append.publish_key));
     }
     parked.push((id, request, append));
@@ -128,12 +128,14 @@ fn shape(state: &State, id: SessionId, publish: Publish) -> Result<Append, No> {
 
 fn admit(state: &mut State, out: &mut Out<'_>, id: SessionId, append: &Append) -> Verdict {
     if state.drain.is_some() && !state.planted(Fault::PublishWhileDraining) {
-        return Verdict::Refused(No::from(Refused::Draining).retry_after_ms(BUSY_RETRY_MS));
+        return Verdict::Refused(No::from(Refused::Draining).retry_after_ms(DRAINING_RETRY_MS));
     }
     let now_us = state.now.mono_us;
     let session = state.sessions.get(&id).expect("the front door found the session");
     if session.publishing.len() >= state.limits().publishes {
-        return Verdict::Refused(No::from(Refused::Busy).retry_after_ms(BUSY_RETRY_MS));
+        return Verdict::Refused(
+            No::from(Refused::Busy).retry_after_ms(state.appends.retry_ms(state.now.mono_us)),
+        );
     }
     let verdict = within_limit(state, out, append.sender);
     if matches!(verdict, Verdict::Admitted) {

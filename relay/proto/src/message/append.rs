@@ -8,7 +8,7 @@ use schema_wire::record::{Append, Appended, StoreFault, StoreRequest};
 use schema_wire::{Generation, Offset, Refused, SessionId, Step};
 
 use crate::effect::Out;
-use crate::message::{admit, fan_out};
+use crate::message::fan_out;
 use crate::node::drain;
 use crate::outward::ask;
 use crate::planted::Fault;
@@ -30,10 +30,11 @@ pub(crate) fn take(state: &mut State, out: &mut Out<'_>, session: SessionId, req
     let limits = &state.config.limits;
     let under_way = state.appends.of.get(&append.conversation).copied().unwrap_or(0);
     if state.appends.total >= limits.appends || under_way >= limits.conversation_appends {
-        let busy = Appended::Refused { refused: Refused::Busy, retry_after_ms: admit::BUSY_RETRY_MS };
+        let retry_after_ms = state.appends.retry_ms(state.now.mono_us);
+        let busy = Appended::Refused { refused: Refused::Busy, retry_after_ms };
         return answer(out, session, request, &append, Ok(busy));
     }
-    state.appends.begin(&append);
+    state.appends.begin(&append, state.now.mono_us);
     let request_store = StoreRequest::Append(append.clone());
     let appending = Appending { session, request, append, taken_us: state.now.mono_us };
     ask(state, out, Pending::Append(Box::new(appending)), request_store);
@@ -46,7 +47,7 @@ pub(crate) fn stored(
     appending: Appending,
     outcome: Result<Appended, StoreFault>,
 ) {
-    state.appends.end(&appending.append);
+    state.appends.end(&appending.append, outcome.is_ok(), state.now.mono_us);
     out.measured(Step::Append, appending.taken_us);
     let Appending { session, request, append, .. } = appending;
     match outcome {

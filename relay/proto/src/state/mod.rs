@@ -2,6 +2,7 @@
 
 pub(crate) mod allowance;
 pub(crate) mod apart;
+pub(crate) mod appends;
 pub(crate) mod conversation;
 pub(crate) mod map;
 pub(crate) mod outbox;
@@ -12,15 +13,16 @@ pub(crate) mod subscription;
 pub(crate) mod ticket;
 pub(crate) mod timer;
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 
 use schema_wire::bus::Life;
-use schema_wire::{ConversationId, Generation, NodeId, PublishKey, SessionId, ShardId, UserId};
+use schema_wire::{ConversationId, Generation, NodeId, SessionId, ShardId, UserId};
 
 use crate::event::Now;
 use crate::limits::Limits;
 use crate::planted::Fault;
 use allowance::Allowance;
+use appends::Appends;
 use conversation::{Feed, Home};
 use map::Map;
 use outbox::Outbox;
@@ -82,14 +84,6 @@ impl Closing {
             self.forget(session);
         }
     }
-}
-
-/// Appends under way on this home shard.
-#[derive(Default)]
-pub(crate) struct Appends {
-    pub(crate) total: usize,
-    pub(crate) of: Map<ConversationId, usize>,
-    pub(crate) keys: BTreeMap<(UserId, PublishKey), usize>,
 }
 
 /// What the homes know of the other nodes' appends.
@@ -225,32 +219,5 @@ impl State {
         self.timers.clear(session.timer_us, Timer::Session(id));
         session.timer_us = at;
         self.timers.set(at, Timer::Session(id));
-    }
-}
-
-impl Appends {
-    /// One more is on its way to the store.
-    pub(crate) fn begin(&mut self, append: &schema_wire::record::Append) {
-        self.total += 1;
-        *self.of.entry(append.conversation).or_default() += 1;
-        *self.keys.entry((append.sender, append.publish_key)).or_default() += 1;
-    }
-
-    /// Its outcome is known.
-    pub(crate) fn end(&mut self, append: &schema_wire::record::Append) {
-        self.total -= 1;
-        let key = (append.sender, append.publish_key);
-        if let Some(count) = self.of.get_mut(&append.conversation) {
-            *count -= 1;
-            if *count == 0 {
-                self.of.remove(&append.conversation);
-            }
-        }
-        if let Some(count) = self.keys.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
-                self.keys.remove(&key);
-            }
-        }
     }
 }

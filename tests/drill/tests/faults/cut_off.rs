@@ -1,6 +1,8 @@
 //! A node is cut off its PostgreSQL, hangs so long that another takes its number, or is told twice to end: publishes are
 //! refused and may be tried again, what nobody keeps goes on, and nothing acked is lost.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -21,6 +23,8 @@ const QUICK: Duration = Duration::from_secs(3);
 /// Publishes of one session that may wait for their ack, and more that come all the same.
 const WAITING: usize = 1_024;
 const MORE: usize = 50;
+/// When they may come back, in milliseconds.
+const AGAIN: RangeInclusive<u32> = 200..=3_000;
 /// How soon what finds no room is refused; what found some waits for the statement's deadline (10 s).
 const AT_ONCE: Duration = Duration::from_secs(5);
 
@@ -62,19 +66,22 @@ async fn what_finds_no_room_while_the_database_hangs_is_refused_at_once() -> Res
         scene.alice.ask(message(scene.conversation, key, Bytes::from_static(&BODY))).await?;
     }
     let refused = tokio::time::timeout(AT_ONCE, async {
+        let mut moments = BTreeSet::new();
         for _ in 0..MORE {
             match scene.alice.next().await?.body {
                 Some(Body::Refusal(told)) => {
-                    let busy =
-                        Refused::from_code(told.code) == Some(Refused::Busy) && told.retry_after_ms > 0;
+                    let busy = Refused::from_code(told.code) == Some(Refused::Busy)
+                        && AGAIN.contains(&told.retry_after_ms);
                     ensure!(busy, "not to be tried again: {told:?}");
+                    moments.insert(told.retry_after_ms);
                 }
                 other => anyhow::bail!("not refused: {other:?}"),
             }
         }
-        anyhow::Ok(())
+        anyhow::Ok(moments)
     });
-    refused.await.context("refusals at once")??;
+    let moments = refused.await.context("refusals at once")??;
+    ensure!(moments.len() > MORE / 2, "told to come back at the same moments: {moments:?}");
     scene.is_alive().await?;
     postgres.resume();
     let took = scene.publish_acked().await?;

@@ -137,6 +137,79 @@ async fn of_a_message_to_another_node() -> Result<()> {
     scene.close().await
 }
 
+/// How long is published before the CPU is read, and how often.
+const SLICE: Duration = Duration::from_secs(2);
+const TURNS: u32 = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn of_what_a_copy_to_another_node_costs() -> Result<()> {
+    let (postgres, redis) = (earnest(), Redis::start());
+    let env = [
+        ("DATABASE_URL", &*postgres.url("postgres")),
+        ("REDIS_URL", &redis.url()),
+        ("RELAY_QUIC_SECRET", QUIC_SECRET),
+    ];
+    let mut scene = Scene::open("figures-copies", &env).await?;
+    let first = scene.server.pid();
+    scene.publish_until(tokio::time::sleep(SLICE)).await?;
+    let ([alone], sent_alone) = spent(&mut scene, async || Ok([cpu_of(first)?])).await?;
+    let (second, mut other) = scene.beside().await?;
+    let there = tokio::spawn(async move { while other.next().await.is_ok() {} });
+    scene.publish_until(tokio::time::sleep(SLICE)).await?;
+    let pid = second.pid();
+    let of_all = async || Ok([cpu_of(first)?, cpu_of(pid)?, cpu_of_redis(&redis).await?]);
+    let ([here, beyond, between], sent) = spent(&mut scene, of_all).await?;
+    let each = |all: Duration, of: u32| all.as_secs_f64() * 1e6 / f64::from(of);
+    println!(
+        "a copy to another node costs that node {:.1} us of CPU, its one delivery included, and Redis {:.1} us; the node of the \
+         publisher spends {:.1} us a message with it and {:.1} us without; {sent} and {sent_alone} messages; load {}",
+        each(beyond, sent),
+        each(between, sent),
+        each(here, sent),
+        each(alone, sent_alone),
+        load(),
+    );
+    there.abort();
+    anyhow::ensure!(
+        tokio::task::block_in_place(|| second.drain())?.success(),
+        "the second node ends in order"
+    );
+    scene.close().await
+}
+
+/// What some processes spend while alice publishes, and on how many messages.
+async fn spent<const N: usize>(
+    scene: &mut Scene,
+    read: impl AsyncFn() -> Result<[Duration; N]>,
+) -> Result<([Duration; N], u32)> {
+    let (before, mut acked) = (read().await?, 0);
+    for _ in 0..TURNS {
+        acked += scene.publish_until(tokio::time::sleep(SLICE)).await?.0;
+    }
+    let after = read().await?;
+    Ok((std::array::from_fn(|n| after[n] - before[n]), u32::try_from(acked)?))
+}
+
+/// User and system time of a process.
+fn cpu_of(pid: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("a process's name")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    // SAFETY: asks for a number.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+}
+
+async fn cpu_of_redis(redis: &Redis) -> Result<Duration> {
+    let (mut stream, mut answer) = (TcpStream::connect(redis.address()).await?, String::new());
+    stream.write_all(b"INFO cpu\r\nQUIT\r\n").await?;
+    stream.read_to_string(&mut answer).await?;
+    let of = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+    let (user, system) = (of("used_cpu_user:"), of("used_cpu_sys:"));
+    Ok(Duration::from_secs_f64(user.context("user time")? + system.context("system time")?))
+}
+
 /// One message's rows, written by a statement that knows everything.
 const COMMIT: &str =
     "WITH k AS (INSERT INTO publish_keys (sender_id, publish_key, conversation_id, log_offset, generation)
