@@ -58,8 +58,10 @@ async fn killed_under_load_at_most_seconds_are_missing_and_nothing_that_was_seal
         bed.until_sealed();
         let client = bed.server().connect().await;
         let loading = tokio::spawn(load(talk, client));
-        // Longer than a seal takes, and at another moment between two of them each time.
-        tokio::time::sleep(Duration::from_millis(4_000 + u64::from(round) * 617 % 3_000)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        bed.until_sealed();
+        // At another moment between two seals each time.
+        tokio::time::sleep(Duration::from_millis(u64::from(round) * 617 % 3_000)).await;
         // Everything at once: the server, its folder, and who follows it.
         bed.server.as_mut().unwrap().pause();
         let died = Instant::now();
