@@ -22,9 +22,10 @@ pub fn bench(rest: &[String]) -> Result<()> {
     if rest.first().is_some_and(|shape| shape == BACKUP) {
         prerequisites::ensure_rival()?;
     }
+    let profile = if rest.iter().any(|flag| flag == "--smoke") { "smoke" } else { "release" };
     // Both in one go: built apart, their dependencies would be built twice with different features.
-    run("cargo", &["build", "--release", "--package", "messenger", "--package", "bench"])?;
-    let program = root().join(target()).join("release/bench");
+    run("cargo", &["build", "--profile", profile, "--package", "messenger", "--package", "bench"])?;
+    let program = root().join(target()).join(profile).join("bench");
     let args = arguments(rest);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     run(&program.to_string_lossy(), &args)
