@@ -4,6 +4,7 @@
 mod bad_input;
 mod detect;
 mod fields;
+mod full;
 mod live;
 mod matrix;
 mod support;

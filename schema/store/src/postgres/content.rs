@@ -114,10 +114,12 @@ pub async fn evaders(tx: &Tx, now: u64) -> Answer<Vec<Evader>> {
                                         ORDER BY created_at DESC LIMIT $2),
                   banned AS MATERIALIZED (SELECT id FROM users WHERE status = 'BANNED' AND banned_at > $1
                                           ORDER BY banned_at DESC LIMIT $2),
-                  own AS MATERIALIZED (SELECT DISTINCT f.id, a.ip_address FROM fresh f JOIN audit_logs a
-                    ON a.user_id = f.id AND a.actor_id = f.id AND a.ip_address IS NOT NULL),
-                  theirs AS MATERIALIZED (SELECT DISTINCT b.id, a.ip_address FROM banned b JOIN audit_logs a
-                    ON a.user_id = b.id AND a.actor_id = b.id AND a.ip_address IS NOT NULL)
+                  own AS MATERIALIZED (SELECT f.id, a.ip_address FROM fresh f CROSS JOIN LATERAL (
+                    SELECT DISTINCT ip_address FROM audit_logs
+                    WHERE user_id = f.id AND actor_id = f.id AND ip_address IS NOT NULL) a),
+                  theirs AS MATERIALIZED (SELECT b.id, a.ip_address FROM banned b CROSS JOIN LATERAL (
+                    SELECT DISTINCT ip_address FROM audit_logs
+                    WHERE user_id = b.id AND actor_id = b.id AND ip_address IS NOT NULL) a)
              SELECT f.id, b.id, true FROM fresh f JOIN key_bundles k ON k.user_id = f.id
                JOIN (SELECT b.id, k.identity_key FROM banned b JOIN key_bundles k ON k.user_id = b.id) b
                  ON b.identity_key = k.identity_key

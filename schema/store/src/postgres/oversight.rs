@@ -19,8 +19,11 @@ use crate::stored::int;
 /// Most addresses listed.
 const ADDRESSES_MAX: i64 = 100;
 
-const PERSON: &str =
-    "SELECT id, email, name, status, suspended_until, role, created_at, last_active_at FROM users";
+/// People who are looked through, newest first, before an index on texts is asked: what many are called is found there.
+const LOOKED_THROUGH: i64 = 5_000;
+
+/// What is read of people; where from is to follow.
+const PERSON: &str = "SELECT id, email, name, status, suspended_until, role, created_at, last_active_at FROM";
 
 impl Oversight for PostgresStore {
     async fn find_people(&self, text: String, before: Option<UserId>) -> Answer<Vec<PersonRow>> {
@@ -53,7 +56,7 @@ async fn find(tx: &Tx, text: &str, before: Option<UserId>, now: u64) -> Answer<V
     let before = Id(before.unwrap_or(UserId([0xff; 16])).0);
     let limit = i64::from(FOUND_MAX);
     let Some(search) = Search::of(text) else {
-        let sql = format!("{PERSON} WHERE id < $1 ORDER BY id DESC LIMIT $2");
+        let sql = format!("{PERSON} users WHERE id < $1 ORDER BY id DESC LIMIT $2");
         let rows = tx.query(&sql, &[&before, &limit]).await?;
         return rows.iter().map(|row| person_row(row, now)).collect();
     };
@@ -65,10 +68,21 @@ async fn find(tx: &Tx, text: &str, before: Option<UserId>, now: u64) -> Answer<V
         let fits = "(email ~>=~ $2 AND email ~<~ $3) OR (lower(name) ~>=~ $2 AND lower(name) ~<~ $3)";
         (fits, search.text.clone(), search.end())
     };
-    let (low, high) = search.ids;
-    let sql =
-        format!("{PERSON} WHERE id < $1 AND ({fits} OR id BETWEEN $4 AND $5) ORDER BY id DESC LIMIT $6");
-    let rows = tx.query(&sql, &[&before, &one, &other, &Id(low.0), &Id(high.0), &limit]).await?;
+    let (low, high) = (Id(search.ids.0.0), Id(search.ids.1.0));
+    let fits = format!("({fits} OR id BETWEEN $4 AND $5)");
+    // One statement for both would be planned for one of them: a rare name would be looked for in everybody.
+    let newest = "(SELECT * FROM users WHERE id < $1 ORDER BY id DESC LIMIT $7)";
+    let sql = format!("{PERSON} {newest} newest WHERE {fits} ORDER BY id DESC LIMIT $6");
+    let rows = tx.query(&sql, &[&before, &one, &other, &low, &high, &limit, &LOOKED_THROUGH]).await?;
+    let rows = if rows.len() < FOUND_MAX as usize {
+        let sql = format!(
+            "WITH found AS MATERIALIZED (SELECT * FROM users WHERE {fits})
+             {PERSON} found WHERE id < $1 ORDER BY id DESC LIMIT $6"
+        );
+        tx.query(&sql, &[&before, &one, &other, &low, &high, &limit]).await?
+    } else {
+        rows
+    };
     rows.iter().map(|row| person_row(row, now)).collect()
 }
 
@@ -90,12 +104,12 @@ fn person_row(row: &Row, now: u64) -> Answer<PersonRow> {
 }
 
 async fn staff(tx: &Tx, limit: u32, now: u64) -> Answer<Vec<PersonRow>> {
-    let sql = format!("{PERSON} WHERE role <> 'USER' ORDER BY id LIMIT $1");
+    let sql = format!("{PERSON} users WHERE role <> 'USER' ORDER BY id LIMIT $1");
     tx.query(&sql, &[&i64::from(page(limit))]).await?.iter().map(|row| person_row(row, now)).collect()
 }
 
 async fn person(tx: &Tx, user: UserId, now: u64) -> Answer<PersonDetail> {
-    let found = tx.query_opt(&format!("{PERSON} WHERE id = $1"), &[&Id(user.0)]).await?;
+    let found = tx.query_opt(&format!("{PERSON} users WHERE id = $1"), &[&Id(user.0)]).await?;
     let row = person_row(&found.ok_or(AccountError::NotFound)?, now)?;
     let counted = tx
         .query_one(

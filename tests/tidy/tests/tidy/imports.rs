@@ -23,6 +23,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tests/fuzz", &["schema-wire", "relay-proto", "relay-server", "backup"]),
     ("tests/tidy", &[]),
     ("tests/servers", &[]),
+    ("tests/dataset", &["schema-wire", "schema-store"]),
 ];
 
 /// Everything of ours.
@@ -43,6 +44,7 @@ const OURS: &[&str] = &[
     "fuzz",
     "tidy",
     "servers",
+    "dataset",
 ];
 
 /// What relay-proto and schema-wire may use at all: no clock, socket, disk, thread or random order among it.

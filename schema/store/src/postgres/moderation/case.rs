@@ -169,8 +169,10 @@ async fn reports(tx: &Tx, subject: UserId) -> Answer<Vec<ReportRow>> {
         .query(
             "SELECT r.id, r.reporter_id, coalesce(u.name, ''), r.conversation_id, r.message_offset, r.reason,
                r.comment, r.evidence, r.proof, r.status, r.created_at
-             FROM reports r LEFT JOIN users u ON u.id = r.reporter_id
-             WHERE r.reported_user_id = $1 ORDER BY (r.status = 'PENDING') DESC, r.created_at DESC LIMIT $2",
+             FROM (SELECT * FROM reports WHERE reported_user_id = $1
+                   ORDER BY (status = 'PENDING') DESC, created_at DESC LIMIT $2) r
+             LEFT JOIN users u ON u.id = r.reporter_id
+             ORDER BY (r.status = 'PENDING') DESC, r.created_at DESC",
             &[&Id(subject.0), &CARD_ROWS],
         )
         .await?;
