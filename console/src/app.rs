@@ -12,12 +12,14 @@ use crate::access::password::Hasher;
 use crate::access::seal::Seal;
 use crate::access::shared::SharedLimits;
 use crate::access::token::Tokens;
+use crate::access::webauthn::{NoParty, RelyingParty};
 use crate::bans::Bans;
 use crate::clock::Clock;
 use crate::cluster::watch::Watch;
 use crate::config::ConsoleConfig;
 use crate::front::metrics::Metrics;
-use crate::mail::Post;
+use crate::mail::{Post, Switch};
+use crate::settings::InForce;
 
 /// A store that serves accounts and the pages about them, and can say whether it is well.
 pub trait Backing:
@@ -41,10 +43,16 @@ pub struct Shared<S> {
     pub limiter: Limiter,
     /// The same limits, counted for all processes.
     pub shared: Option<SharedLimits>,
+    /// What holds of what operators set.
+    pub in_force: InForce,
     pub metrics: Arc<Metrics>,
     pub post: Post,
+    /// Where its letters go; `None`: nowhere.
+    pub letters: Option<Arc<Switch>>,
     /// How people reach the account API; without a slash at the end.
     pub public_url: String,
+    /// For which site security keys are.
+    pub party: Result<RelyingParty, NoParty>,
     /// For secrets that the store keeps.
     pub seal: Seal,
     /// What the nodes do.

@@ -5,14 +5,13 @@ mod options;
 mod tests;
 mod values;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use schema_wire::Network;
 
-use self::options::{
-    database, mail, messages_a_minute, origins, proxies, public_url, registration, shared, signing,
-};
+use self::options::{database, mail, messages, origins, proxies, public_url, registration, shared, signing};
 use self::values::{DAY_S, HOUR_S, Values, fault};
 use crate::access::limit::RateLimits;
 use crate::access::seal::SealSource;
@@ -157,8 +156,8 @@ pub struct ConsoleConfig {
     /// Seconds.
     pub refresh_ttl_s: u64,
     pub rate: RateLimits,
-    /// Messages that the relay lets one user send in a minute.
-    pub messages_a_minute: u64,
+    /// Messages that the relay lets one user send, and within how many seconds.
+    pub messages: (u64, u64),
     /// Shown to the nodes' internal listeners; `None`: nothing is ordered from here.
     pub control: Option<Secret>,
     /// Where the limits are counted for all processes; `None`: each counts alone.
@@ -167,6 +166,8 @@ pub struct ConsoleConfig {
     pub cors_origins: Vec<String>,
     pub registration: Registration,
     pub mail: MailConfig,
+    /// Variables that are set: what they say, operators do not set while the product runs.
+    set: BTreeSet<&'static str>,
 }
 
 impl ConsoleConfig {
@@ -205,7 +206,7 @@ impl ConsoleConfig {
             public_url: public_url(&values, "PUBLIC_URL")?,
             database: database(&values, &data)?,
             signing: signing(&values, &data)?,
-            messages_a_minute: messages_a_minute(&values)?,
+            messages: messages(&values)?,
             control: values
                 .secret("RELAY_CONTROL_SECRET", "RELAY_CONTROL_SECRET_FILE")?
                 .map(|text| Secret::new(&text).map_err(|problem| fault("RELAY_CONTROL_SECRET", problem)))
@@ -225,6 +226,12 @@ impl ConsoleConfig {
             cors_origins: origins(&values)?,
             registration,
             mail,
+            set: values.names(),
         })
+    }
+
+    /// Whether this variable is set.
+    pub fn is_set(&self, variable: &str) -> bool {
+        self.set.contains(variable)
     }
 }

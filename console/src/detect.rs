@@ -39,7 +39,7 @@ impl Usual {
         let kept = Kept::load(&app.store).await?;
         let tolerated = kept.number(settings::MESSAGES_TOLERATED);
         // Unless somebody set it, nobody is blocked for what the relay's own limit lets through.
-        let let_through = app.config.messages_a_minute;
+        let let_through = app.in_force.held().messages_a_minute();
         let is_set = kept.set(settings::MESSAGES_TOLERATED).is_some();
         Ok(Self {
             minute: kept.number(settings::MESSAGES_A_MINUTE),

@@ -31,6 +31,7 @@ use crate::access::rsa_key::KeyFault;
 use crate::access::seal::{Seal, SealFault};
 use crate::access::shared::SharedLimits;
 use crate::access::signing;
+use crate::access::webauthn::RelyingParty;
 use crate::api;
 use crate::app::{App, Backing, Shared};
 use crate::bans::{Bans, read_bans};
@@ -41,8 +42,9 @@ use crate::detect::detect;
 use crate::due::look_after;
 use crate::front::guard::Peer;
 use crate::front::metrics::Metrics;
-use crate::mail::{self, MailFault, Postman};
+use crate::mail::{self, MailFault, Postman, Switch};
 use crate::pages;
+use crate::settings::{InForce, read_settings};
 use crate::statistics::count;
 
 /// Connections served at once; more wait in the kernel's queue.
@@ -126,7 +128,8 @@ pub async fn start<S: Backing>(
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    let (app, postman) = prepare(config, store, starting.clock, address).await?;
+    let reached = pages.as_ref().map_or(config.pages.address, |(_, address)| *address);
+    let (app, postman) = prepare(config, store, starting.clock, (address, reached)).await?;
     let (jwks, metrics) = (app.jwks.clone(), app.metrics.clone());
     let (stop, stopped) = watch::channel(false);
     let ending = app.clone();
@@ -148,6 +151,7 @@ pub async fn start<S: Backing>(
     working.spawn(detect(app.clone()));
     working.spawn(read_bans(app.clone()));
     working.spawn(count(app.clone()));
+    working.spawn(read_settings(app.clone()));
     // A proxy is always let in: whom it speaks for is looked at once the request is read.
     let from = app.clone();
     let let_in: LetIn = Arc::new(move |peer: IpAddr| {
@@ -191,7 +195,7 @@ async fn prepare<S: Backing>(
     config: ConsoleConfig,
     store: S,
     clock: Clock,
-    address: SocketAddr,
+    (address, pages): (SocketAddr, SocketAddr),
 ) -> Result<(App<S>, JoinHandle<()>), ServeFault> {
     let signing = config.signing.clone();
     // Making a key takes a second of computing; the dummy hash some tens of milliseconds.
@@ -205,12 +209,17 @@ async fn prepare<S: Backing>(
     let sink = mail::open(&config.mail)?;
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let postman = Postman { store: store.clone(), clock: clock.clone(), public_url: public_url.clone() };
-    let (post, postman) = postman.start(sink);
-    let limiter = Limiter::new(config.rate);
-    let shared = config.shared.as_ref().map(|through| SharedLimits::new(through, config.rate));
+    let letters = sink.map(|sink| Arc::new(Switch::new(sink)));
+    let (post, postman) = postman.start(letters.clone().map(|letters| letters as _));
+    let limiter = Limiter::new();
+    let in_force = InForce::of(&config);
+    let shared = config.shared.as_ref().map(SharedLimits::new);
     if let Some(through) = &config.shared {
         through.check().await?;
     }
+    // Under the number of this machine no browser uses a key; under its name it does.
+    let party =
+        config.pages.url.as_deref().map_or_else(|| Ok(RelyingParty::local(pages.port())), RelyingParty::of);
     let metrics = Arc::new(Metrics::default());
     let hasher = Hasher::new();
     let app = App::new(Shared {
@@ -223,8 +232,11 @@ async fn prepare<S: Backing>(
         limiter,
         shared,
         metrics,
+        in_force,
         post,
+        letters,
         public_url,
+        party,
         seal,
         watch: Watch::default(),
         bans: Bans::default(),

@@ -1,5 +1,5 @@
 // Signing in and out, second factors, sessions, language and colours, forged forms.
-import { holds, inspect, visitor } from './browser.mjs';
+import { holds, inspect, inspectTwice, visitor } from './browser.mjs';
 import { code, password } from './server.mjs';
 
 /** Fills the form of the sign-in page. */
@@ -144,5 +144,93 @@ export async function failuresLockOut(browser, origin) {
   const answer = await page.textContent('#email-error');
   holds(/30 s/.test(answer), `locked, not: ${answer}`);
   await inspect(visit, 'locked');
+  await visit.context.close();
+}
+
+/** A security key in this browser. Chromium answers for it as if somebody touched it at once. */
+async function virtualKey(page) {
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send('WebAuthn.enable');
+  const options = { protocol: 'ctap2', transport: 'usb', automaticPresenceSimulation: true };
+  const { authenticatorId } = await devtools.send('WebAuthn.addVirtualAuthenticator', { options });
+  const kept = async () => (await devtools.send('WebAuthn.getCredentials', { authenticatorId })).credentials;
+  return { kept };
+}
+
+export async function aSecurityKeyIsAddedUsedAndRemoved(browser, origin) {
+  const elsewhere = await visitor(browser, origin, { script: true });
+  await signIn(elsewhere.page, 'zoe');
+  holds(/localhost/.test(await elsewhere.page.textContent('[data-key-part] [role=status]')), 'by number there are no keys');
+  holds(!(await elsewhere.page.isVisible('[data-key-part] button')), 'and no button for one');
+  await elsewhere.context.close();
+  const visit = await visitor(browser, origin.replace('127.0.0.1', 'localhost'), { script: true });
+  const { page } = visit;
+  const key = await virtualKey(page);
+  await signIn(page, 'zoe');
+  await inspectTwice(visit, 'enrol-key');
+  await page.click('[data-key-part=ADD] button');
+  await page.waitForSelector('#name[aria-invalid]');
+  holds((await key.kept()).length === 0, 'a key has a name: none is made in vain');
+  await page.fill('#name', 'blue');
+  await page.click('[data-key-part=ADD] button');
+  await page.waitForSelector('.viewer');
+  await page.goto('/account');
+  holds((await page.textContent('#keys tbody')).includes('blue'), 'it is listed');
+  await inspectTwice(visit, 'account-keys');
+  await page.click('.viewer button');
+  await signIn(page, 'zoe');
+  holds(page.url().endsWith('/sign-in/code'), 'the key is asked for');
+  await inspectTwice(visit, 'code-key');
+  const sent = page.waitForRequest((one) => one.method() === 'POST' && one.url().endsWith('/sign-in/code'));
+  await page.click('[data-key-part=PROVE] button');
+  const answer = new URLSearchParams((await sent).postData()).get('key');
+  await page.waitForURL((url) => url.pathname !== '/sign-in/code');
+  await page.goto('/account');
+  holds(page.url().endsWith('/account'), 'signed in by it');
+  await page.click('.viewer button');
+  await signIn(page, 'zoe');
+  await page.evaluate((key) => {
+    const form = document.querySelector('[data-key-part=PROVE]').closest('form');
+    form.elements.key.value = key;
+    form.requestSubmit();
+  }, answer);
+  await page.waitForSelector('p.error');
+  holds(/did not answer/.test(await page.textContent('p.error')), 'an answer is worth something once');
+  await inspect(visit, 'key-replayed');
+  await page.click('[data-key-part=PROVE] button');
+  await page.waitForURL((url) => url.pathname !== '/sign-in/code');
+  await page.goto('/account');
+  await page.click('#keys tbody a');
+  await page.fill('#password', password);
+  await page.click('[data-key-part=PROVE] button');
+  await page.waitForSelector('p.error');
+  holds(/only second factor/.test(await page.textContent('p.error')), 'the last one stays');
+  await inspect(visit, 'key-last');
+  await page.goto('/account/second-factor');
+  const codes = await page.textContent('.secret');
+  await page.fill('#code', code(codes, -1));
+  await page.fill('#password', password);
+  await inspect(visit, 'codes-beside-a-key');
+  await page.click('[data-key-part=PROVE] button');
+  await page.waitForURL((url) => url.pathname !== '/account/second-factor');
+  await page.goto('/account/keys');
+  await inspectTwice(visit, 'key-add');
+  await page.goto('/account');
+  await page.click('#keys tbody a');
+  await inspectTwice(visit, 'key-remove');
+  await page.fill('#password', password);
+  await page.fill('#code', code(codes, 0));
+  await page.click('button.bad');
+  holds(/removed/.test(await page.textContent('.said')), 'with a code it goes');
+  holds(await page.locator('#keys tbody').count() === 0, 'and is gone');
+  await visit.context.close();
+}
+
+export async function withoutAScriptACodeDoes(browser, origin) {
+  const visit = await visitor(browser, origin.replace('127.0.0.1', 'localhost'), { script: false });
+  await signIn(visit.page, 'ned');
+  await visit.page.goto('/account/keys');
+  holds(/JavaScript/.test(await visit.page.textContent('main')), 'it says what a key needs');
+  await inspect(visit, 'key-add');
   await visit.context.close();
 }

@@ -1,6 +1,7 @@
 // How the product runs: overview, figures, nodes, backups, settings.
 import { enrol, signIn } from './access.mjs';
 import { holds, inspect, inspectTwice, visitor } from './browser.mjs';
+import { code, password } from './server.mjs';
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -117,6 +118,32 @@ export async function aSettingIsChanged(browser, origin) {
   await page.goto('/settings');
   await page.click(`${form} button[name=default]`);
   holds((await page.inputValue('#backup-age-minutes')) === '5', 'and back');
+  await visit.context.close();
+}
+
+export async function mailIsSet(browser, origin) {
+  const visit = await visitor(browser, origin, { script: false });
+  const { page } = visit;
+  const own = await enrol(page, 'kay');
+  await page.goto('/settings');
+  await page.click('a[href="/settings/mail"]');
+  await inspectTwice(visit, 'mail');
+  await page.fill('#mail-host', 'localhost');
+  await page.fill('#mail-port', '70000');
+  await page.click('form[action="/settings/mail"] button.main');
+  holds(await page.locator('#mail-port[aria-invalid]').count() === 1, 'what is no port is said beside it');
+  holds((await page.inputValue('#mail-host')) === 'localhost', 'and what was typed stays');
+  await inspect(visit, 'mail-wrong');
+  await page.fill('#mail-port', '1');
+  await page.fill('#password', password);
+  await page.fill('#code', code(own, 1));
+  await page.click('form[action="/settings/mail"] button.main');
+  holds((await page.inputValue('#mail-port')) === '1', 'kept');
+  await page.click('form[action="/settings/mail/trial"] button');
+  holds(/did not take the letter/.test(await page.textContent('p.error')), 'nobody is there');
+  await inspect(visit, 'mail-trial');
+  await page.goto('/audit?event=SETTING_CHANGED');
+  holds((await page.textContent('tbody')).includes('mail-host: (default) -> localhost'), 'the trail tells');
   await visit.context.close();
 }
 

@@ -14,7 +14,7 @@ const ways = [
   { script: false, language: 'en', theme: 'dark', phone: true },
 ];
 
-const staff = { MODERATOR: ['mia', 'tom'], ADMIN: ['ada', 'eve', 'ivy', 'kim', 'lea', 'max', 'nia', 'pia', 'joe'], AUDITOR: ['otto'], SRE: ['sue'] };
+const staff = { MODERATOR: ['mia', 'tom', 'ned'], ADMIN: ['ada', 'eve', 'ivy', 'kim', 'lea', 'max', 'nia', 'pia', 'joe', 'zoe', 'kay'], AUDITOR: ['otto'], SRE: ['sue'] };
 const product = await start(Object.entries(staff).flatMap(([role, names]) => names.map((name) => [name, role])));
 const browser = await launch();
 const { origin } = product;
@@ -46,6 +46,8 @@ if ('access'.includes(wanted)) {
     await flow(`language and colours are chosen: script ${script}`, () => access.languageAndColoursAreChosen(browser, origin, script));
   }
   await flow('foreign forms are refused', () => access.foreignFormsAreRefused(browser, origin));
+  await flow('a security key is added, used and removed', () => access.aSecurityKeyIsAddedUsedAndRemoved(browser, origin));
+  await flow('without a script a code does', () => access.withoutAScriptACodeDoes(browser, origin));
   await flow('failures lock out', () => access.failuresLockOut(browser, origin));
 }
 
@@ -101,6 +103,7 @@ if ('operation'.includes(wanted)) {
   }
   await flow('figures are downloaded', () => operation.figuresAreDownloaded(browser, origin, product));
   await flow('a setting is changed', () => operation.aSettingIsChanged(browser, origin));
+  await flow('mail is set', () => operation.mailIsSet(browser, origin));
   await flow('content rules are kept', () => operation.contentRulesAreKept(browser, origin));
   for (const script of [true, false]) {
     await flow(`a backup is asked for: script ${script}`, () => operation.aBackupIsAskedFor(browser, origin, script));

@@ -45,9 +45,18 @@ impl Default for RateLimits {
     }
 }
 
+impl RateLimits {
+    /// What a budget allows.
+    pub const fn max(&self, budget: Budget) -> u32 {
+        match budget {
+            Budget::Auth => self.auth,
+            Budget::General => self.general,
+        }
+    }
+}
+
 /// Counts requests. A sliding window made of two fixed ones: the older counts with the share that still overlaps.
 pub struct Limiter {
-    limits: RateLimits,
     subjects_max: usize,
     windows: Mutex<Windows>,
     hasher: RandomState,
@@ -55,6 +64,8 @@ pub struct Limiter {
 
 #[derive(Default)]
 struct Windows {
+    /// How long one is; of another length, all begin anew.
+    length_ms: u64,
     number: u64,
     now: Counts,
     before: Counts,
@@ -73,24 +84,29 @@ impl Default for Counts {
 
 impl Limiter {
     /// With an empty table.
-    pub fn new(limits: RateLimits) -> Self {
-        Self::with_room(limits, SUBJECTS_MAX)
+    pub fn new() -> Self {
+        Self::with_room(SUBJECTS_MAX)
     }
 
-    fn with_room(limits: RateLimits, subjects_max: usize) -> Self {
-        assert!(limits.window_s > 0, "a window has a length");
-        Self { limits, subjects_max, windows: Mutex::default(), hasher: RandomState::new() }
+    fn with_room(subjects_max: usize) -> Self {
+        Self { subjects_max, windows: Mutex::default(), hasher: RandomState::new() }
     }
 
     /// Counts one request of each subject; the seconds to wait if one of them is over its limit (nothing counts then).
-    pub fn admit(&self, budget: Budget, subjects: &[Subject], now_ms: u64) -> Result<(), u64> {
-        let window_ms = self.limits.window_s * 1000;
+    pub fn admit(
+        &self,
+        limits: &RateLimits,
+        budget: Budget,
+        subjects: &[Subject],
+        now_ms: u64,
+    ) -> Result<(), u64> {
+        let window_ms = limits.window_s.max(1) * 1000;
         let into_ms = now_ms % window_ms;
-        let max = match budget {
-            Budget::Auth => self.limits.auth,
-            Budget::General => self.limits.general,
-        };
+        let max = limits.max(budget);
         let mut windows = self.windows.lock().expect("nothing panics while counting");
+        if windows.length_ms != window_ms {
+            *windows = Windows { length_ms: window_ms, ..Windows::default() };
+        }
         windows.turn_to(now_ms / window_ms);
         for subject in subjects {
             let key = (budget, *subject);
@@ -110,6 +126,12 @@ impl Limiter {
 
     fn slot(&self, key: &(Budget, Subject)) -> usize {
         (self.hasher.hash_one(key) % OVERFLOW_SLOTS as u64) as usize
+    }
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -146,45 +168,71 @@ mod tests {
         Subject::User(UserId([n; 16]))
     }
 
+    const LIMITS: RateLimits = RateLimits { window_s: 60, general: 3, auth: 1 };
+
     fn limiter(subjects_max: usize) -> Limiter {
-        Limiter::with_room(RateLimits { window_s: 60, general: 3, auth: 1 }, subjects_max)
+        Limiter::with_room(subjects_max)
     }
 
     #[test]
     fn allows_the_limit_then_names_the_wait() {
         let limiter = limiter(10);
         for _ in 0..3 {
-            assert_eq!(limiter.admit(Budget::General, &[user(1)], 600_000), Ok(()));
+            assert_eq!(limiter.admit(&LIMITS, Budget::General, &[user(1)], 600_000), Ok(()));
         }
-        assert_eq!(limiter.admit(Budget::General, &[user(1)], 601_000), Err(59));
-        assert_eq!(limiter.admit(Budget::General, &[user(2)], 601_000), Ok(()), "others are not touched");
-        assert_eq!(limiter.admit(Budget::Auth, &[user(1)], 601_000), Ok(()), "budgets are apart");
+        assert_eq!(limiter.admit(&LIMITS, Budget::General, &[user(1)], 601_000), Err(59));
+        assert_eq!(
+            limiter.admit(&LIMITS, Budget::General, &[user(2)], 601_000),
+            Ok(()),
+            "others are not touched"
+        );
+        assert_eq!(limiter.admit(&LIMITS, Budget::Auth, &[user(1)], 601_000), Ok(()), "budgets are apart");
     }
 
     #[test]
     fn the_window_slides() {
         let limiter = limiter(10);
         for _ in 0..3 {
-            limiter.admit(Budget::General, &[user(1)], 659_000).unwrap();
+            limiter.admit(&LIMITS, Budget::General, &[user(1)], 659_000).unwrap();
         }
         assert!(
-            limiter.admit(Budget::General, &[user(1)], 660_000).is_err(),
+            limiter.admit(&LIMITS, Budget::General, &[user(1)], 660_000).is_err(),
             "a new window is not a clean slate"
         );
         assert_eq!(
-            limiter.admit(Budget::General, &[user(1)], 690_000),
+            limiter.admit(&LIMITS, Budget::General, &[user(1)], 690_000),
             Ok(()),
             "half of the old ones are forgotten"
         );
-        assert_eq!(limiter.admit(Budget::General, &[user(1)], 900_000), Ok(()));
+        assert_eq!(limiter.admit(&LIMITS, Budget::General, &[user(1)], 900_000), Ok(()));
+    }
+
+    #[test]
+    fn another_limit_holds_with_the_next_request() {
+        let limiter = limiter(10);
+        let admit = |limits, at| limiter.admit(&limits, Budget::General, &[user(1)], at);
+        for _ in 0..3 {
+            admit(LIMITS, 600_000).unwrap();
+        }
+        let (wider, narrower) = (RateLimits { general: 5, ..LIMITS }, RateLimits { general: 2, ..LIMITS });
+        assert_eq!(admit(wider, 601_000), Ok(()), "what was counted still counts");
+        assert_eq!(admit(wider, 601_000), Ok(()));
+        assert!(admit(wider, 601_000).is_err() && admit(narrower, 601_000).is_err());
+        for window_s in [3_600, 1] {
+            let other = RateLimits { window_s, ..narrower };
+            assert_eq!(admit(other, 602_000), Ok(()), "of another length it begins anew");
+            assert_eq!(admit(other, 602_000), Ok(()));
+            assert!(admit(other, 602_000).is_err());
+            assert_eq!(admit(other, 602_000 + 2_000 * window_s), Ok(()), "and goes on");
+        }
     }
 
     #[test]
     fn one_subject_over_its_limit_counts_nothing_for_the_others() {
         let limiter = limiter(10);
-        limiter.admit(Budget::Auth, &[user(1)], 0).unwrap();
-        assert!(limiter.admit(Budget::Auth, &[user(2), user(1)], 0).is_err());
-        assert_eq!(limiter.admit(Budget::Auth, &[user(2)], 0), Ok(()));
+        limiter.admit(&LIMITS, Budget::Auth, &[user(1)], 0).unwrap();
+        assert!(limiter.admit(&LIMITS, Budget::Auth, &[user(2), user(1)], 0).is_err());
+        assert_eq!(limiter.admit(&LIMITS, Budget::Auth, &[user(2)], 0), Ok(()));
     }
 
     #[test]
@@ -194,12 +242,12 @@ mod tests {
             for m in 0..100u8 {
                 let mut id = [n; 16];
                 id[0] = m;
-                let _ = limiter.admit(Budget::General, &[Subject::User(UserId(id))], 0);
+                let _ = limiter.admit(&LIMITS, Budget::General, &[Subject::User(UserId(id))], 0);
             }
         }
         assert_eq!(limiter.windows.lock().unwrap().now.each.len(), 2);
         assert!(
-            limiter.admit(Budget::General, &[user(77)], 0).is_err(),
+            limiter.admit(&LIMITS, Budget::General, &[user(77)], 0).is_err(),
             "25,600 newcomers filled every shared slot"
         );
     }

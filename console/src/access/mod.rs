@@ -10,5 +10,6 @@ pub mod shared;
 pub mod signing;
 pub mod token;
 pub mod totp;
+pub mod webauthn;
 
 pub use schema_store::secret;

@@ -90,24 +90,47 @@ impl Seal {
 
     /// Seals what belongs to somebody.
     pub fn seal(&self, owner: UserId, secret: &[u8]) -> Vec<u8> {
+        self.seal_for(&owner.0, secret)
+    }
+
+    /// Seals what a setting of this name holds.
+    pub fn seal_setting(&self, name: &str, secret: &[u8]) -> Vec<u8> {
+        self.seal_for(&setting(name), secret)
+    }
+
+    fn seal_for(&self, whom: &[u8], secret: &[u8]) -> Vec<u8> {
         let mut nonce = [0u8; NONCE_LEN];
         getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
         let mut sealed = secret.to_vec();
         let place = Nonce::assume_unique_for_key(nonce);
         self.key
-            .seal_in_place_append_tag(place, Aad::from(owner.0), &mut sealed)
+            .seal_in_place_append_tag(place, Aad::from(whom), &mut sealed)
             .expect("a text this short can be sealed");
         [&[VERSION][..], &nonce, &sealed].concat()
     }
 
     /// What was sealed for this owner; `None`: with another key, or for somebody else.
     pub fn open(&self, owner: UserId, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.open_for(&owner.0, sealed)
+    }
+
+    /// What was sealed for a setting of this name; `None`: with another key, or for something else.
+    pub fn open_setting(&self, name: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.open_for(&setting(name), sealed)
+    }
+
+    fn open_for(&self, whom: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let rest = sealed.strip_prefix(&[VERSION])?;
         let (nonce, text) = rest.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut text = text.to_vec();
-        self.key.open_in_place(nonce, Aad::from(owner.0), &mut text).ok().map(|secret| secret.to_vec())
+        self.key.open_in_place(nonce, Aad::from(whom), &mut text).ok().map(|secret| secret.to_vec())
     }
+}
+
+/// No account's id is as long.
+fn setting(name: &str) -> Vec<u8> {
+    [b"setting of operators: ", name.as_bytes()].concat()
 }
 
 /// Whether a second factor is kept as it is: earlier versions did not seal.
@@ -149,6 +172,10 @@ mod tests {
             assert_eq!(seal.open(alice, &sealed[..at]), None, "cut at {at}");
         }
         assert!(is_plain(&secret));
+        let set = seal.seal_setting("one", b"secret");
+        assert_eq!(seal.open_setting("one", &set).as_deref(), Some(&b"secret"[..]));
+        assert_eq!(seal.open_setting("other", &set), None);
+        assert_eq!(seal.open(alice, &set), None);
     }
 
     #[test]

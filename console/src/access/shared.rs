@@ -55,25 +55,25 @@ impl fmt::Debug for SharedThrough {
 #[derive(Clone)]
 pub struct SharedLimits {
     keys: Arc<Keys>,
-    limits: RateLimits,
 }
 
 impl SharedLimits {
     /// Connects when the first request is counted.
-    pub fn new(through: &SharedThrough, limits: RateLimits) -> Self {
-        Self { keys: Arc::new(Keys::new(through.0.clone())), limits }
+    pub fn new(through: &SharedThrough) -> Self {
+        Self { keys: Arc::new(Keys::new(through.0.clone())) }
     }
 
     /// Counts one request; the seconds to wait if it is over the limit.
     ///
     /// # Errors
     /// Nobody can say.
-    pub async fn admit(&self, budget: Budget, subject: &Subject) -> Result<Result<(), u64>, RedisFault> {
-        let max = match budget {
-            Budget::Auth => self.limits.auth,
-            Budget::General => self.limits.general,
-        };
-        let limit = SharedLimit { max, window_ms: self.limits.window_s * 1_000 };
+    pub async fn admit(
+        &self,
+        limits: &RateLimits,
+        budget: Budget,
+        subject: &Subject,
+    ) -> Result<Result<(), u64>, RedisFault> {
+        let limit = SharedLimit { max: limits.max(budget), window_ms: limits.window_s.max(1) * 1_000 };
         let counted = self.keys.count(&name(budget, subject), limit).await?;
         Ok(counted.map_err(|wait_ms| wait_ms.div_ceil(1_000).max(1)))
     }

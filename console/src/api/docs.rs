@@ -59,7 +59,7 @@ fn openapi<S: Backing>(title: &str, administers: bool) -> Response {
 async fn page<S: Backing>(State(app): State<App<S>>) -> Response {
     let rules = super::rules::<S>();
     let mut html = html(&rules);
-    html.push_str(&limits(&app.config.rate));
+    html.push_str(&limits(&app.in_force.held().rate));
     html.push_str("</main></body></html>");
     html_response(html, DOCS_AGE)
 }

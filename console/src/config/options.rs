@@ -42,12 +42,13 @@ pub(super) fn database(values: &Values, data: &Path) -> Result<Database, ConfigF
     Ok(database)
 }
 
-pub(super) fn messages_a_minute(values: &Values) -> Result<u64, ConfigFault> {
+/// How many, within how many seconds.
+pub(super) fn messages(values: &Values) -> Result<(u64, u64), ConfigFault> {
     let most = values.number("RATE_LIMIT_MAX", 100, 1..=u64::from(u32::MAX))?;
     let window_s = values.number("RATE_LIMIT_TTL", 60, 1..=u64::from(u32::MAX))?;
     let most = values.number("MESSAGE_LIMIT_MAX", most, 1..=u64::from(u32::MAX))?;
     let window_s = values.number("MESSAGE_LIMIT_TTL", window_s, 1..=u64::from(u32::MAX))?;
-    Ok(most * 60 / window_s)
+    Ok((most, window_s))
 }
 
 pub(super) fn shared(values: &Values) -> Result<Option<SharedThrough>, ConfigFault> {
@@ -106,12 +107,13 @@ pub(super) fn mail(values: &Values, data: &Path) -> Result<MailConfig, ConfigFau
         let folder = values.text("MAIL_FOLDER").map_or_else(|| data.join("mail"), PathBuf::from);
         return Ok(MailConfig::Folder { folder, from });
     };
-    let tls = match values.text("SMTP_TLS").unwrap_or("starttls") {
-        "starttls" => SmtpTls::StartTls,
-        "tls" => SmtpTls::Wrapped,
-        "none" if matches!(host, "localhost" | "127.0.0.1" | "::1") => SmtpTls::None,
-        "none" => return Err(fault("SMTP_TLS", "none is allowed to a server on this machine only")),
-        other => return Err(fault("SMTP_TLS", format!("{other:?} is none of: starttls, tls, none"))),
+    let tls = values.text("SMTP_TLS").unwrap_or("starttls");
+    let tls = match SmtpTls::parse(tls) {
+        Some(SmtpTls::None) if !SmtpConfig::is_here(host) => {
+            return Err(fault("SMTP_TLS", "none is allowed to a server on this machine only"));
+        }
+        Some(tls) => tls,
+        None => return Err(fault("SMTP_TLS", format!("{tls:?} is none of: starttls, tls, none"))),
     };
     let password = values.secret("SMTP_PASSWORD", "SMTP_PASSWORD_FILE")?;
     let credentials = match (values.text("SMTP_USER"), password) {

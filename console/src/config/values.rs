@@ -1,6 +1,6 @@
 //! The variables that are set, read by kind: a malformed one names its line.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::str::FromStr;
 
@@ -28,6 +28,11 @@ impl Values {
     pub(super) fn text(&self, name: &'static str) -> Option<&str> {
         debug_assert!(VARIABLES.iter().any(|variable| variable.name == name), "{name} is in the table");
         self.0.get(name).map(String::as_str)
+    }
+
+    /// Names of those that are set.
+    pub(super) fn names(&self) -> BTreeSet<&'static str> {
+        self.0.keys().copied().collect()
     }
 
     pub(super) fn list(&self, name: &'static str) -> impl Iterator<Item = &str> {

@@ -12,7 +12,11 @@ const STYLE: &str = concat!(
     include_str!("../style/parts.css"),
     include_str!("../style/figures.css")
 );
-const SCRIPT: &str = concat!(include_str!("../style/comfort.js"), include_str!("../style/figures.js"));
+const SCRIPT: &str = concat!(
+    include_str!("../style/comfort.js"),
+    include_str!("../style/figures.js"),
+    include_str!("../style/keys.js")
+);
 
 const ICON: &str = include_str!("../style/icon.svg");
 

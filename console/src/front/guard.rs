@@ -144,8 +144,9 @@ pub enum Held {
 /// Counts one request of the subject against the budget, for all processes if they share their limits. When nobody can
 /// say, guesses at secrets are refused, and the rest is counted here alone.
 pub async fn tally<S>(app: &App<S>, budget: Budget, subject: Subject) -> Result<(), Held> {
+    let limits = app.in_force.held().rate;
     if let Some(shared) = &app.shared {
-        match shared.admit(budget, &subject).await {
+        match shared.admit(&limits, budget, &subject).await {
             Ok(counted) => return counted.map_err(Held::Over),
             Err(fault) if budget == Budget::Auth => {
                 tracing::debug!(%fault, "a request is refused because its limit cannot be counted");
@@ -154,7 +155,7 @@ pub async fn tally<S>(app: &App<S>, budget: Budget, subject: Subject) -> Result<
             Err(_) => {}
         }
     }
-    app.limiter.admit(budget, &[subject], app.clock.now_ms()).map_err(Held::Over)
+    app.limiter.admit(&limits, budget, &[subject], app.clock.now_ms()).map_err(Held::Over)
 }
 
 /// The same for the API, where a route may have no budget.

@@ -45,6 +45,13 @@ impl Letter {
         Self { to, subject: "A notice about your account", text: text + &way.unwrap_or_default() }
     }
 
+    /// That letters come.
+    pub fn trial(to: String) -> Self {
+        let text = "Somebody who runs Secure Messenger sent this letter to see that letters come.\n\n\
+                    Nothing needs to be done.\n";
+        Self { to, subject: "Letters come", text: text.to_owned() }
+    }
+
     /// A way back in.
     pub fn password_reset(to: String, public_url: &str, secret: &str) -> Self {
         let text = format!(

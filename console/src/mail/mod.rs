@@ -3,10 +3,12 @@
 mod letter;
 mod post;
 mod sink;
+mod switch;
 
 pub use letter::Letter;
 pub use post::{Errand, Post, Postman, RESET_TTL_MS, VERIFICATION_TTL_MS};
 pub use sink::{FolderSink, MailFault, MailSink, Sending, SmtpSink};
+pub use switch::Switch;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -42,6 +44,32 @@ pub enum SmtpTls {
     StartTls,
     Wrapped,
     None,
+}
+
+impl SmtpTls {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::StartTls, Self::Wrapped, Self::None];
+
+    /// As configured.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StartTls => "starttls",
+            Self::Wrapped => "tls",
+            Self::None => "none",
+        }
+    }
+
+    /// The one of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tls| tls.name() == name)
+    }
+}
+
+impl SmtpConfig {
+    /// Whether a host is this machine: only there letters may go in clear.
+    pub fn is_here(host: &str) -> bool {
+        matches!(host, "localhost" | "127.0.0.1" | "::1")
+    }
 }
 
 /// A text that Debug does not show.

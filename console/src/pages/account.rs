@@ -1,11 +1,12 @@
-//! One's own account in the console: second factor, and sessions to be ended.
+//! One's own account in the console: second factors, and sessions to be ended.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
 use schema_store::TokenHash;
-use schema_store::rows::console::ConsoleSession;
+use schema_store::rows::console::{ConsoleSession, SecurityKey};
+use schema_wire::UserId;
 
 use crate::app::App;
 use crate::frame::Desk;
@@ -28,19 +29,21 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
 
 struct Own {
     sessions: Vec<ConsoleSession>,
-    has_factor: bool,
+    has_codes: bool,
+    keys: Vec<SecurityKey>,
 }
 
 async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
     let user = visit.signed_in().ok_or(Trouble::SignIn)?.user;
     let sessions = app.store.console_sessions(user).await?;
-    let has_factor = app.store.second_factor(user).await?.is_some_and(|factor| factor.confirmed);
-    Ok(render::show(StatusCode::OK, visit, Own { sessions, has_factor }, draw).await)
+    let has_codes = app.store.second_factor(user).await?.is_some_and(|factor| factor.confirmed);
+    let keys = app.store.security_keys(user).await?;
+    Ok(render::show(StatusCode::OK, visit, Own { sessions, has_codes, keys }, draw).await)
 }
 
 fn draw(visit: &Visit, own: &Own) -> Page {
     let this = visit.signed_in().map(|viewer| viewer.session);
-    let factor = if own.has_factor {
+    let factor = if own.has_codes {
         view! { <p>{badge("good", visit.t("factor-on"))}</p> }.into_any()
     } else {
         view! { <p><a class="button" href="/account/second-factor">{visit.t("factor-add")}</a></p> }
@@ -55,6 +58,7 @@ fn draw(visit: &Visit, own: &Own) -> Page {
             <h2 id="factor">{visit.t("factor-title")}</h2>
             {factor}
         </section>
+        {keys(visit, &own.keys)}
         <section>
             <h2>{visit.t("sessions-title")}</h2>
             {table(visit.t("sessions-title"), heads.map(|key| visit.t(key)).to_vec(), rows)}
@@ -62,6 +66,35 @@ fn draw(visit: &Visit, own: &Own) -> Page {
         </section>
     };
     Page { title: visit.t("nav-account"), body: body.into_any() }
+}
+
+fn keys(visit: &Visit, keys: &[SecurityKey]) -> AnyView {
+    let heads = ["key-name", "session-since", "session-seen", "session-end"];
+    let row = |key: &SecurityKey| {
+        let remove = format!("/account/keys/{}/remove", UserId(key.id.0));
+        let label = visit.language.of("key-remove-named", "name", &key.name);
+        view! {
+            <tr>
+                <th scope="row"><bdi>{key.name.clone()}</bdi></th>
+                <td>{moment(key.created_at)}</td>
+                <td>{key.last_used_at.map(moment)}</td>
+                <td><a href=remove aria-label=label>{visit.t("key-remove")}</a></td>
+            </tr>
+        }
+        .into_any()
+    };
+    let title = visit.t("key-list");
+    let list = (!keys.is_empty()).then(|| {
+        table(title.clone(), heads.map(|key| visit.t(key)).to_vec(), keys.iter().map(row).collect())
+    });
+    view! {
+        <section id="keys">
+            <h2>{title.clone()}</h2>
+            {list}
+            <p><a class="button" href="/account/keys">{visit.t("key-add")}</a></p>
+        </section>
+    }
+    .into_any()
 }
 
 fn row(visit: &Visit, session: &ConsoleSession, is_this: bool) -> AnyView {

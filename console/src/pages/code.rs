@@ -1,66 +1,76 @@
-//! The second half of signing in: a code of the authenticator. Wrong codes lock the account out like wrong passwords.
+//! The second half of signing in: a code of the authenticator, or a security key.
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
-use schema_store::rows::console::{SecondFactor, Stage};
-use schema_wire::UserId;
+use schema_store::rows::console::Stage;
 
-use super::sign_in::{lock_subject, open};
-use crate::access::seal::is_plain;
-use crate::access::totp::matching_step;
+use super::factor::{Checked, Factors, Shown, check};
+use super::key::{Act, Part, Party};
+use super::proof::code_field;
+use super::sign_in::open;
 use crate::app::App;
 use crate::frame::Desk;
 use crate::frame::fields::Fields;
 use crate::frame::render::{self, Page};
 use crate::frame::route::{Entry, Who, read, send};
 use crate::frame::trouble::Trouble;
-use crate::frame::visit::{Viewer, Visit};
-use crate::parts::{Field, csrf, span};
+use crate::frame::visit::Visit;
+use crate::parts::csrf;
+use crate::parts::form::Typed;
 
 /// The routes of this file.
 pub fn entries<S: Desk>() -> Vec<Entry<S>> {
     let who = Who::Halfway(Stage::SecondFactor);
     vec![
-        read("/sign-in/code", who, "session.confirm").to(page),
+        read("/sign-in/code", who, "session.confirm").to(page::<S>),
         send("/sign-in/code", who, "session.confirm").guessing().to(confirm::<S>),
     ]
 }
 
-async fn page(visit: Visit) -> Response {
-    render::show(StatusCode::OK, visit, Form { error: String::new() }, draw).await
+struct Form {
+    factors: Factors,
+    party: Party,
+    typed: Typed,
 }
 
-/// What is wrong with the code; empty: nothing.
-struct Form {
-    error: String,
+async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
+    show(&app, visit, Typed::default()).await
+}
+
+async fn show<S: Desk>(app: &App<S>, visit: Visit, typed: Typed) -> Result<Response, Trouble> {
+    let user = visit.viewer.as_ref().ok_or(Trouble::SignIn)?.user;
+    let factors = Factors::of(app, user).await?;
+    Ok(render::show(typed.status(), visit, Form { factors, party: app.party.clone(), typed }, draw).await)
 }
 
 fn draw(visit: &Visit, form: &Form) -> Page {
+    let code = form.factors.codes.then(|| {
+        view! {
+            <form method="post" action="/sign-in/code" class="card narrow">
+                {csrf(visit)}
+                {code_field(visit, &form.typed)}
+                <button type="submit" class="main">{visit.t("sign-in")}</button>
+            </form>
+        }
+    });
+    let key = form.factors.keys.then(|| {
+        let act = Act::Prove(visit.t("key-sign-in"));
+        let error = form.typed.error("key");
+        let part = Part { party: &form.party, act, challenge: "/sign-in/challenge", error };
+        view! {
+            <form method="post" action="/sign-in/code" class="card narrow">
+                {csrf(visit)}
+                <h2>{visit.t("key-title")}</h2>
+                {part.draw(visit)}
+            </form>
+        }
+    });
     let body = view! {
-        <form method="post" action="/sign-in/code" class="card narrow">
-            {csrf(visit)}
-            {code_field(visit, &form.error)}
-            <button type="submit" class="main">{visit.t("sign-in")}</button>
-        </form>
+        {code}
+        {key}
     };
     Page { title: visit.t("code-title"), body: body.into_any() }
-}
-
-/// The field for a code.
-pub fn code_field(visit: &Visit, error: &str) -> AnyView {
-    let field = Field {
-        name: "code",
-        label: visit.t("code"),
-        value: "",
-        kind: "text",
-        fills: "one-time-code",
-        hint: visit.t("code-hint"),
-        error: error.to_owned(),
-        length_max: 7,
-    };
-    field.draw()
 }
 
 async fn confirm<S: Desk>(
@@ -69,65 +79,14 @@ async fn confirm<S: Desk>(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let viewer = visit.viewer.clone().ok_or(Trouble::SignIn)?;
-    match check(&app, &visit, &viewer, fields.text("code")).await? {
+    let (name, shown) = match fields.raw("key") {
+        "" => ("code", Shown::Code(fields.text("code"))),
+        answer => ("key", Shown::Key(answer)),
+    };
+    match check(&app, &visit, &viewer, shown).await? {
         Checked::Right(subject) => {
             open(&app, &visit, viewer.user, Stage::Full, Some(viewer.session), Some(subject), "/").await
         }
-        Checked::Wrong(error) => {
-            Ok(render::show(StatusCode::UNPROCESSABLE_ENTITY, visit, Form { error }, draw).await)
-        }
+        Checked::Wrong(why) => show(&app, visit, Typed::wrong(Fields::default(), (name, why))).await,
     }
-}
-
-/// What became of a code.
-pub enum Checked {
-    /// Whose failures are to be forgotten.
-    Right([u8; 32]),
-    /// What to say about it.
-    Wrong(String),
-}
-
-/// Uses a code up, or counts a failure.
-pub async fn check<S: Desk>(
-    app: &App<S>,
-    visit: &Visit,
-    viewer: &Viewer,
-    code: &str,
-) -> Result<Checked, Trouble> {
-    let subject = lock_subject(&app.store.profile(viewer.user).await?.email);
-    let locked = |until: u64| {
-        let wait = span(visit.language, until.saturating_sub(visit.now_ms));
-        Checked::Wrong(visit.language.of("sign-in-locked", "wait", &wait))
-    };
-    let until = app.store.locked_until(subject).await?;
-    if until > 0 {
-        return Ok(locked(until));
-    }
-    let factor = app.store.second_factor(viewer.user).await?.ok_or(Trouble::Malformed)?;
-    if let Some(step) = matching_step(&unsealed(app, viewer.user, &factor).await?, code, app.clock.now_s())
-        && app.store.use_second_factor(viewer.user, step, visit.by.clone()).await?
-    {
-        return Ok(Checked::Right(subject));
-    }
-    let until = app.store.count_failure(subject, Some(viewer.user), "wrong code", visit.by.clone()).await?;
-    Ok(if until > 0 { locked(until) } else { Checked::Wrong(visit.t("code-wrong")) })
-}
-
-/// The secret of a second factor. One that an earlier version kept as it is gets sealed.
-pub async fn unsealed<S: Desk>(
-    app: &App<S>,
-    user: UserId,
-    factor: &SecondFactor,
-) -> Result<Vec<u8>, Trouble> {
-    if is_plain(&factor.secret) {
-        let sealed = app.seal.seal(user, &factor.secret);
-        app.store.rewrite_second_factor(user, factor.secret.clone(), sealed).await?;
-        return Ok(factor.secret.clone());
-    }
-    app.seal.open(user, &factor.secret).ok_or_else(|| {
-        tracing::error!(
-            "a second factor was sealed with another key; give every console the same CONSOLE_SEAL_KEY_FILE"
-        );
-        Trouble::Unavailable
-    })
 }

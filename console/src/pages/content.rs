@@ -2,7 +2,6 @@
 //! the audit trail.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
 use schema_store::AccountError;
@@ -16,6 +15,7 @@ use crate::frame::render::{self, Page, go};
 use crate::frame::route::{ADMINISTRATORS, Entry, PEOPLE_READERS, Who, read, send};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
+use crate::parts::form::{Typed, choice};
 use crate::parts::{Field, button, csrf, moment, table};
 
 /// Longest rule, in bytes.
@@ -33,23 +33,16 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
 
 struct Shown {
     rules: Vec<ContentRule>,
-    typed: Fields,
-    error: String,
+    typed: Typed,
 }
 
 async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
-    show(&app, visit, Fields::default(), String::new()).await
+    show(&app, visit, Typed::default()).await
 }
 
-async fn show<S: Desk>(
-    app: &App<S>,
-    visit: Visit,
-    typed: Fields,
-    error: String,
-) -> Result<Response, Trouble> {
-    let code = if error.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+async fn show<S: Desk>(app: &App<S>, visit: Visit, typed: Typed) -> Result<Response, Trouble> {
     let rules = app.store.content_rules().await?;
-    Ok(render::show(code, visit, Shown { rules, typed, error }, draw).await)
+    Ok(render::show(typed.status(), visit, Shown { rules, typed }, draw).await)
 }
 
 async fn add<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) -> Result<Response, Trouble> {
@@ -65,8 +58,8 @@ async fn add<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) -
             Err(other) => return Err(other.into()),
         },
     };
-    let error = visit.t(wrong);
-    show(&app, visit, fields, error).await
+    let wrong = ("text", visit.t(wrong));
+    show(&app, visit, Typed::wrong(fields, wrong)).await
 }
 
 async fn remove<S: Desk>(
@@ -101,27 +94,12 @@ fn draw(visit: &Visit, shown: &Shown) -> Page {
 }
 
 fn add_form(visit: &Visit, shown: &Shown) -> AnyView {
-    let text = Field {
-        name: "text",
-        label: visit.t("rule-text"),
-        value: shown.typed.raw("text"),
-        kind: "text",
-        fills: "",
-        hint: visit.t("rule-hint"),
-        error: shown.error.clone(),
-        length_max: 128,
-    };
-    let chosen = ContentKind::parse(shown.typed.raw("kind")).unwrap_or(ContentKind::Shortener);
-    let kinds = ContentKind::ALL.map(|kind| {
-        view! { <option value=kind.name() selected=kind == chosen>{kind_name(visit, kind)}</option> }
-    });
+    let text = Field { hint: visit.t("rule-hint"), ..shown.typed.line(visit, "text", "rule-text", 128) };
+    let kinds = ContentKind::ALL.into_iter().map(|kind| (kind.name(), kind_name(visit, kind)));
     view! {
         <form method="post" action="/settings/content" class="card narrow" id="add">
             {csrf(visit)}
-            <div class="field">
-                <label for="kind">{visit.t("rule-kind")}</label>
-                <select id="kind" name="kind">{kinds.to_vec()}</select>
-            </div>
+            {choice("kind", visit.t("rule-kind"), kinds, shown.typed.text("kind"))}
             {text.draw()}
             <button type="submit">{visit.t("rule-add")}</button>
         </form>

@@ -1,13 +1,16 @@
-//! A second factor is set up: a picture to scan, the same secret to type, a code to show that it works. Administrators
-//! get no further without; everybody else may.
+//! A second factor is set up: a picture to scan, the same secret to type, a code to show that it works; or a security key.
+//! Administrators get no further without; everybody else may.
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
+use schema_store::accounts::NAME_BYTES_MAX;
 use schema_store::rows::console::Stage;
 
-use super::code::{Checked, check, code_field, unsealed};
+use super::factor::{Checked, Factors, Shown, check, unsealed};
+use super::key::Party;
+use super::keys::{add_part, keep, name_field};
+use super::proof::{self, code_field, doubted};
 use super::sign_in::open;
 use crate::access::totp;
 use crate::app::App;
@@ -18,6 +21,7 @@ use crate::frame::route::{Entry, STAFF, Who, read, send};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::{Viewer, Visit};
 use crate::parts::csrf;
+use crate::parts::form::Typed;
 
 /// The routes of this file.
 pub fn entries<S: Desk>() -> Vec<Entry<S>> {
@@ -26,6 +30,7 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
     vec![
         read("/sign-in/enrol", halfway, "factor.add").to(page::<S>),
         send("/sign-in/enrol", halfway, "factor.add").guessing().to(confirm::<S>),
+        send("/sign-in/enrol/key", halfway, "factor.add").guessing().to(confirm_key::<S>),
         read("/account/second-factor", own, "factor.add").to(page::<S>),
         send("/account/second-factor", own, "factor.add").guessing().to(confirm::<S>),
     ]
@@ -33,37 +38,34 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
 
 struct Form {
     picture: Option<(String, i32)>,
-    typed: String,
-    error: String,
+    secret: String,
+    factors: Factors,
+    party: Party,
+    typed: Typed,
 }
 
 async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
-    show(&app, visit, StatusCode::OK, String::new()).await
+    show(&app, visit, Typed::default()).await
 }
 
-async fn show<S: Desk>(
-    app: &App<S>,
-    visit: Visit,
-    status: StatusCode,
-    error: String,
-) -> Result<Response, Trouble> {
+async fn show<S: Desk>(app: &App<S>, visit: Visit, typed: Typed) -> Result<Response, Trouble> {
     let viewer = viewer(&visit)?;
     let fresh = app.seal.seal(viewer.user, &totp::new_secret());
     let factor = app.store.begin_second_factor(viewer.user, fresh).await?;
     let secret = unsealed(app, viewer.user, &factor).await?;
     let email = app.store.profile(viewer.user).await?.email;
-    let picture = totp::picture(&totp::link(&secret, &email));
-    let form = Form { picture, typed: totp::typed(&secret), error };
-    Ok(render::show(status, visit, form, draw).await)
+    let form = Form {
+        picture: totp::picture(&totp::link(&secret, &email)),
+        secret: totp::typed(&secret),
+        factors: Factors::of(app, viewer.user).await?,
+        party: app.party.clone(),
+        typed,
+    };
+    Ok(render::show(form.typed.status(), visit, form, draw).await)
 }
 
 fn viewer(visit: &Visit) -> Result<Viewer, Trouble> {
     visit.viewer.clone().ok_or(Trouble::SignIn)
-}
-
-/// Where the form goes: the page is the same on both ways to it.
-fn here(visit: &Visit) -> &'static str {
-    if visit.signed_in().is_some() { "/account/second-factor" } else { "/sign-in/enrol" }
 }
 
 fn draw(visit: &Visit, form: &Form) -> Page {
@@ -75,20 +77,44 @@ fn draw(visit: &Visit, form: &Form) -> Page {
             </svg>
         }
     });
+    // The page is the same on both ways to it, but for who has to show once more who is there.
+    let is_own = visit.signed_in().is_some();
+    let here = if is_own { "/account/second-factor" } else { "/sign-in/enrol" };
+    let proof = is_own.then(|| {
+        proof::part(visit, form.factors, &form.party, &form.typed, Some(visit.t("enrol-confirm-with-key")))
+    });
+    let button = form
+        .factors
+        .can_be_typed()
+        .then(|| view! { <button type="submit" class="main">{visit.t("enrol-confirm")}</button> });
     let body = view! {
         <p>{visit.t("enrol-why")}</p>
-        <form method="post" action=here(visit) class="card narrow">
+        <form method="post" action=here class="card narrow">
             {csrf(visit)}
             <ol>
                 <li>{visit.t("enrol-scan")}{picture}</li>
-                <li>{visit.t("enrol-type")}<code class="secret">{form.typed.clone()}</code></li>
+                <li>{visit.t("enrol-type")}<code class="secret">{form.secret.clone()}</code></li>
                 <li>{visit.t("enrol-code")}</li>
             </ol>
-            {code_field(visit, &form.error)}
-            <button type="submit" class="main">{visit.t("enrol-confirm")}</button>
+            {code_field(visit, &form.typed)}
+            {proof}
+            {button}
         </form>
+        {(!is_own).then(|| key_form(visit, form))}
     };
     Page { title: visit.t("enrol-title"), body: body.into_any() }
+}
+
+fn key_form(visit: &Visit, form: &Form) -> AnyView {
+    view! {
+        <form method="post" action="/sign-in/enrol/key" class="card narrow">
+            {csrf(visit)}
+            <h2>{visit.t("key-instead")}</h2>
+            {name_field(visit, &form.typed)}
+            {add_part(visit, &form.party, "/sign-in/enrol/challenge", &form.typed)}
+        </form>
+    }
+    .into_any()
 }
 
 async fn confirm<S: Desk>(
@@ -97,14 +123,38 @@ async fn confirm<S: Desk>(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let viewer = viewer(&visit)?;
-    // One that is there already is not replaced by whoever sits at the keyboard.
-    if app.store.second_factor(viewer.user).await?.is_some_and(|factor| factor.confirmed) {
+    let factors = Factors::of(&app, viewer.user).await?;
+    let is_own = visit.signed_in().is_some();
+    // One that is there already is not replaced by whoever sits at the keyboard, nor joined by who shows none.
+    if factors.codes || (factors.keys && !is_own) {
         return Err(Trouble::Forbidden);
     }
-    match check(&app, &visit, &viewer, fields.text("code")).await? {
+    if is_own && let Some(wrong) = doubted(&app, &visit, &viewer, &fields).await? {
+        return show(&app, visit, Typed::wrong(fields, wrong)).await;
+    }
+    match check(&app, &visit, &viewer, Shown::FirstCode(fields.text("code"))).await? {
         Checked::Right(subject) => {
             open(&app, &visit, viewer.user, Stage::Full, Some(viewer.session), Some(subject), "/").await
         }
-        Checked::Wrong(error) => show(&app, visit, StatusCode::UNPROCESSABLE_ENTITY, error).await,
+        Checked::Wrong(why) => show(&app, visit, Typed::wrong(Fields::default(), ("code", why))).await,
+    }
+}
+
+async fn confirm_key<S: Desk>(
+    State(app): State<App<S>>,
+    visit: Visit,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let viewer = viewer(&visit)?;
+    if Factors::of(&app, viewer.user).await?.any() {
+        return Err(Trouble::Forbidden);
+    }
+    let wrong = match fields.line("name", NAME_BYTES_MAX) {
+        Err(key) => Some(("name", visit.t(key))),
+        Ok(name) => keep(&app, &visit, &viewer, name, fields.raw("made")).await?,
+    };
+    match wrong {
+        None => open(&app, &visit, viewer.user, Stage::Full, Some(viewer.session), None, "/").await,
+        Some(wrong) => show(&app, visit, Typed::wrong(fields, wrong)).await,
     }
 }

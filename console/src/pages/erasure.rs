@@ -1,8 +1,7 @@
 //! What somebody may ask for by law: a copy of everything kept about them, or that it goes. An erasure takes two
-//! administrators, and the second one's word that it is meant: the address typed, password and code.
+//! administrators, and the second one's word that it is meant: the address typed, password and second factor.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
 use schema_store::AccountError;
@@ -12,8 +11,9 @@ use schema_store::rows::oversight::PersonDetail;
 use schema_wire::UserId;
 use schema_wire::record::UserStatus;
 
-use super::code::{Checked, check};
-use super::sign_in::lock_subject;
+use super::factor::Factors;
+use super::key::Party;
+use super::proof::{self, doubted};
 use super::user::{must_be_above, named};
 use super::users::shown_name;
 use crate::api::export::document;
@@ -23,8 +23,9 @@ use crate::frame::fields::Fields;
 use crate::frame::render::{self, Page, go};
 use crate::frame::route::{ADMINISTRATORS, Entry, Who, read, send};
 use crate::frame::trouble::Trouble;
-use crate::frame::visit::{Viewer, Visit};
-use crate::parts::{Field, button, csrf, moment, span};
+use crate::frame::visit::Visit;
+use crate::parts::form::Typed;
+use crate::parts::{button, csrf, moment};
 
 /// Longest reason, in bytes: the ledger keeps no more.
 const REASON_BYTES_MAX: usize = 256;
@@ -44,9 +45,10 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
 struct Shown {
     detail: PersonDetail,
     asked: Option<ErasureRequest>,
-    typed: Fields,
-    /// The field that is wrong, and what to say about it.
-    wrong: (&'static str, String),
+    /// Of whoever looks at it.
+    factors: Factors,
+    party: Party,
+    typed: Typed,
 }
 
 async fn page<S: Desk>(
@@ -54,23 +56,19 @@ async fn page<S: Desk>(
     visit: Visit,
     Path(user): Path<String>,
 ) -> Result<Response, Trouble> {
-    show(&app, visit, named(&user)?, Fields::default(), ("", String::new())).await
+    show(&app, visit, named(&user)?, Typed::default()).await
 }
 
-async fn show<S: Desk>(
-    app: &App<S>,
-    visit: Visit,
-    user: UserId,
-    typed: Fields,
-    wrong: (&'static str, String),
-) -> Result<Response, Trouble> {
+async fn show<S: Desk>(app: &App<S>, visit: Visit, user: UserId, typed: Typed) -> Result<Response, Trouble> {
     let detail = app.store.person(user).await?;
     if detail.row.status == UserStatus::Deleted {
         return Err(Trouble::NotFound);
     }
     let asked = app.store.erasure_asked(user).await?;
-    let status = if wrong.0.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    Ok(render::show(status, visit, Shown { detail, asked, typed, wrong }, draw).await)
+    let viewer = visit.signed_in().ok_or(Trouble::SignIn)?.user;
+    let (factors, party) = (Factors::of(app, viewer).await?, app.party.clone());
+    let shown = Shown { detail, asked, factors, party, typed };
+    Ok(render::show(shown.typed.status(), visit, shown, draw).await)
 }
 
 /// Back to the page, with a word about what became of it.
@@ -95,7 +93,7 @@ async fn ask<S: Desk>(
         Ok(reason) => reason,
         Err(key) => {
             let wrong = ("reason", visit.t(key));
-            return show(&app, visit, user, fields, wrong).await;
+            return show(&app, visit, user, Typed::wrong(fields, wrong)).await;
         }
     };
     let done = app.store.ask_erasure(user, reason, visit.by.clone()).await;
@@ -128,39 +126,14 @@ async fn agree<S: Desk>(
     }
     if fields.text("confirm").to_lowercase() != detail.row.email.unwrap_or_default() {
         let wrong = ("confirm", visit.t("erasure-confirm-wrong"));
-        return show(&app, visit, user, fields, wrong).await;
+        return show(&app, visit, user, Typed::wrong(fields, wrong)).await;
     }
     if let Some(wrong) = doubted(&app, &visit, &viewer, &fields).await? {
-        return show(&app, visit, user, fields, wrong).await;
+        return show(&app, visit, user, Typed::wrong(fields, wrong)).await;
     }
     match app.store.agree_to_erasure(user, visit.by.clone()).await {
         Ok(_) => Ok(go(visit.jar, "/users", Some("erased"))),
         Err(other) => answer(&visit, user, Err(other), ""),
-    }
-}
-
-/// What is wrong with the password or the code, if anything: failures count like those of signing in.
-async fn doubted<S: Desk>(
-    app: &App<S>,
-    visit: &Visit,
-    viewer: &Viewer,
-    fields: &Fields,
-) -> Result<Option<(&'static str, String)>, Trouble> {
-    let email = app.store.profile(viewer.user).await?.email;
-    let subject = lock_subject(&email);
-    let until = app.store.locked_until(subject).await?;
-    if until > 0 {
-        let wait = span(visit.language, until.saturating_sub(visit.now_ms));
-        return Ok(Some(("password", visit.language.of("sign-in-locked", "wait", &wait))));
-    }
-    let kept = app.store.login_record(email).await?.map(|record| record.password_hash);
-    if !app.hasher.verify(fields.raw("password").to_owned(), kept).await? {
-        app.store.count_failure(subject, Some(viewer.user), "wrong password", visit.by.clone()).await?;
-        return Ok(Some(("password", visit.t("erasure-password-wrong"))));
-    }
-    match check(app, visit, viewer, fields.text("code")).await? {
-        Checked::Right(_) => Ok(None),
-        Checked::Wrong(why) => Ok(Some(("code", why))),
     }
 }
 
@@ -203,11 +176,11 @@ fn draw(visit: &Visit, shown: &Shown) -> Page {
 }
 
 fn ask_form(visit: &Visit, shown: &Shown) -> AnyView {
-    let reason = field(visit, shown, ("reason", "decision-reason"), ("text", ""), REASON_BYTES_MAX);
+    let reason = shown.typed.line(visit, "reason", "decision-reason", 256);
     view! {
         <form method="post" action=format!("/users/{}/erasure", shown.detail.row.user)>
             {csrf(visit)}
-            {reason}
+            {reason.draw()}
             <button type="submit" class="warn">{visit.t("erasure-ask")}</button>
         </form>
     }
@@ -228,34 +201,18 @@ fn asked_card(visit: &Visit, asked: &ErasureRequest) -> AnyView {
 }
 
 fn agree_form(visit: &Visit, shown: &Shown) -> AnyView {
-    let confirm = field(visit, shown, ("confirm", "erasure-confirm"), ("text", ""), 254);
-    let password =
-        field(visit, shown, ("password", "erasure-password"), ("password", "current-password"), 256);
-    let code = field(visit, shown, ("code", "code"), ("text", "one-time-code"), 7);
+    let label = visit.t("erasure-agree-with-key");
+    let button = shown
+        .factors
+        .can_be_typed()
+        .then(|| view! { <button type="submit" class="bad">{visit.t("erasure-agree")}</button> });
     view! {
         <form method="post" action=format!("/users/{}/erasure/agree", shown.detail.row.user)>
             {csrf(visit)}
-            {confirm}
-            {password}
-            {code}
-            <button type="submit" class="bad">{visit.t("erasure-agree")}</button>
+            {shown.typed.line(visit, "confirm", "erasure-confirm", 254).draw()}
+            {proof::part(visit, shown.factors, &shown.party, &shown.typed, Some(label))}
+            {button}
         </form>
     }
     .into_any()
-}
-
-/// A field by name and label, kind and completion.
-fn field(
-    visit: &Visit,
-    shown: &Shown,
-    (name, label): (&'static str, &str),
-    (kind, fills): (&'static str, &'static str),
-    length_max: usize,
-) -> AnyView {
-    // What is secret is not shown again.
-    let value = if fills.is_empty() { shown.typed.raw(name) } else { "" };
-    let error = if shown.wrong.0 == name { shown.wrong.1.clone() } else { String::new() };
-    let (label, hint) = (visit.t(label), String::new());
-    let length_max = u32::try_from(length_max).unwrap_or(u32::MAX);
-    Field { name, label, value, kind, fills, hint, error, length_max }.draw()
 }

@@ -11,13 +11,18 @@ pub mod content;
 pub mod decision;
 pub mod enrol;
 pub mod erasure;
+pub mod factor;
 pub mod failure;
 pub mod home;
+pub mod key;
+pub mod keys;
 pub mod layout;
+pub mod letters;
 pub mod metrics;
 pub mod nodes;
 pub mod overview;
 pub mod preferences;
+pub mod proof;
 pub mod queue;
 pub mod registration;
 pub mod settings;
@@ -46,6 +51,7 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
     entries.extend(sign_in::entries());
     entries.extend(code::entries());
     entries.extend(enrol::entries());
+    entries.extend(key::entries());
     entries.extend(queue::entries());
     entries.extend(case::entries());
     entries.extend(decision::entries());
@@ -63,9 +69,11 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
     entries.extend(nodes::entries());
     entries.extend(backups::entries());
     entries.extend(settings::entries());
+    entries.extend(letters::entries());
     entries.extend(content::entries());
     entries.extend(tokens::entries());
     entries.extend(account::entries());
+    entries.extend(keys::entries());
     entries.extend(preferences::entries());
     entries
 }

@@ -1,5 +1,5 @@
-//! What operators set: each with its default, its bounds, and who changed it. A change is in the audit trail with both
-//! values.
+//! What operators set: each with its default, its bounds, and who changed it, or the environment variable that decides it.
+//! A change is in the audit trail with both values.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -10,11 +10,11 @@ use crate::app::App;
 use crate::frame::Desk;
 use crate::frame::fields::Fields;
 use crate::frame::render::{self, Page, go};
-use crate::frame::route::{ADMINISTRATORS, Entry, OPERATION_READERS, Who, read, send};
+use crate::frame::route::{ADMINISTRATORS, Entry, OPERATION_READERS, PEOPLE_READERS, Who, read, send};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
 use crate::parts::{csrf, moment};
-use crate::settings::{Kept, Kind, Known, NOTICE_BYTES_MAX, known};
+use crate::settings::{Held, Kept, Kind, Known, NOTICE_BYTES_MAX, Room, known, refresh};
 
 /// The routes of this file.
 pub fn entries<S: Desk>() -> Vec<Entry<S>> {
@@ -26,6 +26,9 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
 
 struct Shown {
     kept: Kept,
+    held: Held,
+    /// Settings that an environment variable decides, with that.
+    fixed: Vec<(&'static str, &'static str)>,
     /// What was refused: its name, what was typed, why.
     refused: Option<(&'static str, String, String)>,
 }
@@ -41,7 +44,9 @@ async fn show<S: Desk>(
     refused: Option<(&'static str, String, String)>,
 ) -> Result<Response, Trouble> {
     let kept = Kept::load(&app.store).await?;
-    Ok(render::show(status, visit, Shown { kept, refused }, draw).await)
+    let fixed = known().iter().filter_map(|known| Some((known.name, known.fixed_by(&app.config)?))).collect();
+    let shown = Shown { kept, held: Held::of(&app.config), fixed, refused };
+    Ok(render::show(status, visit, shown, draw).await)
 }
 
 async fn change<S: Desk>(
@@ -51,12 +56,17 @@ async fn change<S: Desk>(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let known = known().into_iter().find(|known| known.name == name).ok_or(Trouble::NotFound)?;
-    let value = if fields.has("default") { Ok(None) } else { known.accept(fields.raw("value")).map(Some) };
+    let value = match known.fixed_by(&app.config) {
+        Some(_) => Err("settings-fixed"),
+        None if fields.has("default") => Ok(None),
+        None => known.accept(fields.raw("value")).map(Some),
+    };
     match value {
         Ok(value) => {
             // The default, typed, is the default: it changes with the program.
             let value = value.filter(|value| *value != known.default());
             app.store.change_setting(known.name, value, visit.by.clone()).await?;
+            refresh(&app).await?;
             Ok(go(visit.jar, "/settings", Some("set")))
         }
         Err(key) => {
@@ -67,19 +77,24 @@ async fn change<S: Desk>(
 }
 
 fn draw(visit: &Visit, shown: &Shown) -> Page {
-    let (numbers, texts): (Vec<Known>, Vec<Known>) =
-        known().into_iter().partition(|known| matches!(known.kind, Kind::Number { .. }));
-    let card = |known: &Known| setting(visit, shown, known);
+    let known = known();
+    let rooms = Room::ALL.map(|room| {
+        let cards = known.iter().filter(|known| known.room == room).map(|known| setting(visit, shown, known));
+        view! {
+            <section aria-labelledby=room.key()>
+                <h2 id=room.key()>{visit.t(room.key())}</h2>
+                <p>{visit.t(&format!("{}-why", room.key()))}</p>
+                <div class="tiles">{cards.collect_view()}</div>
+            </section>
+        }
+    });
+    let content = visit
+        .is_one_of(PEOPLE_READERS)
+        .then(|| view! { <a class="button" href="/settings/content">{visit.t("content-rules")}</a> });
     let body = view! {
         <p>{visit.t("settings-why")}</p>
-        <section aria-labelledby="numbers">
-            <h2 id="numbers">{visit.t("settings-numbers")}</h2>
-            <div class="tiles">{numbers.iter().map(card).collect_view()}</div>
-        </section>
-        <section aria-labelledby="texts">
-            <h2 id="texts">{visit.t("settings-texts")}</h2>
-            <div class="tiles">{texts.iter().map(card).collect_view()}</div>
-        </section>
+        <p class="row"><a class="button" href="/settings/mail">{visit.t("mail-title")}</a>{content}</p>
+        {rooms.into_iter().collect_view()}
     };
     Page { title: visit.t("nav-settings"), body: body.into_any() }
 }
@@ -87,17 +102,23 @@ fn draw(visit: &Visit, shown: &Shown) -> Page {
 fn setting(visit: &Visit, shown: &Shown, known: &Known) -> AnyView {
     let set = shown.kept.set(known.name);
     let refused = shown.refused.as_ref().filter(|(name, ..)| *name == known.name);
-    let value = match (refused, set) {
-        (Some((_, typed, _)), _) => typed.clone(),
-        (None, Some(set)) => set.value.clone(),
-        (None, None) => known.default(),
+    let fixed = shown.fixed.iter().find(|(name, _)| *name == known.name).map(|(_, variable)| *variable);
+    let held = fixed.and_then(|_| shown.held.number(known.name)).map(|number| number.to_string());
+    let value = match (held, refused, set) {
+        (Some(held), ..) => held,
+        (None, Some((_, typed, _)), _) => typed.clone(),
+        (None, None, Some(set)) => set.value.clone(),
+        (None, None, None) => known.default(),
     };
+    let fixed_by = fixed.map(|variable| {
+        view! { <p class="hint">{visit.language.of("settings-fixed-by", "variable", variable)}</p> }
+    });
     let changed = set.map(|set| {
         let by = if set.changed_by.is_empty() { visit.t("somebody-gone") } else { set.changed_by.clone() };
         view! { <p class="hint">{visit.t("settings-changed")}" "<bdi>{by}</bdi>" · "{moment(set.changed_at)}</p> }
     });
     let error = refused.map(|(.., why)| why.clone());
-    let may = visit.is_one_of(ADMINISTRATORS);
+    let may = visit.is_one_of(ADMINISTRATORS) && fixed.is_none();
     let default = (may && set.is_some()).then(|| {
         view! { <button type="submit" name="default" value="yes" class="quiet" formnovalidate="">{visit.t("settings-default")}</button> }
     });
@@ -106,6 +127,7 @@ fn setting(visit: &Visit, shown: &Shown, known: &Known) -> AnyView {
         <form method="post" action=format!("/settings/{}", known.name) class="card">
             {csrf(visit)}
             {field(visit, known, value, error, may)}
+            {fixed_by}
             {changed}
             <div class="row">{keep}{default}</div>
         </form>
@@ -119,8 +141,8 @@ fn field(visit: &Visit, known: &Known, value: String, error: Option<String>, may
     let (is_wrong, about) = (error.is_some().then_some("true"), error.is_some().then(|| error_id.clone()));
     let error = error.map(|text| view! { <p class="error" id=error_id>{text}</p> });
     let input = match &known.kind {
-        Kind::Number { range, .. } => view! {
-            <input id=id name="value" type="number" min=*range.start() max=*range.end() value=value required=true
+        Kind::Number(number) => view! {
+            <input id=id name="value" type="number" min=number.least max=number.most value=value required=true
                 readonly=!may aria-invalid=is_wrong aria-describedby=about/>
         }
         .into_any(),
@@ -142,7 +164,7 @@ fn field(visit: &Visit, known: &Known, value: String, error: Option<String>, may
 
 fn label(visit: &Visit, known: &Known) -> String {
     match &known.kind {
-        Kind::Number { .. } => visit.t(&format!("setting-{}", known.name)),
+        Kind::Number(_) => visit.t(&format!("setting-{}", known.name)),
         Kind::Text { language, key } => {
             format!("{} ({})", visit.t(key.trim_end_matches("-text")), language.own_name())
         }

@@ -11,8 +11,8 @@ use schema_store::rows::role::AccountRole;
 use schema_store::{NewToken, TokenHash};
 use schema_wire::UserId;
 use schema_wire::record::UserStatus;
-use sha2::{Digest, Sha256};
 
+use super::factor::{Factors, lock_subject, locked};
 use crate::app::App;
 use crate::frame::Desk;
 use crate::frame::cookie;
@@ -21,7 +21,8 @@ use crate::frame::render::{self, Page, go};
 use crate::frame::route::{Entry, STAFF, Who, read, send};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
-use crate::parts::{Field, csrf, span};
+use crate::parts::form::Typed;
+use crate::parts::{Field, csrf};
 
 /// Life of a session, used or not, in milliseconds.
 const SESSION_MS: u64 = 12 * 3_600_000;
@@ -37,41 +38,16 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
     ]
 }
 
-/// What the form shows again.
-#[derive(Default)]
-struct Form {
-    email: String,
-    error: String,
-}
-
 async fn page(visit: Visit) -> Response {
     if visit.signed_in().is_some() {
         return go(visit.jar, "/", None);
     }
-    render::show(StatusCode::OK, visit, Form::default(), draw).await
+    render::show(StatusCode::OK, visit, Typed::default(), draw).await
 }
 
-fn draw(visit: &Visit, form: &Form) -> Page {
-    let email = Field {
-        name: "email",
-        label: visit.t("email"),
-        value: &form.email,
-        kind: "email",
-        fills: "username",
-        hint: String::new(),
-        error: form.error.clone(),
-        length_max: 254,
-    };
-    let password = Field {
-        name: "password",
-        label: visit.t("password"),
-        value: "",
-        kind: "password",
-        fills: "current-password",
-        hint: String::new(),
-        error: String::new(),
-        length_max: 256,
-    };
+fn draw(visit: &Visit, typed: &Typed) -> Page {
+    let email = Field { kind: "email", fills: "username", ..typed.line(visit, "email", "email", 254) };
+    let password = typed.secret(visit, "password", "password", "current-password");
     let body = view! {
         <form method="post" action="/sign-in" class="card narrow">
             {csrf(visit)}
@@ -92,22 +68,23 @@ async fn sign_in<S: Desk>(
     let subject = lock_subject(&email);
     let until = app.store.locked_until(subject).await?;
     if until > 0 {
-        return Ok(refuse(visit, email, until).await);
+        return Ok(refuse(visit, fields, until).await);
     }
-    let record = app.store.login_record(email.clone()).await?;
+    let record = app.store.login_record(email).await?;
     let kept = record.as_ref().map(|record| record.password_hash.clone());
     let is_right = app.hasher.verify(fields.raw("password").to_owned(), kept).await?;
     let user = record.as_ref().map(|record| record.user);
     let Some(record) = record.filter(|record| is_right && may_enter(record)) else {
         let reason = if is_right { "no access to the console" } else { "wrong address or password" };
         let until = app.store.count_failure(subject, user, reason, visit.by.clone()).await?;
-        return Ok(refuse(visit, email, until).await);
+        return Ok(refuse(visit, fields, until).await);
     };
-    let factor = app.store.second_factor(record.user).await?;
-    let (stage, to) = match factor {
-        Some(factor) if factor.confirmed => (Stage::SecondFactor, "/sign-in/code"),
-        _ if record.role == AccountRole::Admin => (Stage::Enrol, "/sign-in/enrol"),
-        _ => (Stage::Full, "/"),
+    let (stage, to) = if Factors::of(&app, record.user).await?.any() {
+        (Stage::SecondFactor, "/sign-in/code")
+    } else if record.role == AccountRole::Admin {
+        (Stage::Enrol, "/sign-in/enrol")
+    } else {
+        (Stage::Full, "/")
     };
     open(&app, &visit, record.user, stage, None, Some(subject), to).await
 }
@@ -116,18 +93,11 @@ fn may_enter(record: &LoginRecord) -> bool {
     record.status == UserStatus::Active && STAFF.contains(&record.role)
 }
 
-async fn refuse(visit: Visit, email: String, until: u64) -> Response {
-    let error = match until.saturating_sub(visit.now_ms) {
-        0 => visit.t("sign-in-failed"),
-        wait => visit.language.of("sign-in-locked", "wait", &span(visit.language, wait)),
-    };
+async fn refuse(visit: Visit, fields: Fields, until: u64) -> Response {
+    let is_locked = until > visit.now_ms;
+    let error = if is_locked { locked(&visit, until) } else { visit.t("sign-in-failed") };
     let status = if until > 0 { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::UNPROCESSABLE_ENTITY };
-    render::show(status, visit, Form { email, error }, draw).await
-}
-
-/// What failures are counted by.
-pub fn lock_subject(email: &str) -> [u8; 32] {
-    Sha256::digest(email.trim().to_lowercase().as_bytes()).into()
+    render::show(status, visit, Typed::wrong(fields, ("email", error)), draw).await
 }
 
 /// Opens a session of this stage, under a fresh secret that only the browser keeps.

@@ -2,7 +2,6 @@
 //! chosen with a link that is shown once.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
 use schema_store::accounts::NAME_BYTES_MAX;
@@ -21,6 +20,7 @@ use crate::frame::route::{ADMINISTRATORS, Entry, STAFF, Who, read, send};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
 use crate::mail::RESET_TTL_MS;
+use crate::parts::form::{Typed, choice, once};
 use crate::parts::{Field, button, csrf, moment, table};
 
 /// Rows of each list.
@@ -40,27 +40,23 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
 struct Shown {
     staff: Vec<PersonRow>,
     asked: Vec<StaffRequest>,
-    typed: Fields,
-    /// The field that is wrong, and what to say about it.
-    wrong: (&'static str, String),
+    typed: Typed,
     /// The link for an account just made: shown this once.
     link: Option<String>,
 }
 
 async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
-    show(&app, visit, Fields::default(), ("", String::new()), None).await
+    show(&app, visit, Typed::default(), None).await
 }
 
 async fn show<S: Desk>(
     app: &App<S>,
     visit: Visit,
-    typed: Fields,
-    wrong: (&'static str, String),
+    typed: Typed,
     link: Option<String>,
 ) -> Result<Response, Trouble> {
-    let code = if wrong.0.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let (staff, asked) = (app.store.staff(ROWS).await?, app.store.staff_asked(ROWS).await?);
-    Ok(render::show(code, visit, Shown { staff, asked, typed, wrong, link }, draw).await)
+    Ok(render::show(typed.status(), visit, Shown { staff, asked, typed, link }, draw).await)
 }
 
 async fn ask<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) -> Result<Response, Trouble> {
@@ -76,7 +72,7 @@ async fn ask<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) -
         },
     };
     let wrong = (wrong.0, visit.t(wrong.1));
-    show(&app, visit, fields, wrong, None).await
+    show(&app, visit, Typed::wrong(fields, wrong), None).await
 }
 
 /// The account a form asks for; otherwise the field and the key of what is wrong with it.
@@ -112,7 +108,7 @@ async fn agree<S: Desk>(
     match app.store.agree_to_staff(named(&request)?, token, visit.by.clone()).await {
         Ok(_) => {
             let link = format!("{}/reset-password?token={secret}", app.public_url);
-            show(&app, visit, Fields::default(), ("", String::new()), Some(link)).await
+            show(&app, visit, Typed::default(), Some(link)).await
         }
         Err(AccountError::Overtaken) => Ok(go(visit.jar, "/staff", Some("overtaken"))),
         // Somebody registered with this address in between: the request stays, to be withdrawn.
@@ -122,14 +118,7 @@ async fn agree<S: Desk>(
 }
 
 fn draw(visit: &Visit, shown: &Shown) -> Page {
-    let link = shown.link.clone().map(|link| {
-        view! {
-            <div class="card" role="status">
-                <p>{visit.t("staff-link-once")}</p>
-                <code class="secret">{link}</code>
-            </div>
-        }
-    });
+    let link = shown.link.clone().map(|link| once(visit.t("staff-link-once"), link));
     let body = view! {
         {link}
         <p>{visit.t("staff-why")}</p>
@@ -140,30 +129,20 @@ fn draw(visit: &Visit, shown: &Shown) -> Page {
     Page { title: visit.t("nav-staff"), body: body.into_any() }
 }
 
-fn role_name(visit: &Visit, role: AccountRole) -> String {
+/// What a role is called.
+pub fn role_name(visit: &Visit, role: AccountRole) -> String {
     visit.t(&format!("role-{}", role.name().to_lowercase()))
 }
 
 fn ask_form(visit: &Visit, shown: &Shown) -> AnyView {
-    let field = |name: &'static str, label: &str, kind: &'static str, length_max: u32| {
-        let error = if shown.wrong.0 == name { shown.wrong.1.clone() } else { String::new() };
-        let value = shown.typed.raw(name);
-        Field { name, label: visit.t(label), value, kind, fills: "", hint: String::new(), error, length_max }
-            .draw()
-    };
-    let chosen = AccountRole::parse(shown.typed.raw("role")).unwrap_or(AccountRole::Auditor);
-    let roles = STAFF.iter().map(|role| {
-        view! { <option value=role.name() selected=*role == chosen>{role_name(visit, *role)}</option> }
-    });
+    let email = Field { kind: "email", ..shown.typed.line(visit, "email", "email", 254) };
+    let roles = STAFF.iter().map(|role| (role.name(), role_name(visit, *role)));
     view! {
         <form method="post" action="/staff" class="card narrow">
             {csrf(visit)}
-            {field("email", "email", "email", 254)}
-            {field("name", "person-name", "text", 128)}
-            <div class="field">
-                <label for="role">{visit.t("person-role")}</label>
-                <select id="role" name="role">{roles.collect_view()}</select>
-            </div>
+            {email.draw()}
+            {shown.typed.line(visit, "name", "person-name", 128).draw()}
+            {choice("role", visit.t("person-role"), roles, shown.typed.text("role"))}
             <button type="submit">{visit.t("staff-ask")}</button>
         </form>
     }

@@ -1,7 +1,6 @@
 //! Programs that use the administration interface: their tokens, each with a role, shown once.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
 use schema_store::NewToken;
@@ -10,6 +9,7 @@ use schema_store::rows::role::AccountRole;
 use schema_store::rows::service::{NewServiceToken, ServiceToken, ServiceTokenId};
 use schema_wire::UserId;
 
+use super::staff::role_name;
 use crate::app::App;
 use crate::frame::Desk;
 use crate::frame::fields::Fields;
@@ -17,6 +17,7 @@ use crate::frame::render::{self, Page, go};
 use crate::frame::route::{ADMINISTRATORS, Entry, STAFF, Who, read, send};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
+use crate::parts::form::{Typed, choice, once};
 use crate::parts::{Field, badge, button, csrf, moment, table};
 
 /// Rows of the list; older ones make room.
@@ -36,25 +37,23 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
 
 struct Shown {
     tokens: Vec<ServiceToken>,
-    typed: Fields,
-    error: String,
+    typed: Typed,
     /// A token just made: shown this once.
     secret: Option<String>,
 }
 
 async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
-    show(&app, visit, StatusCode::OK, (Fields::default(), String::new()), None).await
+    show(&app, visit, Typed::default(), None).await
 }
 
 async fn show<S: Desk>(
     app: &App<S>,
     visit: Visit,
-    status: StatusCode,
-    (typed, error): (Fields, String),
+    typed: Typed,
     secret: Option<String>,
 ) -> Result<Response, Trouble> {
     let tokens = app.store.service_tokens(ROWS).await?;
-    Ok(render::show(status, visit, Shown { tokens, typed, error, secret }, draw).await)
+    Ok(render::show(typed.status(), visit, Shown { tokens, typed, secret }, draw).await)
 }
 
 async fn create<S: Desk>(
@@ -65,15 +64,15 @@ async fn create<S: Desk>(
     let name = match fields.line("name", NAME_BYTES_MAX) {
         Ok(name) => name,
         Err(key) => {
-            let wrong = (fields, visit.t(key));
-            return show(&app, visit, StatusCode::UNPROCESSABLE_ENTITY, wrong, None).await;
+            let wrong = ("name", visit.t(key));
+            return show(&app, visit, Typed::wrong(fields, wrong), None).await;
         }
     };
     let role = AccountRole::parse(fields.raw("role")).filter(|role| STAFF.contains(role));
     let role = role.ok_or(Trouble::Malformed)?;
     let (secret, token) = NewToken::generate(app.clock.now_ms() + TOKEN_MS);
     app.store.create_service_token(NewServiceToken { token, name, role }, visit.by.clone()).await?;
-    show(&app, visit, StatusCode::OK, (Fields::default(), String::new()), Some(secret)).await
+    show(&app, visit, Typed::default(), Some(secret)).await
 }
 
 async fn revoke<S: Desk>(
@@ -87,14 +86,7 @@ async fn revoke<S: Desk>(
 }
 
 fn draw(visit: &Visit, shown: &Shown) -> Page {
-    let secret = shown.secret.clone().map(|secret| {
-        view! {
-            <div class="card" role="status">
-                <p>{visit.t("token-once")}</p>
-                <code class="secret">{secret}</code>
-            </div>
-        }
-    });
+    let secret = shown.secret.clone().map(|secret| once(visit.t("token-once"), secret));
     let body = view! {
         {secret}
         <p>{visit.t("tokens-why")}</p>
@@ -105,29 +97,13 @@ fn draw(visit: &Visit, shown: &Shown) -> Page {
 }
 
 fn create_form(visit: &Visit, shown: &Shown) -> AnyView {
-    let name = Field {
-        name: "name",
-        label: visit.t("token-name"),
-        value: shown.typed.raw("name"),
-        kind: "text",
-        fills: "",
-        hint: visit.t("token-hint"),
-        error: shown.error.clone(),
-        length_max: 128,
-    };
-    let chosen = AccountRole::parse(shown.typed.raw("role")).unwrap_or(AccountRole::Auditor);
-    let roles = STAFF.iter().map(|role| {
-        let label = visit.t(&format!("role-{}", role.name().to_lowercase()));
-        view! { <option value=role.name() selected=*role == chosen>{label}</option> }
-    });
+    let name = Field { hint: visit.t("token-hint"), ..shown.typed.line(visit, "name", "token-name", 128) };
+    let roles = STAFF.iter().map(|role| (role.name(), role_name(visit, *role)));
     view! {
         <form method="post" action="/tokens" class="card narrow">
             {csrf(visit)}
             {name.draw()}
-            <div class="field">
-                <label for="role">{visit.t("person-role")}</label>
-                <select id="role" name="role">{roles.collect_view()}</select>
-            </div>
+            {choice("role", visit.t("person-role"), roles, shown.typed.text("role"))}
             <button type="submit">{visit.t("token-make")}</button>
         </form>
     }
@@ -161,7 +137,7 @@ fn row(visit: &Visit, token: &ServiceToken) -> AnyView {
     view! {
         <tr>
             <th scope="row"><bdi>{token.name.clone()}</bdi></th>
-            <td>{visit.t(&format!("role-{}", token.role.name().to_lowercase()))}</td>
+            <td>{role_name(visit, token.role)}</td>
             <td><bdi>{token.created_by.clone()}</bdi></td>
             <td>{moment(token.created_at)}</td>
             <td>{token.last_used_at.map(moment)}</td>

@@ -1,6 +1,7 @@
 //! Pieces that pages are made of. They draw what they are given: no store, no request in here.
 
 pub mod chart;
+pub mod form;
 pub mod graph;
 pub mod heatmap;
 

@@ -112,7 +112,11 @@ fn whatever_stands_in_an_address_is_a_page() {
 fn whatever_stands_in_a_form_does_nothing_by_halves() {
     let desk = Desk::start();
     let subject = reported(&desk);
-    let trail = |desk: &Desk| desk.run(desk.store.audit_head()).unwrap().id;
+    // A wrong password where one is asked for once more is told.
+    let trail = |desk: &Desk| {
+        let newest = desk.run(desk.store.audit_page(None, 20)).unwrap();
+        newest.into_iter().find(|row| row.event != "LOGIN_FAILED").map(|row| row.id)
+    };
     let (long, many) = (format!("reason={}", "y".repeat(40_000)), "a=b&".repeat(300));
     let forms = [
         long.as_str(),
@@ -215,7 +219,9 @@ fn a_clock_that_is_set_back_breaks_no_page_and_nothing_takes_effect_early() {
     for at in [BEGIN_MS - HOUR_MS, BEGIN_MS - 400 * 24 * HOUR_MS, BEGIN_MS] {
         desk.clock.store(at, Ordering::Relaxed);
         for duty in duties::<SqliteStore>() {
-            if duty.method != Method::GET || matches!(duty.who, Who::Halfway(_)) {
+            // Nobody here has a security key to be removed.
+            let has_none = matches!(duty.who, Who::Halfway(_)) || duty.path.contains("{key}");
+            if duty.method != Method::GET || has_none {
                 continue;
             }
             let path = duty.path.replace("{user}", &subject.to_string());

@@ -80,7 +80,7 @@ fn what_is_wrong_is_said_beside_its_field_and_what_was_typed_is_kept() {
     let (decide, notes, erasure) =
         (format!("{case}/decide"), format!("{person}/notes"), format!("{person}/erasure"));
     let addresses = "/moderation/addresses";
-    let forms: [(&str, &str, &str, [&str; 2]); 13] = [
+    let forms: [(&str, &str, &str, [&str; 2]); 15] = [
         (&decide, "measure=SUSPEND&days=31&reason=kept", "days", ["kept", "31"]),
         (&decide, "measure=WARN&days=9&reason=%E2%80%AEturned&notice=kept", "reason", ["kept", "turned"]),
         (&decide, "measure=WARN&days=9&reason=kept&notify=yes&notice=%07bell", "notice", ["kept", "bell"]),
@@ -94,6 +94,8 @@ fn what_is_wrong_is_said_beside_its_field_and_what_was_typed_is_kept() {
         ("/tokens", "name=%E2%80%AEturned&role=SRE", "name", ["turned"; 2]),
         ("/settings/content", "kind=PHISHING&text=%E2%80%AEturned", "text", ["turned"; 2]),
         ("/settings/reports-an-hour", "value=-7", "value", ["-7"; 2]),
+        ("/settings/mail", "mail-host=kept&mail-port=70000&mail-tls=tls", "mail-port", ["kept", "70000"]),
+        ("/account/keys", "name=%E2%80%AEturned", "name", ["turned"; 2]),
     ];
     for (path, form, field, typed) in forms {
         let words = ["en", "fr"].map(|language| {

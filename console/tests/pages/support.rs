@@ -1,22 +1,38 @@
 //! One console per test: its own folder, store, port and clock.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use console::access::csrf;
+use console::access::password::hash_password;
 use console::{Clock, ConsoleConfig, Starting};
 use schema_store::rows::account::Origin;
 use schema_store::rows::console::{NewConsoleSession, Stage};
 use schema_store::rows::role::AccountRole;
 use schema_store::sqlite::{Options, SqliteStore};
 use schema_store::{Accounts, ConsoleAccess, NewToken};
+use schema_wire::UserId;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 /// When every test begins: a moment in 2027, in unix milliseconds.
 pub const BEGIN_MS: u64 = 1_800_000_000_000;
+
+/// Everybody's password.
+pub const PASSWORD: &str = "correct horse battery";
+
+pub fn email(name: &str) -> String {
+    format!("{name}@staff.example")
+}
+
+/// As a form's value travels.
+pub fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
 
 /// A running console.
 pub struct Desk {
@@ -37,6 +53,8 @@ pub struct Answer {
     pub location: Option<String>,
     /// The word left for the next page: a key.
     pub said: Option<String>,
+    /// The session that the browser was given.
+    pub session: Option<String>,
     pub text: String,
 }
 
@@ -95,10 +113,32 @@ impl Desk {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let email = format!("somebody{}@staff.example", SERIAL.fetch_add(1, Ordering::Relaxed));
         let user = self.run(self.store.create_admin(email, "somebody".into(), "none".into(), role)).unwrap();
+        self.session_of(user, stage)
+    }
+
+    /// The cookie of this account.
+    pub fn session_of(&self, user: UserId, stage: Stage) -> String {
         let (secret, token) = NewToken::generate(BEGIN_MS + 3_600_000);
         let new = NewConsoleSession { token, user, stage, replaces: None, lock_subject: None };
         self.run(self.store.open_console_session(new, Origin::system())).unwrap();
         secret
+    }
+
+    /// Somebody with this role and a password.
+    pub fn person(&self, name: &str, role: AccountRole) -> UserId {
+        static HASH: OnceLock<String> = OnceLock::new();
+        let hash = HASH.get_or_init(|| hash_password(PASSWORD).unwrap()).clone();
+        self.run(self.store.create_admin(email(name), name.to_owned(), hash, role)).unwrap()
+    }
+
+    /// Address and password, as somebody at a browser of their own.
+    pub fn sign_in(&self, name: &str, password: &str) -> Answer {
+        let fields = format!("email={}&password={}", encoded(&email(name)), encoded(password));
+        self.post("/sign-in", Some("a-browser-that-was-never-here"), &fields)
+    }
+
+    pub fn forward(&self, by: Duration) {
+        self.clock.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
     }
 
     pub fn get(&self, path: &str, cookie: Option<&str>) -> Answer {
@@ -134,14 +174,18 @@ impl Desk {
         };
         let mut answer = answer.unwrap();
         let location = answer.headers().get("location").map(|to| to.to_str().unwrap().to_owned());
-        let set = answer.headers().get_all("set-cookie").iter().filter_map(|line| line.to_str().ok());
-        let said = set.filter_map(|line| line.strip_prefix("said=")).find_map(|rest| rest.split(';').next());
-        let said = said.filter(|said| !said.is_empty()).map(str::to_owned);
+        let set = |cookie: &str| {
+            let all = answer.headers().get_all("set-cookie").iter().filter_map(|line| line.to_str().ok());
+            let set =
+                all.filter_map(|line| line.strip_prefix(cookie)).find_map(|rest| rest.split(';').next());
+            set.filter(|set| !set.is_empty()).map(str::to_owned)
+        };
+        let (said, session) = (set("said="), set("session="));
         let status = answer.status().as_u16();
         // What has no end is not waited for.
         let is_stream = answer.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream");
         let text = if is_stream { String::new() } else { answer.body_mut().read_to_string().unwrap() };
-        Answer { status, location, said, text }
+        Answer { status, location, said, session, text }
     }
 }
 

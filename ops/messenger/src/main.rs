@@ -5,6 +5,7 @@ mod backup;
 mod chat;
 mod create_admin;
 mod failure;
+mod forget_factors;
 mod health;
 mod hidden;
 mod listen;
@@ -39,6 +40,8 @@ enum Command {
     Up(up::UpOptions),
     /// Make an account that may use the console.
     CreateAdmin(create_admin::CreateAdminOptions),
+    /// Forget an account's second factors: whoever lost them signs in with the password and sets up others.
+    ForgetFactors(forget_factors::ForgetFactorsOptions),
     /// Bring the database's schema up to date.
     Migrate(migrate::MigrateOptions),
     /// Back up the database, and look after backups.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Up(options) => log().and_then(|()| up::run(&options)),
         Command::CreateAdmin(options) => create_admin::run(&options),
+        Command::ForgetFactors(options) => forget_factors::run(&options),
         Command::Migrate(options) => log().and_then(|()| migrate::run(&options)),
         Command::Backup(command) => log().and_then(|()| backup::run(&command)),
         Command::Health(options) => health::run(&options),

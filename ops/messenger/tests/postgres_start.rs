@@ -95,6 +95,37 @@ fn nodes_share_a_database_and_each_has_its_number() {
 }
 
 #[test]
+fn what_is_older_than_messages_are_kept_leaves_soon_after_that_is_set() {
+    let (server, folder) = (Postgres::start(), Folder::new());
+    let url = server.url("postgres");
+    migrate(&url);
+    server.sql(
+        "CREATE TABLE messages_2020_01 PARTITION OF messages FOR VALUES FROM ('2020-01-01Z') TO ('2020-02-01Z');
+         INSERT INTO audit_logs (id, event_type, created_at, hash)
+           VALUES (1, 'OLD', now() - interval '200 days', decode(repeat('00', 32), 'hex'))",
+    );
+    let (child, _) = ready(&mut folder.up(&url));
+    let attached = "SELECT count(*) FROM pg_inherits WHERE inhrelid = 'messages_2020_01'::regclass";
+    let old = "SELECT count(*) FROM audit_logs WHERE event_type = 'OLD'";
+    // It has looked after its start: everything is kept for good.
+    server.until("SELECT count(*) > 0 FROM relay_nodes WHERE state = 'READY'", "t");
+    assert_eq!((server.sql(attached), server.sql(old)), ("1".to_owned(), "1".to_owned()));
+    server.sql(
+        "INSERT INTO operator_settings (name, value, changed_at)
+           VALUES ('keep-messages-months', '24', now()), ('keep-audit-days', '90', now())",
+    );
+    server.until(attached, "0");
+    server.until(old, "0");
+    assert_eq!(server.sql("SELECT count(*) FROM audit_logs WHERE event_type = 'AUDIT_PRUNED'"), "1");
+    assert_eq!(
+        server.sql("SELECT count(*) FROM messages_2020_01"),
+        "0",
+        "the table is theirs who run the server"
+    );
+    terminate(child);
+}
+
+#[test]
 fn a_redis_of_others_stops_the_start_and_stays_as_it_is() {
     let (server, redis, folder) = (Postgres::start(), Redis::start(), Folder::new());
     let url = server.url("postgres");

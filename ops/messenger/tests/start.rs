@@ -189,6 +189,24 @@ fn an_administrator_is_made_from_a_pipe_and_never_from_an_argument() {
     assert_eq!(twice.status.code(), Some(1), "{}", all(&twice));
 }
 
+#[test]
+fn who_lost_every_second_factor_is_let_begin_anew_by_who_runs_the_machine() {
+    let folder = Folder::new();
+    let made = create_admin(&folder, &[], "correct horse battery staple\n");
+    assert!(made.status.success(), "{made:?}");
+    let forget = |email: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_messenger"));
+        command.args(["forget-factors", "--email", email]).env("DATA_DIR", folder.0.join("data"));
+        finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    };
+    let forgotten = forget(" Admin@Team.example");
+    assert!(forgotten.status.success(), "{forgotten:?}");
+    assert!(String::from_utf8_lossy(&forgotten.stdout).starts_with("0 second factors"), "{forgotten:?}");
+    let nobody = forget("nobody@team.example");
+    assert_eq!(nobody.status.code(), Some(2), "{nobody:?}");
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("no such account"), "{nobody:?}");
+}
+
 /// Starts without `--json` and gives back the process and its lines, up to both chat commands.
 fn started(mut command: Command) -> (Running, Vec<String>) {
     let mut child =

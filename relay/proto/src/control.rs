@@ -10,7 +10,7 @@ use crate::effect::Out;
 use crate::event::Control;
 use crate::node::{drain, join};
 use crate::planted::Fault;
-use crate::session::{block, detach, membership, recover, stream, watch};
+use crate::session::{block, detach, membership, recover, share, stream, watch};
 use crate::state::State;
 use crate::state::conversation::Feed;
 use crate::state::session::Session;
@@ -71,6 +71,7 @@ pub(crate) fn control(state: &mut State, out: &mut Out<'_>, control: Control) {
             drain::begin(state, out, reconnect_after_ms, &alternate, deadline_ms);
         }
         Control::Forget { conversation } => forget(state, out, conversation),
+        Control::MessageLimit { max, window_s } => share::limit(state, out, max, window_s),
     }
 }
 

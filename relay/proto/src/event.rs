@@ -106,4 +106,6 @@ pub enum Control {
     Drain { reconnect_after_ms: u32, alternate: String, deadline_ms: u32 },
     /// Forget what is cached of a conversation.
     Forget { conversation: ConversationId },
+    /// Another message limit: durable publishes of one user within so many seconds.
+    MessageLimit { max: u32, window_s: u32 },
 }

@@ -150,6 +150,11 @@ impl Shard {
         self.state.now.mono_us
     }
 
+    /// The bounds it works within at present.
+    pub fn limits(&self) -> &Limits {
+        self.state.limits()
+    }
+
     /// Frames and bytes waiting for one session, for checks of the bounds.
     pub fn waiting(&self, session: SessionId) -> Option<(usize, usize)> {
         self.state.sessions.get(&session).map(|s| (s.outbox.len(), s.outbox.bytes()))

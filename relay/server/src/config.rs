@@ -47,6 +47,15 @@ pub struct RateLimit {
     pub window_s: u32,
 }
 
+/// Which parts of a limit operators may set while the node runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MayChange {
+    /// How many.
+    pub max: bool,
+    /// Within how many seconds.
+    pub window: bool,
+}
+
 /// Where certificate and key are read from, and looked at for changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -102,6 +111,8 @@ pub struct RelayConfig {
     pub proxy_networks: Networks,
     /// Durable publishes of one user.
     pub message_limit: RateLimit,
+    /// Whether that is for operators to set while the node runs; what the environment says is not.
+    pub message_limit_may_change: MayChange,
     /// Largest body of a message, in bytes.
     pub body_bytes_max: usize,
     /// Ephemeral events of one session per second.
@@ -170,6 +181,10 @@ impl RelayConfig {
             message_limit: RateLimit {
                 max: env.number_or("MESSAGE_LIMIT_MAX", 1..=1_000_000, max)?,
                 window_s: env.number_or("MESSAGE_LIMIT_TTL", 1..=86_400, window_s)?,
+            },
+            message_limit_may_change: MayChange {
+                max: env.raw("MESSAGE_LIMIT_MAX").or(env.raw("RATE_LIMIT_MAX")).is_none(),
+                window: env.raw("MESSAGE_LIMIT_TTL").or(env.raw("RATE_LIMIT_TTL")).is_none(),
             },
             body_bytes_max: env.number("RELAY_BODY_BYTES_MAX", 1_024..=BODY_BYTES_MAX)?,
             ephemeral_per_s: env.number("RELAY_EPHEMERAL_PER_S", 1..=1_000_000)?,

@@ -20,7 +20,7 @@ use crate::mesh::cores::{Inbox, Mail};
 use crate::mesh::nodes::{self, Bus};
 use crate::ring::{check_host, socket};
 use crate::start::{MoreMetrics, NodeConfig, ShardSockets, StartError};
-use crate::store::{StoreEnd, StoreThread};
+use crate::store::{MessageLimit, StoreEnd, StoreThread};
 use crate::transport::steer;
 use crate::transport::tls::{Certificates, quic_config, websocket_config};
 
@@ -65,8 +65,9 @@ impl Node {
             shards.push(ShardThread::spawn(id, core, sockets, launch.clone(), drained_sender.clone())?);
         }
         let inboxes = shards.iter_mut().map(ShardThread::ready).collect::<Result<Vec<_>, _>>()?;
-        let (store_handle, store_end) = StoreThread::start(store.clone(), inboxes.clone())
-            .map_err(|source| StartError::Io { doing: "start the store thread", source })?;
+        let (store_handle, store_end) =
+            StoreThread::start(store.clone(), inboxes.clone(), MessageLimit::of(&launch.config.relay))
+                .map_err(|source| StartError::Io { doing: "start the store thread", source })?;
         let bus = start_bus(&launch.config, &inboxes, &store_handle)?;
         for shard in &shards {
             shard.go(inboxes.clone(), store_handle.clone(), bus.as_ref().map(Bus::post));

@@ -318,7 +318,11 @@ impl Shard {
                     if matches!(control, relay_proto::event::Control::Drain { .. }) {
                         self.quic.drain();
                     }
+                    let is_limit = matches!(control, relay_proto::event::Control::MessageLimit { .. });
                     self.event(Event::Control { control });
+                    if is_limit && let Some(bus) = &self.bus {
+                        bus.limit(self.proto.limits());
+                    }
                 }
                 Mail::Snapshot { answer } => {
                     let snapshot = self.snapshot(ring);

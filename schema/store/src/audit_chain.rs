@@ -81,6 +81,15 @@ pub(crate) fn follow(
     entry
 }
 
+/// Entries forgotten in one transaction, so that others never wait long for the end of the chain.
+pub(crate) const PRUNED_AT_ONCE: u64 = 10_000;
+
+/// What the trail says of entries it lost: their numbers, and the hash that the oldest one kept follows.
+pub(crate) fn pruned(oldest: u64, end: u64, hash: &[u8; 32]) -> String {
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("entries {oldest} to {}; the last one's hash is {hash}", end - 1)
+}
+
 /// Checks up to `limit` entries that were found after a known one, oldest first; `None` stands for one that can't even be
 /// read. Without a known one the oldest is taken as it is when older ones were pruned by retention.
 pub(crate) fn check(after: Option<AuditHead>, entries: &[Option<AuditRow>], limit: u32) -> Verified {

@@ -8,7 +8,8 @@ use schema_wire::UserId;
 use crate::accounts::Answer;
 use crate::rows::account::Origin;
 use crate::rows::console::{
-    ConsoleSession, NewConsoleSession, NewStaff, SecondFactor, StaffRequest, StaffRequestId,
+    ChallengePurpose, ConsoleSession, NewConsoleSession, NewSecurityKey, NewStaff, SecondFactor, SecurityKey,
+    SecurityKeyId, StaffRequest, StaffRequestId,
 };
 use crate::token::{NewToken, TokenHash};
 
@@ -24,6 +25,20 @@ pub const FAILURES_KEPT_MS: u64 = 24 * 3_600_000;
 pub const SESSION_IDLE_MS: u64 = 30 * 60_000;
 /// Uses closer together than this are not written down one by one, in milliseconds.
 pub const SEEN_EVERY_MS: u64 = 60_000;
+
+/// A secret that is shown but not confirmed makes room for another one after so long, in milliseconds.
+pub const UNCONFIRMED_FACTOR_MS: u64 = 15 * 60_000;
+
+/// Security keys of one account.
+pub const SECURITY_KEYS_MAX: usize = 10;
+/// A challenge to a security key is worth something for so long, in milliseconds.
+pub const CHALLENGE_MS: u64 = 2 * 60_000;
+
+/// Whether a signature counter may follow the one seen last: a copy of the key falls behind. Keys without a counter always
+/// say 0.
+pub(crate) const fn counts_on(kept: u32, shown: u32) -> bool {
+    shown > kept || (shown == 0 && kept == 0)
+}
 
 /// How long to wait after so many failures.
 pub const fn wait_after(failures: u32) -> u64 {
@@ -76,7 +91,8 @@ pub trait ConsoleAccess: Clone + Send + Sync + 'static {
 
     /// The account's second factor, confirmed or not.
     fn second_factor(&self, user: UserId) -> impl Future<Output = Answer<Option<SecondFactor>>> + Send;
-    /// Keeps the secret of a second factor to be confirmed. `NotAllowed` when there is a confirmed one.
+    /// Keeps the secret of a second factor to be confirmed, unless one was kept within `UNCONFIRMED_FACTOR_MS`. `NotAllowed`
+    /// when there is a confirmed one.
     fn begin_second_factor(
         &self,
         user: UserId,
@@ -97,6 +113,51 @@ pub trait ConsoleAccess: Clone + Send + Sync + 'static {
         by: Origin,
     ) -> impl Future<Output = Answer<bool>> + Send;
 
+    /// Keeps a challenge of this session for `CHALLENGE_MS`; one that was there for the same purpose is void. `NotFound`:
+    /// the session is over.
+    fn begin_challenge(
+        &self,
+        session: TokenHash,
+        purpose: ChallengePurpose,
+        challenge: [u8; 32],
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// Takes the challenge, which is worth nothing from then on. `None`: there is none, or it is too old.
+    fn take_challenge(
+        &self,
+        session: TokenHash,
+        purpose: ChallengePurpose,
+    ) -> impl Future<Output = Answer<Option<[u8; 32]>>> + Send;
+    /// The account's security keys, oldest first.
+    fn security_keys(&self, user: UserId) -> impl Future<Output = Answer<Vec<SecurityKey>>> + Send;
+    /// Keeps one; a secret of codes that was never confirmed is forgotten. `Overtaken`: the key is kept already, for
+    /// whomever; `TooMany`: the account has enough.
+    fn add_security_key(
+        &self,
+        user: UserId,
+        new: NewSecurityKey,
+        by: Origin,
+    ) -> impl Future<Output = Answer<SecurityKeyId>> + Send;
+    /// Writes down that it was used, and its counter. False: the counter did not grow, so that there may be a copy of the
+    /// key; that is written as SUSPICIOUS_ACTIVITY.
+    fn use_security_key(
+        &self,
+        user: UserId,
+        key: SecurityKeyId,
+        sign_count: u32,
+        by: Origin,
+    ) -> impl Future<Output = Answer<bool>> + Send;
+    /// Forgets one of this account. `NotFound`: it has no such key; `NotAllowed`: it is an administrator's only second
+    /// factor.
+    fn remove_security_key(
+        &self,
+        user: UserId,
+        key: SecurityKeyId,
+        by: Origin,
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// Forgets all second factors of an account and ends its sessions in the console, for whoever lost them; how many
+    /// factors. `NotFound`: there is no such account.
+    fn forget_second_factors(&self, user: UserId, by: Origin) -> impl Future<Output = Answer<u64>> + Send;
+
     /// Asks for an account with a role; another administrator has to agree. `EmailTaken`: there is such an account.
     /// `Overtaken`: somebody asked for it already. `NotAllowed` for whoever is no administrator.
     fn ask_staff(&self, new: NewStaff, by: Origin) -> impl Future<Output = Answer<StaffRequestId>> + Send;
@@ -116,6 +177,12 @@ pub trait ConsoleAccess: Clone + Send + Sync + 'static {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_counter_grows_or_is_none() {
+        assert!(counts_on(0, 0) && counts_on(0, 1) && counts_on(7, 9));
+        assert!(!counts_on(1, 0) && !counts_on(7, 7) && !counts_on(7, 6));
+    }
 
     #[test]
     fn waits_double_up_to_an_hour() {

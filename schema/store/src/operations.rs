@@ -9,7 +9,7 @@ use crate::accounts::Answer;
 use crate::rows::account::Origin;
 use crate::rows::backup::{BackupRequest, BackupRequestId, BackupRow, BackupWork, DrillRow, RequestState};
 use crate::rows::condition::Condition;
-use crate::rows::operations::{Ranked, Setting, Statistics};
+use crate::rows::operations::{Ranked, Setting, SettingChange, Statistics};
 
 /// Longest figures of one stretch, in bytes.
 pub const SPAN_BYTES_MAX: usize = 1024 * 1024;
@@ -81,13 +81,21 @@ pub trait Operations: Clone + Send + Sync + 'static {
 
     /// What somebody set, by name; what nobody set is missing.
     fn settings_set(&self) -> impl Future<Output = Answer<Vec<Setting>>> + Send;
-    /// Sets it, or with `None` goes back to the default; the entry in the trail has both. The same again is no change.
+    /// Sets them, all or none; each has its entry in the trail, with both values. The same again is no change.
+    fn change_settings(
+        &self,
+        changes: Vec<SettingChange>,
+        by: Origin,
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// The same for one, which may be read by everybody; with `None` it goes back to the default.
     fn change_setting(
         &self,
         name: &'static str,
         value: Option<String>,
         by: Origin,
-    ) -> impl Future<Output = Answer<()>> + Send;
+    ) -> impl Future<Output = Answer<()>> + Send {
+        self.change_settings(vec![SettingChange { name, value, is_secret: false }], by)
+    }
 }
 
 /// The state that the columns of a request say.

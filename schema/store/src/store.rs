@@ -62,6 +62,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Addresses and blocks of them that are banned at present.
     fn banned(&self) -> impl Future<Output = Result<Vec<Network>, StoreFault>> + Send;
 
+    /// What operators set, by name, for whoever runs by it. What nobody set is missing.
+    fn operator_settings(&self) -> impl Future<Output = Result<Vec<(String, String)>, StoreFault>> + Send;
+
     /// Whether the store answers and is writable (for readiness).
     fn check(&self) -> impl Future<Output = Result<(), StoreFault>> + Send;
 }

@@ -79,6 +79,35 @@ async fn a_file_tells_how_large_it_and_its_log_are() {
 }
 
 #[tokio::test]
+async fn what_is_older_than_it_is_kept_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let bed = open(&folder.path().join("store.db"), &clock);
+    let (alice, bob, conversation) = bed.pair().await;
+    for n in 1..=2 {
+        bed.publish(message(alice, conversation, n)).await;
+        clock.forward(86_400_000);
+    }
+    let from = contract::now_position(&bed).await;
+    assert_eq!(bed.store.empty_before(START + 1).await, Ok(1));
+    assert_eq!(bed.store.empty_before(START + 1).await, Ok(0));
+    assert_eq!(sketch(&bed.page(bob.user, conversation, 1, false).await), "expired(1) 2 -> 3");
+    let told = contract::changes_since(&bed, from).await;
+    assert_eq!(told, [Change::Erased { conversation }], "live sessions forget it");
+    let trail = async || bed.store.audit_page(None, 200).await.unwrap();
+    let before = trail().await;
+    assert_eq!(bed.store.prune_audit(START).await, Ok(0), "nothing is that old");
+    let pruned = bed.store.prune_audit(clock.now()).await.unwrap();
+    let after = trail().await;
+    assert!(pruned >= before.len() as u64 && after.len() <= 2, "{pruned} of {}", before.len());
+    assert_eq!(after[0].event, "AUDIT_PRUNED");
+    let verified = bed.store.audit_verify(None, 1000).await.unwrap();
+    assert!(matches!(verified, Verified::Intact { more: false, .. }), "the chain goes on: {verified:?}");
+    bed.person("carol").await;
+    assert!(matches!(bed.store.audit_verify(None, 1000).await.unwrap(), Verified::Intact { .. }));
+}
+
+#[tokio::test]
 async fn a_restore_begins_a_generation_and_rewinds() {
     let folder = tempfile::tempdir().unwrap();
     let (file, backup, clock) =

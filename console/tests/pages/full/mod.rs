@@ -16,7 +16,7 @@ use console::pages::duties;
 use dataset::{Shape, load, user};
 use schema_store::postgres::{Options as StoreOptions, migrate};
 use schema_store::rows::account::Origin;
-use schema_store::rows::console::{NewConsoleSession, Stage};
+use schema_store::rows::console::{NewConsoleSession, NewSecurityKey, SecurityKeyId, Stage};
 use schema_store::rows::moderation::{CaseFilter, DecisionId};
 use schema_store::{ConsoleAccess, Moderation, NewToken, PostgresStore, SqliteStore};
 use schema_wire::UserId;
@@ -35,6 +35,8 @@ pub struct Full {
     child: Child,
     cookie: String,
     names: Names,
+    /// The administrator's.
+    key: SecurityKeyId,
     data: PathBuf,
     _ports: [Port; 2],
 }
@@ -77,12 +79,19 @@ impl Full {
             lock_subject: None,
         };
         store.open_console_session(new, Origin::system()).await.unwrap();
+        let key = NewSecurityKey {
+            name: "blue".into(),
+            credential: vec![7; 32],
+            public_key: vec![9; 77],
+            sign_count: 0,
+        };
+        let key = store.add_security_key(administrator, key, Origin::system()).await.unwrap();
         let names = Names::find(&store, &shape).await;
         let ports = [Port::free(), Port::free()];
         let data = std::env::temp_dir().join(format!("console-full-{}", std::process::id()));
         std::fs::create_dir_all(&data).unwrap();
         let (child, pages) = (run(&server, &data, &ports), ports[0].address());
-        Self { server, shape, pages, child, cookie, names, data, _ports: ports }
+        Self { server, shape, pages, child, cookie, names, key, data, _ports: ports }
     }
 
     /// The program's process.
@@ -98,7 +107,8 @@ impl Full {
                 continue;
             }
             let reported = self.names.reported.to_string();
-            let path = duty.path.replace("{user}", &reported);
+            let path =
+                duty.path.replace("{user}", &reported).replace("{key}", &UserId(self.key.0).to_string());
             assert!(!path.contains('{'), "{path}: say here what stands for it");
             let address = |query: String| Page { route: duty.path, address: format!("{path}{query}") };
             pages.push(address(String::new()));

@@ -1,6 +1,7 @@
 //! Writes `ops/CONFIGURATION.md` and `ops/docker/.env.example` from the tables; runs in tests only.
 
 use clap::CommandFactory;
+use console::config::Variable;
 use relay_server::config;
 
 use super::own;
@@ -46,7 +47,11 @@ pub fn api_rows() -> Vec<Row> {
 }
 
 fn own_rows() -> Vec<Row> {
-    own::VARIABLES.iter().map(|v| Row::new(v.name, v.default, v.form, v.meaning, v.reader)).collect()
+    let read_by = |(reader, variables): &(&'static str, &'static [Variable])| {
+        let reader = *reader;
+        variables.iter().map(move |v| Row::new(v.name, v.default, v.form, v.meaning, reader))
+    };
+    own::VARIABLES.iter().flat_map(read_by).collect()
 }
 
 /// Every variable once.
@@ -107,6 +112,9 @@ Written from the programs' own tables by a test; change the tables, then run
 Everything has a default that runs on a laptop. Empty counts as not set. What is malformed, contradicts another
 variable or looks like one of these and is none stops the start with the line to write instead (exit code 2).
 Secrets in use have a `_FILE` variant, and are never arguments.
+
+Limits of requests and messages, and the mail server, may also be set in the console while the product runs. What is set here goes first, and
+the console says so; give all nodes and consoles of an installation the same.
 ";
 
 fn flags() -> impl Iterator<Item = (String, String)> {

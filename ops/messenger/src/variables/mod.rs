@@ -47,6 +47,7 @@ pub fn refuse_unknown(names: &[String]) -> Result<(), Failure> {
 fn declared() -> Vec<String> {
     let mut declared = config::names();
     declared.extend(console::VARIABLES.iter().map(|variable| variable.name.to_owned()));
-    declared.extend(own::VARIABLES.iter().map(|variable| variable.name.to_owned()));
+    let own = own::VARIABLES.iter().flat_map(|(_, variables)| variables.iter());
+    declared.extend(own.map(|variable| variable.name.to_owned()));
     declared
 }

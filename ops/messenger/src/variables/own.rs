@@ -1,34 +1,20 @@
 //! The variables that only the `messenger` program reads: its log, its clients, and what the seeds' environment
 //! names for parts that come later.
 
+use console::config::Variable;
 use relay_server::access::Secret;
 
 use crate::failure::{Code, Failure};
 
-/// One environment variable.
-#[derive(Clone, Copy, Debug)]
-pub struct Variable {
-    pub name: &'static str,
-    #[cfg_attr(not(test), expect(dead_code, reason = "only the document shows it"))]
-    pub default: &'static str,
-    #[cfg_attr(not(test), expect(dead_code, reason = "only the document shows it"))]
-    pub form: &'static str,
-    #[cfg_attr(not(test), expect(dead_code, reason = "only the document shows it"))]
-    pub meaning: &'static str,
-    #[cfg_attr(not(test), expect(dead_code, reason = "only the document shows it"))]
-    pub reader: &'static str,
-}
-
 macro_rules! variables {
     ($($reader:literal { $($name:literal, $default:literal, $form:literal, $meaning:literal;)* })*) => {
-        /// The table.
-        pub const VARIABLES: &[Variable] = &[$($(Variable {
+        /// The table: which commands read them, and what they are.
+        pub const VARIABLES: &[(&str, &[Variable])] = &[$(($reader, &[$(Variable {
             name: $name,
             default: $default,
             form: $form,
             meaning: $meaning,
-            reader: $reader,
-        },)*)*];
+        },)*]),)*];
     };
 }
 

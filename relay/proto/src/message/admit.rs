@@ -154,7 +154,7 @@ fn within_limit(state: &mut State, out: &mut Out<'_>, user: UserId) -> Verdict {
     let ignored = state.planted(Fault::SharedLimitIgnored);
     let (whole_us, shared_us) = (share::window_us(state), share::shared_window_us(state));
     let allowance = state.allowances.entry(user).or_default();
-    let Some(part) = allowance.share else { return Verdict::Wait };
+    let Some(part) = allowance.share.map(|part| part.min(limits.publish_limit)) else { return Verdict::Wait };
     if state.config.peers && !ignored {
         match allowance.taken.look(now_us, limits.publish_limit / TAKEN_AT_ONCE) {
             Look::Free => {}

@@ -31,6 +31,18 @@ pub(crate) fn shared_window_us(state: &State) -> u64 {
     window_us(state) + window_us(state) / 64
 }
 
+/// An operator set another limit: whoever is present is dealt it anew. Until a shard has its new part, the old one is
+/// worth no more than the whole new limit.
+pub(crate) fn limit(state: &mut State, out: &mut Out<'_>, max: u32, window_s: u32) {
+    let limits = &mut state.config.limits;
+    (limits.publish_limit, limits.publish_window_s) = (max.max(1), window_s.max(1));
+    let mut users: Vec<UserId> = state.present.keys().copied().collect();
+    users.sort_unstable();
+    for user in users {
+        deal(state, out, user);
+    }
+}
+
 /// On the presence home: the user came to a shard, left one, or used up a part.
 pub(crate) fn deal(state: &mut State, out: &mut Out<'_>, user: UserId) {
     let limit = state.limits().publish_limit;
@@ -82,7 +94,10 @@ fn hand_out(state: &mut State, out: &mut Out<'_>, user: UserId) {
     // What does not divide goes to those who use most.
     parts.sort_unstable_by(|a, b| b.cmp(a));
     known.deal.holders = answers.keys().copied().collect();
+    // Of a limit that was lowered below what was used, nobody gets more than is left of it.
+    let mut left = limit;
     for (spent, to) in parts {
+        let spent = spent.min(left);
         let part = if present.contains(&to) {
             let extra = u32::from(odd > 0);
             odd -= extra;
@@ -90,6 +105,7 @@ fn hand_out(state: &mut State, out: &mut Out<'_>, user: UserId) {
         } else {
             spent
         };
+        left = left.saturating_sub(part);
         out.peer(to, PeerFrame::Share { user, allowance: Some(part) });
     }
     let again = core::mem::take(&mut known.deal.again);

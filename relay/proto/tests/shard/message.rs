@@ -1,5 +1,6 @@
 //! The life of a message.
 
+use relay_proto::event::Control;
 use relay_proto::{Event, Limits};
 use schema_wire::bus::{Hint, Life};
 use schema_wire::record::{Change, StoreFault, StoreRequest};
@@ -285,6 +286,34 @@ fn devices_on_several_shards_share_one_limit() {
     }
     let total: usize = all.iter().map(|s| node.acks(*s).len()).sum();
     assert!((28..=30).contains(&total), "{total}");
+}
+
+#[test]
+fn another_message_limit_holds_at_once_on_every_shard() {
+    let limits =
+        Limits { publish_limit: 30, publish_window_s: 10, refusals_per_min: 10_000, ..Limits::default() };
+    let mut node = Node::new(3, limits);
+    node.store.join(conversation(9), user(1));
+    let all = [node.attach(0, 1, 1), node.attach(1, 1, 2), node.attach(2, 1, 3)];
+    let set = |node: &mut Node, max, window_s| {
+        for shard in 0..3 {
+            node.bring(shard, Event::Control { control: Control::MessageLimit { max, window_s } });
+        }
+    };
+    let mut k = 0;
+    set(&mut node, 6, 10);
+    assert_eq!(spend(&mut node, &all, &mut k), 6, "lowered, over all shards together");
+    set(&mut node, 10, 10);
+    assert_eq!(spend(&mut node, &all, &mut k), 10, "raised: what was used still counts");
+    set(&mut node, 8, 10);
+    assert_eq!(spend(&mut node, &all, &mut k), 10, "below what was used: nothing more");
+    node.pass_ms(11_000);
+    assert_eq!(spend(&mut node, &all, &mut k), 18, "and no more than it in the next window");
+    node.pass_ms(11_000);
+    set(&mut node, 8, 2);
+    assert_eq!(spend(&mut node, &all, &mut k), 26);
+    node.pass_ms(3_000);
+    assert_eq!(spend(&mut node, &all, &mut k), 34, "a shorter window");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod bans;
 mod batch;
+mod limit;
 pub mod thread;
 
+pub use limit::MessageLimit;
 pub use thread::{StoreEnd, StoreJob, StoreThread, host};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use relay_proto::event::Ticket;
+use relay_proto::event::{Control, Ticket};
 use schema_store::{ChangePosition, Store, Tried, Work};
 use schema_wire::ShardId;
 use schema_wire::record::{Append, StoreFault, StoreReply, StoreRequest};
@@ -18,6 +18,8 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::bans::Bans;
 use super::batch::{Batch, Lane, ReturnAddress, Waiting};
+use super::limit::MessageLimit;
+use crate::config::RateLimit;
 use crate::mesh::cores::{Inbox, Mail};
 
 /// Requests that may wait for the store thread to look at them.
@@ -50,7 +52,11 @@ pub struct StoreThread {
 
 impl StoreThread {
     /// Starts it. It ends when the last handle is dropped.
-    pub fn start<S: Store>(store: S, inboxes: Vec<Inbox>) -> std::io::Result<(Self, StoreEnd)> {
+    pub fn start<S: Store>(
+        store: S,
+        inboxes: Vec<Inbox>,
+        limit: MessageLimit,
+    ) -> std::io::Result<(Self, StoreEnd)> {
         let (jobs, receiver) = mpsc::channel(JOBS_MAX);
         let nudge = Arc::new(Notify::new());
         let aside = aside(store.clone(), inboxes.clone());
@@ -58,7 +64,8 @@ impl StoreThread {
         let (poll, aboard) = (nudge.clone(), store.clone());
         let work: Work = Box::new(move || {
             Box::pin(async move {
-                let poller = tokio::task::spawn_local(poll_changes(store.clone(), inboxes.clone(), poll));
+                let poller =
+                    tokio::task::spawn_local(poll_changes(store.clone(), inboxes.clone(), poll, limit));
                 serve(store, receiver, inboxes).await;
                 poller.abort();
                 // Its handle on the store goes with it.
@@ -234,7 +241,7 @@ async fn post(inbox: &Inbox, mut mail: Mail) {
     }
 }
 
-async fn poll_changes<S: Store>(store: S, inboxes: Vec<Inbox>, nudge: Arc<Notify>) {
+async fn poll_changes<S: Store>(store: S, inboxes: Vec<Inbox>, nudge: Arc<Notify>, mut limit: MessageLimit) {
     let mut position = ChangePosition::default();
     let mut bans = Bans::default();
     loop {
@@ -261,6 +268,12 @@ async fn poll_changes<S: Store>(store: S, inboxes: Vec<Inbox>, nudge: Arc<Notify
             }
         };
         if !full {
+            if let Some(RateLimit { max, window_s }) = limit.look(&store).await {
+                tracing::info!(max, window_s, "another message limit was set");
+                for inbox in &inboxes {
+                    post(inbox, Mail::Control { control: Control::MessageLimit { max, window_s } }).await;
+                }
+            }
             let _ = tokio::time::timeout(POLL, nudge.notified()).await;
         }
     }

@@ -2,6 +2,7 @@
 //! are made ahead, and detached once all of theirs is older than what is kept. One node at a time does either.
 
 use super::PostgresStore;
+use super::account::audit;
 use super::fault::Failed;
 use super::transaction::{Access, Tx};
 use super::value::At;
@@ -40,6 +41,19 @@ impl PostgresStore {
             if alone(tx, SWEEP_LOCK).await? { Ok(sweep(tx, now).await?) } else { Ok(Swept::default()) }
         })
         .await
+    }
+
+    /// Forgets the audit trail before then (unix ms), but for its newest entry; how many entries. To be called at start
+    /// and daily on every node.
+    pub async fn prune_audit(&self, before: u64) -> Answer<u64> {
+        let mut pruned = 0;
+        loop {
+            let some = self.write(async move |tx, now| audit::prune(tx, before, now).await).await?;
+            pruned += some;
+            if some == 0 {
+                return Ok(pruned);
+            }
+        }
     }
 
     /// Makes the partitions of the coming months, and detaches those whose messages are all older than `months`

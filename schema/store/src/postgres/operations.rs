@@ -15,7 +15,7 @@ use crate::operations::{Operations, SPAN_BYTES_MAX};
 use crate::rows::account::{AuditHead, Origin, audit_event};
 use crate::rows::backup::{BackupEnd, BackupRequest, BackupRequestId, BackupRow, BackupWork, DrillRow};
 use crate::rows::condition::Condition;
-use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting, Statistics};
+use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting, SettingChange, Statistics};
 
 /// Key of the advisory lock around what operators set.
 const SETTINGS_LOCK: i64 = 0x5345_4355_5245_5345;
@@ -128,8 +128,15 @@ impl Operations for PostgresStore {
         .await
     }
 
-    async fn change_setting(&self, name: &'static str, value: Option<String>, by: Origin) -> Answer<()> {
-        self.write(async move |tx, now| change(tx, name, value.as_deref(), &by, now).await).await
+    async fn change_settings(&self, changes: Vec<SettingChange>, by: Origin) -> Answer<()> {
+        self.write(async move |tx, now| {
+            tx.query("SELECT pg_advisory_xact_lock($1)", &[&SETTINGS_LOCK]).await?;
+            for one in &changes {
+                change(tx, one, &by, now).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -181,11 +188,17 @@ async fn drills(tx: &Tx, limit: u32) -> Answer<Vec<DrillRow>> {
     rows.iter().map(read).collect()
 }
 
-async fn change(tx: &Tx, name: &str, value: Option<&str>, by: &Origin, now: u64) -> Answer<()> {
+/// What somebody set, by name, for whoever runs by it.
+pub async fn set(tx: &Tx) -> Answer<Vec<(String, String)>> {
+    let rows = tx.query("SELECT name, value FROM operator_settings", &[]).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+async fn change(tx: &Tx, wanted: &SettingChange, by: &Origin, now: u64) -> Answer<()> {
+    let (name, value) = (wanted.name, wanted.value.as_deref());
     if value.is_some_and(|value| value.len() > SETTING_VALUE_BYTES_MAX) {
         return Err(AccountError::Invalid { field: "value", problem: "at most 2048 bytes" });
     }
-    tx.query("SELECT pg_advisory_xact_lock($1)", &[&SETTINGS_LOCK]).await?;
     let found = tx.query_opt("SELECT value FROM operator_settings WHERE name = $1", &[&name]).await?;
     let before: Option<String> = found.map(|row| row.try_get(0)).transpose()?;
     if before.as_deref() == value {
@@ -203,8 +216,6 @@ async fn change(tx: &Tx, name: &str, value: Option<&str>, by: &Origin, now: u64)
         }
         None => tx.execute("DELETE FROM operator_settings WHERE name = $1", &[&name]).await?,
     };
-    let word = |value: Option<&str>| value.unwrap_or("(default)").to_owned();
-    let detail = format!("{name}: {} -> {}", word(before.as_deref()), word(value));
-    record(tx, audit_event::SETTING_CHANGED, None, &detail, by, now).await?;
+    record(tx, audit_event::SETTING_CHANGED, None, &wanted.told(before.as_deref()), by, now).await?;
     Ok(())
 }

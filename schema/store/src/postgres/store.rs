@@ -6,7 +6,7 @@ use schema_wire::record::{Append, Appended, Change, StoreFault, StoreReply, Stor
 use super::append::{self, Patience};
 use super::server::Server;
 use super::transaction::Tx;
-use super::{PostgresStore, standing, stream};
+use super::{PostgresStore, operations, standing, stream};
 use crate::accounts::{AccountError, Answer};
 use crate::store::{ChangePosition, Store, Tried, Work};
 
@@ -63,6 +63,10 @@ impl Store for PostgresStore {
 
     async fn banned(&self) -> Result<Vec<Network>, StoreFault> {
         self.read(async |tx: &Tx, now| Ok(standing::banned(tx, now).await?)).await.map_err(fault_of)
+    }
+
+    async fn operator_settings(&self) -> Result<Vec<(String, String)>, StoreFault> {
+        self.read(async |tx: &Tx, _| operations::set(tx).await).await.map_err(fault_of)
     }
 
     async fn check(&self) -> Result<(), StoreFault> {

@@ -143,6 +143,9 @@ pub mod audit_event {
     pub const PASSWORD_RESET_REQUESTED: &str = "PASSWORD_RESET_REQUESTED";
     pub const PASSWORD_RESET: &str = "PASSWORD_RESET";
     pub const SECOND_FACTOR_ADDED: &str = "SECOND_FACTOR_ADDED";
+    pub const SECOND_FACTORS_FORGOTTEN: &str = "SECOND_FACTORS_FORGOTTEN";
+    pub const SECURITY_KEY_ADDED: &str = "SECURITY_KEY_ADDED";
+    pub const SECURITY_KEY_REMOVED: &str = "SECURITY_KEY_REMOVED";
     pub const SESSIONS_REVOKED: &str = "SESSIONS_REVOKED";
     pub const DATA_EXPORTED: &str = "DATA_EXPORTED";
     pub const ACCOUNT_ERASED: &str = "ACCOUNT_ERASED";
@@ -162,6 +165,7 @@ pub mod audit_event {
     pub const AUDIT_READ: &str = "AUDIT_READ";
     pub const AUDIT_EXPORTED: &str = "AUDIT_EXPORTED";
     pub const AUDIT_VERIFIED: &str = "AUDIT_VERIFIED";
+    pub const AUDIT_PRUNED: &str = "AUDIT_PRUNED";
     pub const STATISTICS_EXPORTED: &str = "STATISTICS_EXPORTED";
     pub const SETTING_CHANGED: &str = "SETTING_CHANGED";
     pub const NODE_DRAIN_ORDERED: &str = "NODE_DRAIN_ORDERED";

@@ -78,6 +78,64 @@ impl fmt::Debug for SecondFactor {
     }
 }
 
+/// Names a security key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SecurityKeyId(pub [u8; 16]);
+
+impl From<[u8; 16]> for SecurityKeyId {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// A security key to be kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewSecurityKey {
+    pub name: String,
+    /// As the authenticator names it.
+    pub credential: Vec<u8>,
+    /// A COSE key.
+    pub public_key: Vec<u8>,
+    /// What the signature counter said.
+    pub sign_count: u32,
+}
+
+/// A security key as a second factor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SecurityKey {
+    pub id: SecurityKeyId,
+    pub name: String,
+    pub credential: Vec<u8>,
+    pub public_key: Vec<u8>,
+    pub sign_count: u32,
+    pub created_at: u64,
+    pub last_used_at: Option<u64>,
+}
+
+/// What a challenge is for. A session has one for each at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChallengePurpose {
+    /// To make a credential.
+    Add,
+    /// To show that one is there.
+    Prove,
+}
+
+impl ChallengePurpose {
+    /// As stored, and as asked for.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Add => "ADD",
+            Self::Prove => "PROVE",
+        }
+    }
+
+    /// The purpose of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Add, Self::Prove].into_iter().find(|purpose| purpose.name() == name)
+    }
+}
+
 /// Names a request for an account with a role.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct StaffRequestId(pub [u8; 16]);

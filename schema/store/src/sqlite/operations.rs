@@ -11,7 +11,7 @@ use crate::operations::{Operations, SPAN_BYTES_MAX};
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::backup::{BackupRequest, BackupRequestId, BackupRow, BackupWork, DrillRow};
 use crate::rows::condition::Condition;
-use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting, Statistics};
+use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting, SettingChange, Statistics};
 
 impl Operations for SqliteStore {
     async fn backups_noted(&self, limit: u32) -> Answer<Vec<BackupRow>> {
@@ -120,12 +120,19 @@ impl Operations for SqliteStore {
         .await
     }
 
-    async fn change_setting(&self, name: &'static str, value: Option<String>, by: Origin) -> Answer<()> {
-        self.write(move |tx, now| change(tx, name, value.as_deref(), &by, now)).await
+    async fn change_settings(&self, changes: Vec<SettingChange>, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| changes.iter().try_for_each(|one| change(tx, one, &by, now))).await
     }
 }
 
-fn change(tx: &Transaction<'_>, name: &str, value: Option<&str>, by: &Origin, now: u64) -> Answer<()> {
+/// What somebody set, by name, for whoever runs by it.
+pub fn set(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut find = tx.prepare_cached("SELECT name, value FROM operator_settings")?;
+    find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+fn change(tx: &Transaction<'_>, wanted: &SettingChange, by: &Origin, now: u64) -> Answer<()> {
+    let (name, value) = (wanted.name, wanted.value.as_deref());
     if value.is_some_and(|value| value.len() > SETTING_VALUE_BYTES_MAX) {
         return Err(AccountError::Invalid { field: "value", problem: "at most 2048 bytes" });
     }
@@ -144,8 +151,6 @@ fn change(tx: &Transaction<'_>, name: &str, value: Option<&str>, by: &Origin, no
         )?,
         None => tx.execute("DELETE FROM operator_settings WHERE name = ?1", [name])?,
     };
-    let word = |value: Option<&str>| value.unwrap_or("(default)").to_owned();
-    let detail = format!("{name}: {} -> {}", word(before.as_deref()), word(value));
-    record(tx, audit_event::SETTING_CHANGED, None, &detail, by, now)?;
+    record(tx, audit_event::SETTING_CHANGED, None, &wanted.told(before.as_deref()), by, now)?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use schema_wire::record::{Append, Appended, Change, StoreFault, StoreReply, Stor
 use super::stream::CursorMove;
 use super::thread::read_work;
 use super::value::int;
-use super::{SqliteStore, changes, fault_of, generation, recover, standing, stream};
+use super::{SqliteStore, changes, fault_of, generation, operations, recover, standing, stream};
 use crate::store::{Answered, ChangePosition, Store};
 
 impl Store for SqliteStore {
@@ -52,6 +52,10 @@ impl Store for SqliteStore {
 
     async fn banned(&self) -> Result<Vec<Network>, StoreFault> {
         self.read(|tx, now| Ok(standing::banned(tx, now)?)).await.map_err(fault_of)
+    }
+
+    async fn operator_settings(&self) -> Result<Vec<(String, String)>, StoreFault> {
+        self.read(|tx, _| Ok(operations::set(tx)?)).await.map_err(fault_of)
     }
 
     async fn check(&self) -> Result<(), StoreFault> {

@@ -1,9 +1,15 @@
-//! Housekeeping: empties what has expired, ends suspensions, forgets used-up tokens and old change-log rows.
+//! Housekeeping: empties what has expired, ends suspensions, forgets used-up tokens and old change-log rows; and, as
+//! operators set it, what is older than they keep it.
+
+use std::collections::BTreeSet;
 
 use rusqlite::{Transaction, params};
+use schema_wire::ConversationId;
 
 use super::SqliteStore;
-use super::value::{GONE_EXPIRED, int};
+use super::account::audit;
+use super::changes::note_erased;
+use super::value::{GONE_EXPIRED, id, int};
 use crate::accounts::Answer;
 
 /// Most messages emptied in one sweep, so that publishing never waits long.
@@ -25,10 +31,61 @@ pub struct Swept {
 }
 
 impl SqliteStore {
+    /// Empties messages made before then (unix ms); how many. To be called at start and daily.
+    pub async fn empty_before(&self, before: u64) -> Answer<u64> {
+        let (mut emptied, mut after) = (0, 0);
+        loop {
+            match self.write(move |tx, now| Ok(empty(tx, after, before, now)?)).await? {
+                Some((last, some)) => (emptied, after) = (emptied + some, last),
+                None => return Ok(emptied),
+            }
+        }
+    }
+
+    /// Forgets the audit trail before then (unix ms), but for its newest entry; how many entries. To be called at start
+    /// and daily.
+    pub async fn prune_audit(&self, before: u64) -> Answer<u64> {
+        let mut pruned = 0;
+        loop {
+            let some = self.write(move |tx, now| audit::prune(tx, before, now)).await?;
+            pruned += some;
+            if some == 0 {
+                return Ok(pruned);
+            }
+        }
+    }
+
     /// Sweeps once, as of `now` (unix ms). To be called every few seconds.
     pub async fn sweep(&self, now: u64) -> Answer<Swept> {
         self.write(move |tx, _| Ok(sweep(tx, now)?)).await
     }
+}
+
+/// The rows after this one, a batch in the order they were written: the last one looked at, and how many were emptied. `None`:
+/// from here on everything is newer. Live sessions are told to forget what they remember of those conversations.
+fn empty(tx: &Transaction<'_>, after: i64, before: u64, now: u64) -> rusqlite::Result<Option<(i64, u64)>> {
+    let batch = tx
+        .prepare_cached(
+            "SELECT max(rowid), min(created_at) FROM
+               (SELECT rowid, created_at FROM messages WHERE rowid > ?1 ORDER BY rowid LIMIT ?2)",
+        )?
+        .query_row([after, i64::from(SWEEP_MESSAGES_MAX)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (Some(last), Some(oldest)): (Option<i64>, Option<i64>) = batch else { return Ok(None) };
+    if oldest >= int(before) {
+        return Ok(None);
+    }
+    let mut find = tx.prepare_cached(
+        "UPDATE messages SET gone = ?3, deleted_at = ?4, body = x'', commitment = NULL
+         WHERE rowid > ?1 AND rowid <= ?2 AND created_at < ?5 AND gone IS NULL
+         RETURNING conversation_id",
+    )?;
+    let emptied: Vec<ConversationId> = find
+        .query_map(params![after, last, GONE_EXPIRED, int(now), int(before)], |row| id(row, 0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for conversation in emptied.iter().collect::<BTreeSet<_>>() {
+        note_erased(tx, *conversation, now)?;
+    }
+    Ok(Some((last, emptied.len() as u64)))
 }
 
 fn sweep(tx: &Transaction<'_>, now: u64) -> rusqlite::Result<Swept> {

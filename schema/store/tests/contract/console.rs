@@ -1,8 +1,13 @@
 //! Who is signed in to the console: sessions, second factors, lock-outs.
 
-use schema_store::console::{FAILURES_KEPT_MS, FIRST_WAIT_MS, FREE_FAILURES, SESSION_IDLE_MS};
+use schema_store::console::{
+    CHALLENGE_MS, FAILURES_KEPT_MS, FIRST_WAIT_MS, FREE_FAILURES, SECURITY_KEYS_MAX, SESSION_IDLE_MS,
+    UNCONFIRMED_FACTOR_MS,
+};
 use schema_store::rows::account::{Origin, StatusChange};
-use schema_store::rows::console::{NewConsoleSession, NewStaff, Stage};
+use schema_store::rows::console::{
+    ChallengePurpose, NewConsoleSession, NewSecurityKey, NewStaff, SecurityKeyId, Stage,
+};
 use schema_store::rows::role::AccountRole;
 use schema_store::{AccountError, Accounts, ConsoleAccess, NewToken, Store, TokenHash};
 use schema_wire::UserId;
@@ -109,6 +114,133 @@ pub async fn a_code_works_once<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>)
     assert_eq!((rewritten.secret, rewritten.confirmed, rewritten.last_step), (vec![4; 49], true, 101));
     assert_eq!(bed.store.begin_second_factor(user, vec![3; 20]).await, Err(AccountError::NotAllowed));
     assert_eq!(bed.events().await, ["REGISTERED", "SECOND_FACTOR_ADDED"]);
+}
+
+fn key(name: &str, credential: u8) -> NewSecurityKey {
+    NewSecurityKey {
+        name: name.into(),
+        credential: vec![credential; 32],
+        public_key: vec![9; 77],
+        sign_count: 0,
+    }
+}
+
+pub async fn a_security_key_is_kept_and_its_counter_grows<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
+    let (ada, mia) =
+        (bed.staff("ada", AccountRole::Admin).await, bed.staff("mia", AccountRole::Moderator).await);
+    let by = Origin::system;
+    let add = async |user, name: &str, n| bed.store.add_security_key(user, key(name, n), by()).await;
+    let desk = add(ada, " desk ", 1).await.unwrap();
+    bed.clock.forward(1);
+    assert_eq!(add(mia, "the same", 1).await, Err(AccountError::Overtaken), "a credential is somebody's");
+    assert!(matches!(add(ada, "a\nb", 2).await, Err(AccountError::Invalid { .. })));
+    let found = bed.store.security_keys(ada).await.unwrap();
+    assert_eq!((found.len(), &*found[0].name, found[0].last_used_at), (1, "desk", None));
+    assert_eq!((found[0].credential.len(), found[0].public_key.len()), (32, 77));
+    let used = async |user, key, count| bed.store.use_security_key(user, key, count, by()).await;
+    for (count, expected) in [(0, true), (4, true), (4, false), (3, false), (0, false), (u32::MAX, true)] {
+        assert_eq!(used(ada, desk, count).await, Ok(expected), "counter {count}");
+    }
+    let found = bed.store.security_keys(ada).await.unwrap();
+    assert_eq!((found[0].sign_count, found[0].last_used_at), (u32::MAX, Some(bed.clock.now())));
+    assert_eq!(used(mia, desk, 5).await, Err(AccountError::NotFound), "only one's own");
+    let remove = async |user, key| bed.store.remove_security_key(user, key, by()).await;
+    assert_eq!(remove(mia, desk).await, Err(AccountError::NotFound));
+    assert_eq!(remove(ada, desk).await, Err(AccountError::NotAllowed), "an administrator keeps one factor");
+    let spare = add(ada, "spare", 2).await.unwrap();
+    remove(ada, desk).await.unwrap();
+    assert_eq!(remove(ada, spare).await, Err(AccountError::NotAllowed));
+    bed.store.begin_second_factor(ada, vec![1; 20]).await.unwrap();
+    assert_eq!(
+        remove(ada, spare).await,
+        Err(AccountError::NotAllowed),
+        "codes that were never used count not"
+    );
+    bed.store.use_second_factor(ada, 1, by()).await.unwrap();
+    remove(ada, spare).await.unwrap();
+    let others = add(mia, "only", 3).await.unwrap();
+    remove(mia, others).await.unwrap();
+    assert_eq!(remove(mia, others).await, Err(AccountError::NotFound), "once");
+    assert_eq!(remove(mia, SecurityKeyId([7; 16])).await, Err(AccountError::NotFound));
+    let told: Vec<_> = bed.events().await.into_iter().skip(2).collect();
+    let suspicious = "SUSPICIOUS_ACTIVITY";
+    let expected = [
+        ["SECURITY_KEY_ADDED", suspicious, suspicious, suspicious, "SECURITY_KEY_ADDED"],
+        [
+            "SECURITY_KEY_REMOVED",
+            "SECOND_FACTOR_ADDED",
+            "SECURITY_KEY_REMOVED",
+            "SECURITY_KEY_ADDED",
+            "SECURITY_KEY_REMOVED",
+        ],
+    ];
+    assert_eq!(told, expected.concat());
+    for n in 0..SECURITY_KEYS_MAX {
+        add(mia, "one more", 10 + u8::try_from(n).unwrap()).await.unwrap();
+    }
+    let limit = SECURITY_KEYS_MAX;
+    assert_eq!(add(mia, "too many", 99).await, Err(AccountError::TooMany { limit }));
+    bed.store.erase_account(mia, "asked".into(), by()).await.unwrap();
+    assert!(bed.store.security_keys(mia).await.unwrap().is_empty(), "they go with the account");
+}
+
+pub async fn who_lost_every_factor_begins_anew<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
+    let (ada, mia) =
+        (bed.staff("ada", AccountRole::Admin).await, bed.staff("mia", AccountRole::Moderator).await);
+    let by = Origin::system;
+    let shown = async |n| bed.store.begin_second_factor(ada, vec![n; 20]).await.unwrap().secret;
+    assert_eq!(shown(1).await, vec![1; 20]);
+    bed.clock.forward(UNCONFIRMED_FACTOR_MS - 1);
+    assert_eq!(shown(2).await, vec![1; 20]);
+    bed.clock.forward(1);
+    assert_eq!(shown(3).await, vec![3; 20], "one that nobody confirmed makes room");
+    bed.store.add_security_key(ada, key("blue", 1), by()).await.unwrap();
+    assert_eq!(bed.store.second_factor(ada).await, Ok(None), "nor does it stand beside a key");
+    shown(4).await;
+    bed.store.use_second_factor(ada, 1, by()).await.unwrap();
+    bed.store.add_security_key(ada, key("red", 2), by()).await.unwrap();
+    bed.store.add_security_key(mia, key("others", 3), by()).await.unwrap();
+    let (session, others) =
+        (bed.session(ada, Stage::Full, None).await, bed.session(mia, Stage::Full, None).await);
+    assert_eq!(bed.store.forget_second_factors(ada, by()).await, Ok(3));
+    assert_eq!(bed.store.second_factor(ada).await, Ok(None));
+    assert!(bed.store.security_keys(ada).await.unwrap().is_empty());
+    assert_eq!(bed.store.console_session(session).await, Ok(None), "whoever found them is out");
+    assert!(bed.store.console_session(others).await.unwrap().is_some());
+    assert_eq!(bed.store.security_keys(mia).await.unwrap().len(), 1);
+    assert_eq!(bed.events().await.last().map(String::as_str), Some("SECOND_FACTORS_FORGOTTEN"));
+    assert_eq!(bed.store.forget_second_factors(ada, by()).await, Ok(0));
+    let nobody = bed.store.forget_second_factors(UserId([7; 16]), by()).await;
+    assert_eq!(nobody, Err(AccountError::NotFound));
+}
+
+pub async fn a_challenge_is_taken_once_by_its_session<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
+    use ChallengePurpose::{Add, Prove};
+    let user = bed.staff("mia", AccountRole::Moderator).await;
+    let (one, other) =
+        (bed.session(user, Stage::Full, None).await, bed.session(user, Stage::Full, None).await);
+    let begin = async |session, purpose, n| {
+        bed.store.begin_challenge(session, purpose, [n; 32]).await.unwrap();
+    };
+    let take = async |session, purpose| bed.store.take_challenge(session, purpose).await.unwrap();
+    assert_eq!(take(one, Prove).await, None);
+    begin(one, Prove, 1).await;
+    begin(one, Add, 2).await;
+    assert_eq!(take(other, Prove).await, None, "another session's");
+    assert_eq!(take(one, Prove).await, Some([1; 32]));
+    assert_eq!(take(one, Prove).await, None, "once");
+    assert_eq!(take(one, Add).await, Some([2; 32]), "each purpose has its own");
+    begin(one, Prove, 3).await;
+    begin(one, Prove, 4).await;
+    assert_eq!(take(one, Prove).await, Some([4; 32]), "the newest");
+    begin(one, Prove, 5).await;
+    bed.clock.forward(CHALLENGE_MS);
+    assert_eq!(take(one, Prove).await, None, "too late");
+    begin(one, Prove, 6).await;
+    let full = bed.session(user, Stage::Full, Some(one)).await;
+    assert_eq!((take(one, Prove).await, take(full, Prove).await), (None, None), "it ends with its session");
+    let over = bed.store.begin_challenge(one, Prove, [7; 32]).await;
+    assert_eq!(over, Err(AccountError::NotFound), "a session that is over has none");
 }
 
 pub async fn failures_lock_longer_each_time<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {

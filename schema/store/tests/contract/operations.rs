@@ -3,6 +3,7 @@
 use schema_store::operations::{REQUEST_WAITS_MS, REQUESTS_MAX, SPAN_BYTES_MAX};
 use schema_store::rows::account::Origin;
 use schema_store::rows::backup::{BackupWork, RequestState};
+use schema_store::rows::operations::SettingChange;
 use schema_store::rows::role::AccountRole;
 use schema_store::{AccountError, Operations};
 
@@ -50,6 +51,20 @@ pub async fn a_setting_is_changed_with_both_values_in_the_trail<S: Overseen + Op
     assert_eq!(set, [("flag-burst", "9", "ada")]);
     let huge = bed.store.change_setting("flag-burst", Some("9".repeat(2049)), by()).await;
     assert!(matches!(huge, Err(AccountError::Invalid { .. })), "{huge:?}");
+    let change =
+        |name, value: &str, is_secret| SettingChange { name, value: Some(value.to_owned()), is_secret };
+    let both = vec![change("mail-host", "mail.example", false), change("mail-password", "sealed", true)];
+    bed.store.change_settings(both, by()).await.unwrap();
+    let another =
+        vec![change("mail-password", "sealed anew", true), change("mail-host", &"9".repeat(2049), false)];
+    assert!(bed.store.change_settings(another, by()).await.is_err());
+    let trail = bed.store.audit_page(None, 2).await.unwrap();
+    let told: Vec<_> = trail.iter().map(|row| row.detail.as_str()).collect();
+    assert_eq!(told, ["mail-password: (default) -> (set)", "mail-host: (default) -> mail.example"]);
+    let mut set = bed.store.operator_settings().await.unwrap();
+    set.sort();
+    let expected = [("flag-burst", "9"), ("mail-host", "mail.example"), ("mail-password", "sealed")];
+    assert_eq!(set, expected.map(|(name, value)| (name.to_owned(), value.to_owned())), "all of them or none");
 }
 
 pub async fn accounts_are_counted_now_and_then<S: Overseen + Operations>(bed: Bed<S>) {

@@ -8,6 +8,7 @@ use wire_tests::{After, Carrier, Incoming, Session, Settings, World, http, scena
 
 scenarios!(
     a_user_over_the_message_limit_is_told_when_to_go_on,
+    a_message_limit_that_is_set_holds_without_a_restart,
     a_slow_reader_is_cut_and_resumes_with_nothing_lost,
     a_slow_reader_is_named_to_operators_and_closed_by_them,
     sigterm_drains_and_the_next_start_resumes,
@@ -35,6 +36,47 @@ async fn a_user_over_the_message_limit_is_told_when_to_go_on(carrier: Carrier) {
     let bob = world.person("bob").await;
     let own = world.group(bob, &[]).await;
     Session::open(&world, carrier, bob).await.publish(own, "others are not touched").await;
+}
+
+async fn a_message_limit_that_is_set_holds_without_a_restart(carrier: Carrier) {
+    /// As long as a change may take to hold.
+    const TAKEN_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
+    let world = World::start().await;
+    let (ada, bob) = (world.person("ada").await, world.person("bob").await);
+    let group = world.group(ada, &[]).await;
+    let mut author = Session::open(&world, carrier, ada).await;
+    for _ in 0..5 {
+        author.publish(group, "by the limit of the configuration").await;
+    }
+    let set = async |limit: u32| {
+        world.sql(
+            "INSERT INTO operator_settings (name, value, changed_at) VALUES ('limit-messages', ?1, 0)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            [limit.to_string()],
+        );
+        let began = std::time::Instant::now();
+        while Session::open(&world, carrier, bob).await.welcome.limits.publish_limit != limit {
+            assert!(began.elapsed() < TAKEN_WITHIN, "a limit of {limit} was not taken");
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    set(8).await;
+    // What was published before counts. While a limit is dealt anew, a shard may have a smaller part for a moment.
+    let (mut within, began) = (0, std::time::Instant::now());
+    while within < 3 {
+        assert!(began.elapsed() < TAKEN_WITHIN, "{within} of three");
+        match author.ask(publish(group, "by the new one")).await {
+            Body::PublishAck(_) => within += 1,
+            Body::Refusal(refusal) if refusal.code == Refused::RateLimited.code() => {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let (code, _) = author.refused(publish(group, "the ninth")).await;
+    assert_eq!(code, Refused::RateLimited);
+    set(30).await;
+    author.publish(group, "wider again, in the same window").await;
 }
 
 async fn a_slow_reader_is_cut_and_resumes_with_nothing_lost(carrier: Carrier) {
@@ -103,6 +145,11 @@ async fn a_slow_reader_is_named_to_operators_and_closed_by_them(carrier: Carrier
     let body = Bytes::from(vec![b'x'; 60_000]);
     let mut told = slow().await;
     for _ in 0..300 {
+        if !told[0].is_null() {
+            // What a socket takes a moment later waits for nobody.
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            told = slow().await;
+        }
         if !told[0].is_null() {
             break;
         }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use relay_proto::Limits;
-use schema_store::redis::{RedisAddress, SharedLimit};
+use schema_store::redis::RedisAddress;
 use schema_wire::bus::{BusFrame, Life};
 use tokio::sync::watch;
 
@@ -55,9 +55,7 @@ pub fn start(
     let address = RedisAddress::parse(url)?;
     let mut life = [0; 8];
     getrandom::fill(&mut life).expect("the kernel has randomness");
-    let window_ms = limits.shared_window_us().div_ceil(1_000);
-    let limit = SharedLimit { max: limits.publish_limit, window_ms };
-    let shared = Arc::new(Shared::new(Life(u64::from_be_bytes(life)), inboxes, limit, Box::new(nudge)));
+    let shared = Arc::new(Shared::new(Life(u64::from_be_bytes(life)), inboxes, limits, Box::new(nudge)));
     let (stop, stopped) = watch::channel(false);
     let (checked, verdict) = std::sync::mpsc::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_queue::ArrayQueue;
+use relay_proto::Limits;
 use schema_store::redis::SharedLimit;
 use schema_wire::bus::{BusFrame, Hint, Life, Subject};
 use schema_wire::{ShardId, UserId};
@@ -30,7 +31,7 @@ pub(super) struct Shared {
     pub(super) listens: ArrayQueue<(Subject, bool)>,
     pub(super) takes: ArrayQueue<(ShardId, UserId, u32)>,
     /// The message limit of all nodes.
-    pub(super) limit: SharedLimit,
+    limit: Mutex<SharedLimit>,
     pub(super) wake: Notify,
     pub(super) figures: Figures,
     /// A node spoke that was not known: it should hear of this one.
@@ -46,7 +47,7 @@ impl Shared {
     pub(super) fn new(
         life: Life,
         inboxes: Vec<Inbox>,
-        limit: SharedLimit,
+        limits: &Limits,
         nudge: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
         Self {
@@ -55,7 +56,7 @@ impl Shared {
             outgoing: ArrayQueue::new(OUTGOING_MAX),
             listens: ArrayQueue::new(LISTENS_MAX),
             takes: ArrayQueue::new(TAKES_MAX),
-            limit,
+            limit: Mutex::new(counted(limits)),
             wake: Notify::new(),
             figures: Figures::default(),
             greet: AtomicBool::new(false),
@@ -63,6 +64,11 @@ impl Shared {
             inboxes,
             nudge,
         }
+    }
+
+    /// The message limit of all nodes.
+    pub(super) fn limit(&self) -> SharedLimit {
+        *self.limit.lock().expect("nothing panics while it is set")
     }
 
     pub(super) fn send(&self, frame: BusFrame) {
@@ -85,6 +91,11 @@ impl Shared {
             self.heard.lock().expect("nothing panics while it listens").dropped();
         }
     }
+}
+
+/// What all nodes count together.
+fn counted(limits: &Limits) -> SharedLimit {
+    SharedLimit { max: limits.publish_limit, window_ms: limits.shared_window_us().div_ceil(1_000) }
 }
 
 /// One shard's way to the bus. Never blocks.
@@ -114,6 +125,11 @@ impl BusPost {
         let asked = self.shared.takes.push((shard, user, count)).is_ok();
         self.shared.wake.notify_one();
         asked
+    }
+
+    /// Another message limit is counted from now on.
+    pub fn limit(&self, limits: &Limits) {
+        *self.shared.limit.lock().expect("nothing panics while it is set") = counted(limits);
     }
 
     /// By which the node knows its own frames.

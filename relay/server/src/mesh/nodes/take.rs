@@ -33,7 +33,7 @@ impl Counts {
             let place = self.places.clone().try_acquire_owned();
             tokio::task::spawn_local(async move {
                 let taken = match place {
-                    Ok(_place) => keys.take(&user.to_string(), shared.limit, count).await.ok(),
+                    Ok(_place) => keys.take(&user.to_string(), shared.limit(), count).await.ok(),
                     Err(_) => None,
                 };
                 let taken = taken.map(|taken| match taken {

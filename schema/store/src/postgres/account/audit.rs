@@ -6,10 +6,10 @@ use schema_wire::UserId;
 use super::read::{address, hash, id_opt};
 use crate::accept::page;
 use crate::accounts::Answer;
-use crate::audit_chain::{EMPTY, VERIFY_MAX, Verified, check, follow};
+use crate::audit_chain::{EMPTY, PRUNED_AT_ONCE, VERIFY_MAX, Verified, check, follow, pruned};
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, time, uint};
-use crate::rows::account::{AuditHead, AuditRow, Origin};
+use crate::rows::account::{AuditHead, AuditRow, Origin, audit_event};
 use crate::stored::{address_text, int};
 use tokio_postgres::Row;
 
@@ -48,6 +48,29 @@ pub async fn record(
     )
     .await?;
     Ok(AuditHead { id: entry.id, hash: entry.hash })
+}
+
+/// Forgets a batch of the oldest entries, all made before then; how many. The newest stays, so that the chain goes on, and
+/// an entry says where it begins now.
+pub async fn prune(tx: &Tx, before: u64, now: u64) -> Answer<u64> {
+    tx.query("SELECT pg_advisory_xact_lock($1)", &[&CHAIN_LOCK]).await?;
+    let row = tx
+        .query_one(
+            "SELECT coalesce(min(id), 0),
+               coalesce((SELECT min(id) FROM audit_logs WHERE created_at >= $1), max(id), 0) FROM audit_logs",
+            &[&At(before)],
+        )
+        .await?;
+    let (oldest, first_kept) = (uint(&row, 0)?, uint(&row, 1)?);
+    let end = first_kept.min(oldest + PRUNED_AT_ONCE);
+    if end <= oldest {
+        return Ok(0);
+    }
+    let last = tx.query_one("SELECT hash FROM audit_logs WHERE id = $1", &[&int(end - 1)]).await?;
+    let detail = pruned(oldest, end, &hash(&last, 0)?);
+    tx.execute("DELETE FROM audit_logs WHERE id < $1", &[&int(end)]).await?;
+    record(tx, audit_event::AUDIT_PRUNED, None, &detail, &Origin::system(), now).await?;
+    Ok(end - oldest)
 }
 
 /// The newest entry.

@@ -20,11 +20,12 @@ use crate::rows::account::{Erasure, Origin, audit_event};
 use crate::stored::{GONE_ERASED, int};
 
 /// What the account's own lock or its conversations keep others from touching.
-const OWN_ROWS: [&str; 9] = [
+const OWN_ROWS: [&str; 10] = [
     "DELETE FROM one_time_tokens WHERE user_id = $1",
     "DELETE FROM sessions WHERE user_id = $1",
     "DELETE FROM settings WHERE user_id = $1",
     "DELETE FROM second_factors WHERE user_id = $1",
+    "DELETE FROM security_keys WHERE user_id = $1",
     "DELETE FROM moderation_notes WHERE user_id = $1",
     "DELETE FROM moderation_appeals WHERE user_id = $1",
     "DELETE FROM erasure_requests WHERE user_id = $1",

@@ -5,8 +5,8 @@ use schema_wire::UserId;
 
 use crate::accept::page;
 use crate::accounts::Answer;
-use crate::audit_chain::{EMPTY, VERIFY_MAX, Verified, check, follow};
-use crate::rows::account::{AuditHead, AuditRow, Origin};
+use crate::audit_chain::{EMPTY, PRUNED_AT_ONCE, VERIFY_MAX, Verified, check, follow, pruned};
+use crate::rows::account::{AuditHead, AuditRow, Origin, audit_event};
 use crate::sqlite::value::{address_text, id_opt, int, uint, unknown};
 
 /// What `row` reads.
@@ -38,6 +38,26 @@ pub fn record(
         entry.hash,
     ])?;
     Ok(AuditHead { id: entry.id, hash: entry.hash })
+}
+
+/// Forgets a batch of the oldest entries, all made before then; how many. The newest stays, so that the chain goes on, and
+/// an entry says where it begins now.
+pub fn prune(tx: &Transaction<'_>, before: u64, now: u64) -> Answer<u64> {
+    let (oldest, first_kept): (u64, u64) = tx.query_row(
+        "SELECT coalesce(min(id), 0),
+           coalesce((SELECT min(id) FROM audit_logs WHERE created_at >= ?1), max(id), 0) FROM audit_logs",
+        [int(before)],
+        |row| Ok((uint(row, 0)?, uint(row, 1)?)),
+    )?;
+    let end = first_kept.min(oldest + PRUNED_AT_ONCE);
+    if end <= oldest {
+        return Ok(0);
+    }
+    let hash: [u8; 32] =
+        tx.query_row("SELECT hash FROM audit_logs WHERE id = ?1", [int(end - 1)], |row| row.get(0))?;
+    tx.execute("DELETE FROM audit_logs WHERE id < ?1", [int(end)])?;
+    record(tx, audit_event::AUDIT_PRUNED, None, &pruned(oldest, end, &hash), &Origin::system(), now)?;
+    Ok(end - oldest)
 }
 
 /// The newest entry.

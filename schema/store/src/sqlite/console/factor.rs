@@ -4,10 +4,11 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::UserId;
 
 use crate::accounts::{AccountError, Answer};
+use crate::console::UNCONFIRMED_FACTOR_MS;
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::console::SecondFactor;
 use crate::sqlite::account::audit::record;
-use crate::sqlite::account::must_be_active;
+use crate::sqlite::account::{must_be_active, standing_of};
 use crate::sqlite::value::uint;
 use crate::stored::int;
 
@@ -28,12 +29,32 @@ pub fn begin(tx: &Transaction<'_>, user: UserId, secret: &[u8], now: u64) -> Ans
     if find(tx, user)?.is_some_and(|factor| factor.confirmed) {
         return Err(AccountError::NotAllowed);
     }
+    let old = now.saturating_sub(UNCONFIRMED_FACTOR_MS);
+    tx.prepare_cached("DELETE FROM second_factors WHERE user_id = ?1 AND created_at <= ?2")?
+        .execute(params![user.0, int(old)])?;
     // A page that is loaded again shows the same secret: it may have been scanned already.
     tx.prepare_cached(
         "INSERT INTO second_factors (user_id, secret, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
     )?
     .execute(params![user.0, secret, int(now)])?;
     find(tx, user)?.ok_or(AccountError::NotFound)
+}
+
+/// Forgets a secret that was never confirmed.
+pub fn forget_unconfirmed(tx: &Transaction<'_>, user: UserId) -> Answer<()> {
+    tx.prepare_cached("DELETE FROM second_factors WHERE user_id = ?1 AND confirmed_at IS NULL")?
+        .execute([user.0])?;
+    Ok(())
+}
+
+/// Forgets codes and keys, and ends the account's sessions; how many factors.
+pub fn forget_all(tx: &Transaction<'_>, user: UserId, by: &Origin, now: u64) -> Answer<u64> {
+    standing_of(tx, user, now)?;
+    let codes = tx.execute("DELETE FROM second_factors WHERE user_id = ?1", [user.0])?;
+    let keys = tx.execute("DELETE FROM security_keys WHERE user_id = ?1", [user.0])?;
+    tx.execute("DELETE FROM sessions WHERE user_id = ?1", [user.0])?;
+    record(tx, audit_event::SECOND_FACTORS_FORGOTTEN, Some(user), "", by, now)?;
+    Ok((codes + keys) as u64)
 }
 
 pub fn rewrite(tx: &Transaction<'_>, user: UserId, from: &[u8], to: &[u8]) -> Answer<()> {

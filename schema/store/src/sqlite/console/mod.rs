@@ -1,6 +1,7 @@
 //! The console's access in SQL: one function per call, run inside the call's transaction.
 
 mod factor;
+mod key;
 mod lock;
 mod session;
 mod staff;
@@ -12,7 +13,8 @@ use crate::accounts::Answer;
 use crate::console::ConsoleAccess;
 use crate::rows::account::Origin;
 use crate::rows::console::{
-    ConsoleSession, NewConsoleSession, NewStaff, SecondFactor, StaffRequest, StaffRequestId,
+    ChallengePurpose, ConsoleSession, NewConsoleSession, NewSecurityKey, NewStaff, SecondFactor, SecurityKey,
+    SecurityKeyId, StaffRequest, StaffRequestId,
 };
 use crate::token::{NewToken, TokenHash};
 
@@ -74,6 +76,49 @@ impl ConsoleAccess for SqliteStore {
 
     async fn use_second_factor(&self, user: UserId, step: u64, by: Origin) -> Answer<bool> {
         self.write(move |tx, now| factor::use_step(tx, user, step, &by, now)).await
+    }
+
+    async fn begin_challenge(
+        &self,
+        session: TokenHash,
+        purpose: ChallengePurpose,
+        challenge: [u8; 32],
+    ) -> Answer<()> {
+        self.write(move |tx, now| key::challenge(tx, session, purpose, &challenge, now)).await
+    }
+
+    async fn take_challenge(
+        &self,
+        session: TokenHash,
+        purpose: ChallengePurpose,
+    ) -> Answer<Option<[u8; 32]>> {
+        self.write(move |tx, now| key::answered(tx, session, purpose, now)).await
+    }
+
+    async fn security_keys(&self, user: UserId) -> Answer<Vec<SecurityKey>> {
+        self.read(move |tx, _| key::list(tx, user)).await
+    }
+
+    async fn add_security_key(&self, user: UserId, new: NewSecurityKey, by: Origin) -> Answer<SecurityKeyId> {
+        self.write(move |tx, now| key::add(tx, user, &new, &by, now)).await
+    }
+
+    async fn use_security_key(
+        &self,
+        user: UserId,
+        key: SecurityKeyId,
+        sign_count: u32,
+        by: Origin,
+    ) -> Answer<bool> {
+        self.write(move |tx, now| key::used(tx, user, key, sign_count, &by, now)).await
+    }
+
+    async fn remove_security_key(&self, user: UserId, key: SecurityKeyId, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| key::remove(tx, user, key, &by, now)).await
+    }
+
+    async fn forget_second_factors(&self, user: UserId, by: Origin) -> Answer<u64> {
+        self.write(move |tx, now| factor::forget_all(tx, user, &by, now)).await
     }
 
     async fn ask_staff(&self, new: NewStaff, by: Origin) -> Answer<StaffRequestId> {

@@ -342,6 +342,9 @@ pub fn control(script: &mut Script<'_>) -> Control {
             alternate: String::new(),
             deadline_ms: u32::from(script.byte()) * 100,
         },
+        _ if choice >= 192 => {
+            Control::MessageLimit { max: u32::from(script.byte()), window_s: u32::from(script.byte() & 15) }
+        }
         _ => Control::Forget { conversation: conversation(choice >> 4) },
     }
 }
