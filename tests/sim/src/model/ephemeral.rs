@@ -24,7 +24,7 @@ impl Model {
         self.check_watching(at, conversation, store);
         self.check_accepted(at, conversation, store);
         let Some(user) = UserId::from_slice(&event.user) else { return };
-        self.check_apart(at, user);
+        self.check_apart(at, user, store);
         // It may have waited in the outbox since.
         let queued_us = self.views[at.link].emptied_us;
         if !self.lately_member(store, queued_us, user, conversation) {
@@ -38,7 +38,7 @@ impl Model {
             let text = self.say(at.link, "presence of nobody");
             return self.violate(at.now, "only to those who watch", text);
         };
-        self.check_apart(at, user);
+        self.check_apart(at, user, store);
         let view = &self.views[at.link];
         let watches = view.watched_users.contains(&user);
         let ever =

@@ -25,14 +25,16 @@ impl Relations {
 }
 
 impl Model {
-    /// Somebody's session is about to see something ephemeral of a user.
-    pub(super) fn check_apart(&mut self, at: At, of: UserId) {
+    /// Somebody's session is about to see something ephemeral of a user. Where the block is gone again the store may have
+    /// said so to a session that asked before the shard heard of it.
+    pub(super) fn check_apart(&mut self, at: At, of: UserId, store: &SimStore) {
         let view = &self.views[at.link];
         let pair = (view.place, view.user.min(of), view.user.max(of));
         // What was put into the outbox once it had been empty was put there after that.
         let queued_us = view.emptied_us;
-        if self.relations.heard.get(&pair).is_some_and(|(heard_us, stands)| *stands && *heard_us < queued_us)
-        {
+        let heard = self.relations.heard.get(&pair);
+        let stood = heard.is_some_and(|(heard_us, stands)| *stands && *heard_us < queued_us);
+        if stood && store.blocked(view.user, of) {
             let text = self.say(at.link, format!("sees something of u{}, apart", crate::id::index(&of.0)));
             self.violate(at.now, "kept apart", text);
         }

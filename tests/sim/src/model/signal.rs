@@ -58,7 +58,7 @@ impl Model {
     pub(super) fn signal_event(&mut self, at: At, event: &SignalEvent, store: &SimStore) {
         self.check_accepted(at, talk(&event.conversation), store);
         if let Some(sender) = UserId::from_slice(&event.sender) {
-            self.check_apart(at, sender);
+            self.check_apart(at, sender, store);
         }
         let wrong = self.wrong_with(at, event, store);
         if let Some(what) = wrong {

@@ -32,7 +32,7 @@ impl Model {
         self.check_watching(at, conversation, store);
         self.check_accepted(at, conversation, store);
         let Some(user) = UserId::from_slice(&event.user) else { return };
-        self.check_apart(at, user);
+        self.check_apart(at, user, store);
         let truth = store.cursors.get(&(user, conversation)).copied().unwrap_or(0);
         let seen = self.views[at.link].cursors_seen.entry((conversation, user)).or_default();
         let before = *seen;
