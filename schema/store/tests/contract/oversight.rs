@@ -37,6 +37,8 @@ pub async fn people_are_found_by_what_is_known_of_them<S: Overseen>(bed: Bed<S>)
     assert_eq!(bed.found("ANN").await, ["annabel", "Anna"], "in any case");
     assert_eq!(bed.found("nabe").await, ["annabel"], "anywhere in it");
     assert_eq!(bed.found("b@exam").await, ["bob"], "also in the address");
+    assert_eq!(bed.found("nabel@exam").await, ["annabel"], "on both sides of the sign");
+    assert!(bed.found("nabel@elsewhere").await.is_empty(), "all of it");
     assert_eq!(bed.found("an").await, ["annabel", "Anna"], "a short text begins it");
     assert!(bed.found("nn").await.is_empty(), "and nothing else");
     assert_eq!(bed.found("%_o").await, ["50%_off"], "every sign stands for itself");
