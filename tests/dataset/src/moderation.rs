@@ -12,8 +12,8 @@ const REASONS: [&str; 7] = ["SPAM", "HARASSMENT", "VIOLENCE", "SEXUAL", "IMPERSO
 const RULES: [&str; 5] = ["RATE", "NEW_ACCOUNT", "SAME_CONTENT", "EVASION", "CONTENT"];
 /// Time over which reports came in.
 const SPREAD_MS: u64 = 365 * DAY_MS;
-/// Of a hundred reports, the newest ones, which nobody decided yet.
-const OPEN_OF_100: u64 = 15;
+/// Of a hundred reports, the newest ones, which nobody decided yet: those of a week.
+const OPEN_OF_100: u64 = 2;
 /// How long a decision took.
 const TAKES_MS: u64 = 3_600_000;
 
