@@ -36,7 +36,9 @@ impl World {
             Body::Gone(gone) if !client.follows(&gone.conversation) => {}
             Body::Delivery(delivery) => client.delivered(&delivery),
             Body::Gone(gone) => {
-                client.note(talk_id(&gone.conversation), gone.from, gone.to, Seen::Gone);
+                let conversation = talk_id(&gone.conversation);
+                client.note_generation(conversation, gone.generation);
+                client.note(conversation, gone.from, gone.to, Seen::Gone);
             }
             Body::Rewound(rewound) => client.rewound(&rewound),
             Body::UserEvent(event) => client.user_event(&event),

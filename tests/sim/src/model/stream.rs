@@ -50,8 +50,9 @@ impl Model {
             let text = self.say(at.link, "Rewound without a subscription");
             return self.violate(at.now, "answers", text);
         };
-        let mut passed = before;
-        while self.own(at.link, conversation, u32::MAX, passed + 1) {
+        // What stands there by now may be of a newer life: the frame may have waited.
+        let (mut passed, former) = (before, rewound.generation.saturating_sub(1));
+        while self.own(at.link, conversation, former, passed + 1) {
             passed += 1;
         }
         if !ever_cut || rewound.head > passed {

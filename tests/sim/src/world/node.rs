@@ -43,6 +43,8 @@ pub struct Node {
     pub batch: Vec<(Place, relay_proto::event::Ticket, schema_wire::record::Append)>,
     pub committing: bool,
     pub changes_read: usize,
+    /// When the last change that was read reaches the shards.
+    pub changed_us: u64,
     pub draining: bool,
     /// What the bus brings to this process.
     pub listens: BTreeSet<Subject>,
@@ -65,6 +67,7 @@ impl World {
         state.started_us = self.now;
         state.clock = state.clock.restarted(self.now);
         state.changes_read = self.store.changes.len();
+        state.changed_us = 0;
         state.slots.clear();
         state.listens.clear();
         for shard in 0..shards {

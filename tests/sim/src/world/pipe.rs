@@ -60,11 +60,13 @@ impl World {
         self.queue.at(self.now + delay, Happening::Shard { place, event: Event::Stored { ticket, reply } });
     }
 
-    /// A batch commits, or fails whole. A dead node's batch may commit too: nobody hears of it.
+    /// A batch commits, or fails whole. A dead node's batch may commit too: nobody hears of it. What one node alone keeps is
+    /// in its own process: nothing of the one before commits once the next one runs.
     pub(super) fn commit(&mut self, node: usize, life: u32) {
         let alive = self.nodes[node].life == life && self.nodes[node].up;
+        let followed = self.plan.nodes == 1 && self.nodes[node].up;
         let batch = self.take_batch(node, life);
-        if !alive && self.rng.chance(500) {
+        if !alive && (self.rng.chance(500) || followed) {
             return;
         }
         let fault = self.store_fault(true);
@@ -118,14 +120,16 @@ impl World {
         let to = self.store.changes.len().min(from + CHANGES_MAX);
         let changes: Vec<Change> = self.store.changes[from..to].to_vec();
         self.nodes[node].changes_read = to;
-        let mut delay = self.store_delay();
+        // One poll after the other: no change overtakes an earlier one.
+        let mut at = (self.now + self.store_delay()).max(self.nodes[node].changed_us);
         for change in changes {
-            delay += 1;
+            at += 1;
             for shard in 0..self.plan.shards {
                 let place = Place { node, life, shard };
                 let event = Event::Changed { change: change.clone() };
-                self.queue.at(self.now + delay, Happening::Shard { place, event });
+                self.queue.at(at, Happening::Shard { place, event });
             }
         }
+        self.nodes[node].changed_us = at;
     }
 }
