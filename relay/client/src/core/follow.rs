@@ -90,6 +90,7 @@ impl Follow {
         let position = self.position.get_or_insert(at_head);
         let before_first = Offset(subscription.first.0.saturating_sub(1));
         position.offset = position.offset.max(before_first);
+        position.generation = position.generation.max(subscription.generation);
         self.head = self.head.max(subscription.head);
         self.state = State::Live;
         self.stalled = None;
@@ -107,6 +108,22 @@ impl Follow {
         self.early_bytes = self.early.values().map(size).sum();
         self.head = self.early.last_key_value().map_or(head, |(_, item)| item.to());
         self.drain(events);
+    }
+
+    /// The store began a newer life: what an older one put beyond the position is not counted on, told or not. Says where
+    /// the position is.
+    pub(crate) fn renewed(&mut self, generation: Generation) -> Option<Offset> {
+        let position = self.position.filter(|position| generation > position.generation)?;
+        self.early.retain(|_, item| item.generation() >= generation);
+        self.early_bytes = self.early.values().map(size).sum();
+        Some(position.offset)
+    }
+
+    /// The life and the place that an ack of an older life lies beyond.
+    pub(crate) fn outlived(&self, item: &Item) -> Option<Position> {
+        let own = matches!(item, Item::Delivery(delivery) if delivery.own);
+        let beyond = |p: &Position| item.generation() < p.generation && item.from() > p.offset;
+        self.position.filter(|position| own && beyond(position))
     }
 
     /// A delivery, a gap that the relay names, or an own message's ack.

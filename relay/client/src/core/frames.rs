@@ -127,8 +127,21 @@ impl Core {
             Item::Delivery(d) => d.conversation,
             Item::Gone(g) => g.conversation,
         };
-        if let Some(follow) = self.follows.get_mut(&conversation) {
-            follow.accept(item, &mut self.events);
+        self.renewed(conversation, item.generation());
+        let Some(follow) = self.follows.get_mut(&conversation) else { return };
+        match follow.outlived(&item) {
+            Some(position) => {
+                self.publishes.rewound(conversation, position.generation, position.offset);
+            }
+            None => follow.accept(item, &mut self.events),
+        }
+    }
+
+    /// A frame of the conversation names a life of the store: own messages that a newer one may lack are published again.
+    fn renewed(&mut self, conversation: ConversationId, generation: Generation) {
+        let follow = self.follows.get_mut(&conversation);
+        if let Some(offset) = follow.and_then(|follow| follow.renewed(generation)) {
+            self.publishes.rewound(conversation, generation, offset);
         }
     }
 
@@ -164,8 +177,9 @@ impl Core {
 
     fn subscribed(&mut self, answers: u64, subscribed: &v1::Subscribed) -> Result<(), ConnectError> {
         let conversation = conversation(&subscribed.conversation)?;
-        let Some(follow) = self.follows.get_mut(&conversation) else { return Ok(()) };
-        if !matches!(follow.state, State::Asked(request) if request == answers || answers == 0) {
+        let asks =
+            |state: &State| matches!(state, State::Asked(request) if *request == answers || answers == 0);
+        if !self.follows.get(&conversation).is_some_and(|follow| asks(&follow.state)) {
             return Ok(());
         }
         let subscription = Subscription {
@@ -175,7 +189,10 @@ impl Core {
             epoch: subscribed.epoch,
             cursor: Offset(subscribed.cursor),
         };
-        follow.subscribed(subscription, &mut self.events);
+        self.renewed(conversation, subscription.generation);
+        if let Some(follow) = self.follows.get_mut(&conversation) {
+            follow.subscribed(subscription, &mut self.events);
+        }
         for (ack, body) in self.publishes.acked_here(conversation) {
             self.own(ack, body);
         }
@@ -201,6 +218,9 @@ impl Core {
         let items: Option<Vec<Item>> = page.items.into_iter().map(Item::from_wire).collect();
         let items = items.ok_or_else(|| broken("a history item"))?;
         let id = conversation(&page.conversation)?;
+        if self.follows.get(&id).is_some_and(|f| f.state == State::Paging(answers)) {
+            self.renewed(id, Generation(page.generation));
+        }
         if let Some(follow) = self.follows.get_mut(&id).filter(|f| f.state == State::Paging(answers)) {
             follow.page(items, Offset(page.head), page.next != 0, &mut self.events);
             return Ok(());

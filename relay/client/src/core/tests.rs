@@ -245,6 +245,63 @@ fn a_rewind_truncates_and_publishes_own_lost_messages_again() {
     assert_eq!(scene.seen(), [7]);
 }
 
+/// The request of the Publish with that key among what was sent.
+fn published(scene: &mut Scene, key: u8) -> Option<u64> {
+    let sent = scene.sent();
+    sent.iter().find_map(|(request, body)| match body {
+        client_frame::Body::Publish(p) if p.publish_key[0] == key => Some(*request),
+        _ => None,
+    })
+}
+
+/// Following C after 5, and an own message was acked at 7, which is beyond the position.
+fn acked_beyond() -> Scene {
+    let mut scene = Scene::following(5);
+    drop(publish(&mut scene, 0xaa));
+    let request = published(&mut scene, 0xaa).expect("published");
+    scene.answer(request, ack(0xaa, 1, 7));
+    assert!(scene.seen().is_empty(), "6 is missing");
+    scene
+}
+
+#[test]
+fn an_ack_of_an_older_life_beyond_the_position_is_void_though_nobody_says_so() {
+    let mut scene = acked_beyond();
+    scene.tell(delivery(2, 6));
+    assert_eq!(scene.seen(), [6]);
+    let again = published(&mut scene, 0xaa).expect("published again");
+    scene.tell(delivery(2, 7));
+    scene.answer(again, ack(0xaa, 2, 8));
+    assert_eq!(scene.seen(), [7, 8], "somebody else's message stands where the own one was acked");
+}
+
+#[test]
+fn so_it_is_when_a_new_link_or_a_gap_tells_of_the_newer_life() {
+    let mut scene = acked_beyond();
+    scene.core.link_lost(scene.now);
+    let hello = scene.greeted();
+    assert_eq!(hello.resume[0].after.offset, 5);
+    scene.tell(v1::Subscribed { generation: 2, ..subscribed(5) });
+    assert!(published(&mut scene, 0xaa).is_some(), "published again");
+    let mut scene = acked_beyond();
+    scene.tell(v1::Gone { generation: 2, ..gone(6, 7) });
+    assert_eq!(scene.seen(), [-6, -7]);
+    assert!(published(&mut scene, 0xaa).is_some(), "published again");
+}
+
+#[test]
+fn an_ack_that_comes_late_from_an_older_life_is_void_too() {
+    let mut scene = Scene::following(5);
+    drop(publish(&mut scene, 0xaa));
+    let request = published(&mut scene, 0xaa).expect("published");
+    scene.tell(delivery(2, 6));
+    scene.answer(request, ack(0xaa, 1, 7));
+    assert_eq!(scene.seen(), [6]);
+    let again = published(&mut scene, 0xaa).expect("published again");
+    scene.answer(again, ack(0xaa, 2, 7));
+    assert_eq!(scene.seen(), [7]);
+}
+
 #[test]
 fn too_far_behind_fetches_pages_then_subscribes() {
     let mut scene = Scene::new();
