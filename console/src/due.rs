@@ -1,5 +1,5 @@
-//! What happens by itself: decisions whose time came take effect, and the letters they owe go out. Every console does
-//! it; the store lets each decision take effect once, also after a crash in between.
+//! What happens by itself: decisions whose time came take effect, and the letters that they and changed second factors owe
+//! go out. Every console does it; the store lets each decision take effect once, also after a crash in between.
 
 use std::time::Duration;
 
@@ -43,6 +43,13 @@ async fn turn<S: Desk>(app: &App<S>) -> Answer<()> {
             break;
         }
         app.store.letter_sent(letter.decision, letter.told).await?;
+    }
+    for letter in app.store.due_factor_letters(LETTERS).await? {
+        let id = letter.id;
+        if !app.post.leave(Errand::Factor(letter)) {
+            break;
+        }
+        app.store.factor_letter_sent(id).await?;
     }
     Ok(())
 }

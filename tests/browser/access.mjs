@@ -66,11 +66,21 @@ export async function anAdministratorNeedsASecondFactor(browser, origin) {
   await page.click('main button');
   holds(await page.locator('#code[aria-invalid]').count() === 1, 'a wrong code is refused');
   holds((await page.textContent('.secret')) === secret, 'and the secret stays');
+  // Somebody else who has the password sees another secret, which is worth nothing once this one counts.
+  const late = await visitor(browser, origin, { script: true });
+  await signIn(late.page, 'ada');
+  const shown = await late.page.textContent('.secret');
+  holds(shown !== secret, 'each sign-in is shown a secret of its own');
   used = code(secret, -1);
   await page.fill('#code', used);
   await page.click('main button');
   await page.goto('/account');
   holds(page.url().endsWith('/account'), 'a right code opens it');
+  await late.page.fill('#code', code(shown));
+  await late.page.click('main button');
+  holds(/since your sign-in/.test(await late.page.textContent('.said')), 'who comes later is told so');
+  await inspectTwice(late, 'factor-overtaken');
+  await late.context.close();
   await page.click('.viewer button');
   await visit.context.close();
 }
@@ -173,7 +183,7 @@ export async function aSecurityKeyIsAddedUsedAndRemoved(browser, origin) {
   holds((await key.kept()).length === 0, 'a key has a name: none is made in vain');
   await page.fill('#name', 'blue');
   await page.click('[data-key-part=ADD] button');
-  await page.waitForSelector('.viewer');
+  await page.waitForURL((url) => !url.pathname.startsWith('/sign-in'));
   await page.goto('/account');
   holds((await page.textContent('#keys tbody')).includes('blue'), 'it is listed');
   await inspectTwice(visit, 'account-keys');

@@ -242,6 +242,60 @@ export async function anAdministratorIsMadeByTwo(browser, origin) {
   for (const { context } of [first, second, third]) await context.close();
 }
 
+export async function aRoleIsChangedAndGivenByTwo(browser, origin) {
+  const rob = await visitor(browser, origin, { script: false });
+  await signIn(rob.page, 'rob');
+  const isIn = async () => (await rob.page.goto('/account'), rob.page.url().endsWith('/account'));
+  holds(await isIn(), 'rob is signed in');
+  const first = await visitor(browser, origin, { script: true });
+  const { page } = first;
+  const secret = await enrol(page, 'uma');
+  await page.goto('/staff');
+  await inspectTwice(first, 'staff');
+  const own = page.locator('tr:has-text("uma@staff.example")');
+  holds(await own.locator('a[href$="/role"]').count() === 0, 'nobody changes their own role');
+  await page.goto(`${await own.locator('th a').getAttribute('href')}/role`);
+  holds(await page.locator('#role').count() === 0, 'nor by the address of the page');
+  await inspect(first, 'role-own');
+  await page.goto('/staff');
+  await page.click('tr:has-text("rob@staff.example") a[href$="/role"]');
+  const there = page.url();
+  await inspectTwice(first, 'role');
+  const change = async (at, role, digits) => {
+    await at.selectOption('#role', role);
+    await at.fill('#password', password);
+    await at.fill('#code', digits);
+    await at.click('form[action$="/role"] button');
+  };
+  await change(page, 'MODERATOR', '000000');
+  holds((await page.getAttribute('#role', 'aria-describedby')) === 'role-error', 'the role it has is refused beside the field');
+  await inspect(first, 'role-wrong');
+  holds(await isIn(), 'and nothing happened');
+  await change(page, 'SRE', code(secret, 1));
+  holds(/role is changed/.test(await page.textContent('.said')), 'with password and code it is changed');
+  holds(!(await isIn()), 'and whoever had it is out at once');
+  const second = await visitor(browser, origin, { script: false });
+  const other = second.page;
+  const hers = await enrol(other, 'vic');
+  await other.goto(there);
+  await change(other, 'ADMIN', code(hers, 1));
+  const asked = 'tr:has-text("rob@staff.example") form[action$="/agree"]';
+  holds(/second administrator/.test(await other.textContent('.said')), 'an administrator takes two');
+  holds(await other.locator(asked).count() === 0, 'whoever asked can not agree');
+  await page.goto(there);
+  await inspectTwice(first, 'role-asked');
+  await page.goto('/staff');
+  await inspectTwice(first, 'staff-role-asked');
+  await page.click(`${asked} button`);
+  holds(/role is changed/.test(await page.textContent('.said')), 'the other one can');
+  await signIn(rob.page, 'rob');
+  holds(rob.page.url().endsWith('/sign-in/enrol'), 'who is an administrator now sets up a second factor');
+  await other.goto('/audit?event=ROLE_CHANGED');
+  const trail = await other.textContent('tbody');
+  holds(/MODERATOR -> SRE/.test(trail) && /SRE -> ADMIN, asked for by/.test(trail), 'the trail says what was before and after');
+  for (const { context } of [rob, first, second]) await context.close();
+}
+
 export async function statisticsAreShownAndDownloaded(browser, origin, way) {
   const visit = await visitor(browser, origin, way);
   const { page } = visit;

@@ -14,7 +14,7 @@ const ways = [
   { script: false, language: 'en', theme: 'dark', phone: true },
 ];
 
-const staff = { MODERATOR: ['mia', 'tom', 'ned'], ADMIN: ['ada', 'eve', 'ivy', 'kim', 'lea', 'max', 'nia', 'pia', 'joe', 'zoe', 'kay'], AUDITOR: ['otto'], SRE: ['sue'] };
+const staff = { MODERATOR: ['mia', 'tom', 'ned', 'rob'], ADMIN: ['ada', 'eve', 'ivy', 'kim', 'lea', 'max', 'nia', 'pia', 'joe', 'zoe', 'kay', 'uma', 'vic'], AUDITOR: ['otto'], SRE: ['sue'] };
 const product = await start(Object.entries(staff).flatMap(([role, names]) => names.map((name) => [name, role])));
 const browser = await launch();
 const { origin } = product;
@@ -91,6 +91,7 @@ if ('people'.includes(wanted)) {
   await flow('an erasure needs four eyes', () => people.anErasureNeedsFourEyes(browser, origin));
   await flow('people and programs are let in', () => people.peopleAndProgramsAreLetIn(browser, origin, product.api));
   await flow('an administrator is made by two', () => people.anAdministratorIsMadeByTwo(browser, origin));
+  await flow('a role is changed, and given by two', () => people.aRoleIsChangedAndGivenByTwo(browser, origin));
   for (const way of ways) {
     await flow(`statistics are shown: ${named(way)}`, () => people.statisticsAreShownAndDownloaded(browser, origin, way));
   }

@@ -176,6 +176,8 @@ impl From<AccountError> for Problem {
             AccountError::NotFound => Code::NotFound.into(),
             AccountError::NotAllowed => Code::NotAllowed.into(),
             AccountError::LastOwner => Code::LastOwner.into(),
+            // No call of these interfaces changes a role.
+            AccountError::LastAdministrator => Code::NotAllowed.into(),
             AccountError::Blocked => Code::Blocked.into(),
             AccountError::Overtaken => Code::Overtaken.into(),
             AccountError::TooMany { limit } => {

@@ -3,8 +3,11 @@
 use lettre::Message;
 use lettre::message::header::ContentType;
 use lettre::message::{Mailbox, MessageBuilder};
+use schema_store::rows::console::{FactorChange, FactorLetter};
 
 use super::MailFault;
+use crate::parts::moment_text;
+use crate::text::Language;
 
 /// A letter ready to be sealed with a sender.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,6 +46,23 @@ impl Letter {
             )
         });
         Self { to, subject: "A notice about your account", text: text + &way.unwrap_or_default() }
+    }
+
+    /// What became of the second factors, in both languages: nobody says which one an account reads.
+    pub fn factor(letter: FactorLetter) -> Self {
+        let FactorLetter { email: to, change, name, at, .. } = letter;
+        let key = match change {
+            FactorChange::CodesAdded => "letter-factor-codes",
+            FactorChange::KeyAdded => "letter-factor-key-added",
+            FactorChange::KeyRemoved => "letter-factor-key-removed",
+            FactorChange::Forgotten => "letter-factor-forgotten",
+        };
+        let text = Language::ALL.map(|language| {
+            let what = language.of(key, "name", &name);
+            let when = language.of("letter-factor-when", "when", &moment_text(at));
+            format!("{when}\n\n  {what}\n\n{}\n", language.t("letter-factor-else"))
+        });
+        Self { to, subject: "Second factor changed / Second facteur modifié", text: text.join("\n") }
     }
 
     /// That letters come.

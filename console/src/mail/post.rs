@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use schema_store::Accounts;
 use schema_store::rows::account::Origin;
+use schema_store::rows::console::FactorLetter;
 use schema_store::token::NewToken;
 use schema_wire::record::UserStatus;
 use tokio::sync::mpsc;
@@ -31,6 +32,8 @@ pub enum Errand {
     PasswordReset { email: String, by: Origin },
     /// What a moderator has to say, and what a link to answer it names it by.
     Notice { email: String, text: String, answer: Option<String> },
+    /// A second factor came or went.
+    Factor(FactorLetter),
 }
 
 /// Where requests leave errands.
@@ -84,6 +87,7 @@ impl<S: Accounts> Postman<S> {
                 let link = answer.map(|token| format!("{}/appeal?token={token}", self.public_url));
                 Some(Letter::notice(email, text, link))
             }
+            Errand::Factor(letter) => Some(Letter::factor(letter)),
             Errand::PasswordReset { email, by } => self.password_reset(email, by).await,
         }
     }

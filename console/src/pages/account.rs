@@ -36,7 +36,7 @@ struct Own {
 async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
     let user = visit.signed_in().ok_or(Trouble::SignIn)?.user;
     let sessions = app.store.console_sessions(user).await?;
-    let has_codes = app.store.second_factor(user).await?.is_some_and(|factor| factor.confirmed);
+    let has_codes = app.store.second_factor(user).await?.is_some();
     let keys = app.store.security_keys(user).await?;
     Ok(render::show(StatusCode::OK, visit, Own { sessions, has_codes, keys }, draw).await)
 }

@@ -99,7 +99,7 @@ fn add_form(visit: &Visit, shown: &Shown) -> AnyView {
     view! {
         <form method="post" action="/settings/content" class="card narrow" id="add">
             {csrf(visit)}
-            {choice("kind", visit.t("rule-kind"), kinds, shown.typed.text("kind"))}
+            {choice("kind", visit.t("rule-kind"), kinds, shown.typed.text("kind"), String::new())}
             {text.draw()}
             <button type="submit">{visit.t("rule-add")}</button>
         </form>

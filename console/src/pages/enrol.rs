@@ -4,10 +4,11 @@
 use axum::extract::State;
 use axum::response::Response;
 use leptos::prelude::*;
+use schema_store::AccountError;
 use schema_store::accounts::NAME_BYTES_MAX;
 use schema_store::rows::console::Stage;
 
-use super::factor::{Checked, Factors, Shown, check, unsealed};
+use super::factor::{Checked, Factors, Shown, check, sealed_elsewhere};
 use super::key::Party;
 use super::keys::{add_part, keep, name_field};
 use super::proof::{self, code_field, doubted};
@@ -16,7 +17,7 @@ use crate::access::totp;
 use crate::app::App;
 use crate::frame::Desk;
 use crate::frame::fields::Fields;
-use crate::frame::render::{self, Page};
+use crate::frame::render::{self, Page, go};
 use crate::frame::route::{Entry, STAFF, Who, read, send};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::{Viewer, Visit};
@@ -50,14 +51,22 @@ async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Respon
 
 async fn show<S: Desk>(app: &App<S>, visit: Visit, typed: Typed) -> Result<Response, Trouble> {
     let viewer = viewer(&visit)?;
+    let factors = Factors::of(app, viewer.user).await?;
+    if is_too_late(&visit, factors) {
+        return Ok(too_late(&visit));
+    }
     let fresh = app.seal.seal(viewer.user, &totp::new_secret());
-    let factor = app.store.begin_second_factor(viewer.user, fresh).await?;
-    let secret = unsealed(app, viewer.user, &factor).await?;
+    let sealed = match app.store.begin_second_factor(viewer.user, viewer.session, fresh).await {
+        Ok(sealed) => sealed,
+        Err(AccountError::Overtaken) => return Ok(too_late(&visit)),
+        Err(other) => return Err(other.into()),
+    };
+    let secret = app.seal.open(viewer.user, &sealed).ok_or_else(sealed_elsewhere)?;
     let email = app.store.profile(viewer.user).await?.email;
     let form = Form {
         picture: totp::picture(&totp::link(&secret, &email)),
         secret: totp::typed(&secret),
-        factors: Factors::of(app, viewer.user).await?,
+        factors,
         party: app.party.clone(),
         typed,
     };
@@ -66,6 +75,18 @@ async fn show<S: Desk>(app: &App<S>, visit: Visit, typed: Typed) -> Result<Respo
 
 fn viewer(visit: &Visit) -> Result<Viewer, Trouble> {
     visit.viewer.clone().ok_or(Trouble::SignIn)
+}
+
+/// One that is there already is not replaced by whoever sits at the keyboard, nor joined by who shows none.
+fn is_too_late(visit: &Visit, factors: Factors) -> bool {
+    factors.codes || (factors.keys && visit.signed_in().is_none())
+}
+
+/// Somebody set one up since: whoever did not signs in with it, or learns here that somebody else did.
+fn too_late(visit: &Visit) -> Response {
+    let is_own = visit.signed_in().is_some();
+    let (to, said) = if is_own { ("/account", "factor-there") } else { ("/sign-in", "factor-overtaken") };
+    go(visit.jar, to, Some(said))
 }
 
 fn draw(visit: &Visit, form: &Form) -> Page {
@@ -124,12 +145,12 @@ async fn confirm<S: Desk>(
 ) -> Result<Response, Trouble> {
     let viewer = viewer(&visit)?;
     let factors = Factors::of(&app, viewer.user).await?;
-    let is_own = visit.signed_in().is_some();
-    // One that is there already is not replaced by whoever sits at the keyboard, nor joined by who shows none.
-    if factors.codes || (factors.keys && !is_own) {
-        return Err(Trouble::Forbidden);
+    if is_too_late(&visit, factors) {
+        return Ok(too_late(&visit));
     }
-    if is_own && let Some(wrong) = doubted(&app, &visit, &viewer, &fields).await? {
+    if visit.signed_in().is_some()
+        && let Some(wrong) = doubted(&app, &visit, &viewer, &fields).await?
+    {
         return show(&app, visit, Typed::wrong(fields, wrong)).await;
     }
     match check(&app, &visit, &viewer, Shown::FirstCode(fields.text("code"))).await? {
@@ -147,7 +168,7 @@ async fn confirm_key<S: Desk>(
 ) -> Result<Response, Trouble> {
     let viewer = viewer(&visit)?;
     if Factors::of(&app, viewer.user).await?.any() {
-        return Err(Trouble::Forbidden);
+        return Ok(too_late(&visit));
     }
     let wrong = match fields.line("name", NAME_BYTES_MAX) {
         Err(key) => Some(("name", visit.t(key))),

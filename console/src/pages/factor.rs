@@ -1,13 +1,14 @@
 //! Second factors at their use: a code of an authenticator, or a security key that answers a challenge. What is wrong counts
 //! like a wrong password, and locks the account out like one.
 
-use schema_store::rows::console::{ChallengePurpose, SecondFactor};
+use schema_store::AccountError;
+use schema_store::rows::console::{ChallengePurpose, KeyUse, SecondFactor};
 use schema_wire::UserId;
 use sha2::{Digest, Sha256};
 
 use crate::access::seal::is_plain;
 use crate::access::totp::matching_step;
-use crate::access::webauthn::Assertion;
+use crate::access::webauthn::{Assertion, Known};
 use crate::app::App;
 use crate::frame::Desk;
 use crate::frame::trouble::Trouble;
@@ -24,7 +25,7 @@ pub struct Factors {
 impl Factors {
     /// Of this account.
     pub async fn of<S: Desk>(app: &App<S>, user: UserId) -> Result<Self, Trouble> {
-        let codes = app.store.second_factor(user).await?.is_some_and(|factor| factor.confirmed);
+        let codes = app.store.second_factor(user).await?.is_some();
         Ok(Self { codes, keys: !app.store.security_keys(user).await?.is_empty() })
     }
 
@@ -71,10 +72,8 @@ pub async fn check<S: Desk>(
         return Ok(Checked::Wrong(locked(visit, until)));
     }
     let (is_right, reason, say) = match shown {
-        Shown::Code(code) => (uses_code(app, visit, viewer, code, true).await?, "wrong code", "code-wrong"),
-        Shown::FirstCode(code) => {
-            (uses_code(app, visit, viewer, code, false).await?, "wrong code", "code-wrong")
-        }
+        Shown::Code(code) => (uses_code(app, viewer, code).await?, "wrong code", "code-wrong"),
+        Shown::FirstCode(code) => (confirms(app, visit, viewer, code).await?, "wrong code", "code-wrong"),
         Shown::Key(answer) => {
             (uses_key(app, visit, viewer, answer).await?, "wrong security key", "key-wrong")
         }
@@ -97,19 +96,30 @@ pub fn locked(visit: &Visit, until: u64) -> String {
     visit.language.of("sign-in-locked", "wait", &wait)
 }
 
-async fn uses_code<S: Desk>(
+async fn uses_code<S: Desk>(app: &App<S>, viewer: &Viewer, code: &str) -> Result<bool, Trouble> {
+    let Some(factor) = app.store.second_factor(viewer.user).await? else { return Ok(false) };
+    let secret = unsealed(app, viewer.user, &factor).await?;
+    let Some(step) = matching_step(&secret, code, app.clock.now_s()) else { return Ok(false) };
+    Ok(app.store.use_second_factor(viewer.user, step).await?)
+}
+
+/// Whether it is a code of the secret that this session was shown, and no other one was faster. The secret is the
+/// account's then.
+async fn confirms<S: Desk>(
     app: &App<S>,
     visit: &Visit,
     viewer: &Viewer,
     code: &str,
-    is_set_up: bool,
 ) -> Result<bool, Trouble> {
-    // A secret that was shown but never confirmed opens nothing: whoever has the password may have seen it.
-    let kept = app.store.second_factor(viewer.user).await?;
-    let Some(factor) = kept.filter(|factor| factor.confirmed == is_set_up) else { return Ok(false) };
-    let secret = unsealed(app, viewer.user, &factor).await?;
+    let Viewer { user, session, .. } = *viewer;
+    let Some(sealed) = app.store.shown_second_factor(user, session).await? else { return Ok(false) };
+    let secret = app.seal.open(user, &sealed).ok_or_else(sealed_elsewhere)?;
     let Some(step) = matching_step(&secret, code, app.clock.now_s()) else { return Ok(false) };
-    Ok(app.store.use_second_factor(viewer.user, step, visit.by.clone()).await?)
+    match app.store.confirm_second_factor(user, session, (sealed, step), visit.by.clone()).await {
+        Ok(()) => Ok(true),
+        Err(AccountError::Overtaken) => Ok(false),
+        Err(other) => Err(other.into()),
+    }
 }
 
 async fn uses_key<S: Desk>(
@@ -126,9 +136,11 @@ async fn uses_key<S: Desk>(
     let Some(key) = keys.into_iter().find(|key| key.credential == answer.credential.0) else {
         return Ok(false);
     };
-    match party.verify(&answer, &key.public_key, &challenge) {
-        Ok(sign_count) => {
-            Ok(app.store.use_security_key(viewer.user, key.id, sign_count, visit.by.clone()).await?)
+    let known = Known { public_key: &key.public_key, backup_eligible: key.backup_eligible };
+    match party.verify(&answer, known, &challenge) {
+        Ok(said) => {
+            let used = KeyUse { sign_count: said.sign_count, backup_eligible: said.backup_eligible };
+            Ok(app.store.use_security_key(viewer.user, key.id, used, visit.by.clone()).await?)
         }
         Err(mismatch) => {
             tracing::debug!(%mismatch, "a security key was refused");
@@ -148,10 +160,13 @@ pub async fn unsealed<S: Desk>(
         app.store.rewrite_second_factor(user, factor.secret.clone(), sealed).await?;
         return Ok(factor.secret.clone());
     }
-    app.seal.open(user, &factor.secret).ok_or_else(|| {
-        tracing::error!(
-            "a second factor was sealed with another key; give every console the same CONSOLE_SEAL_KEY_FILE"
-        );
-        Trouble::Unavailable
-    })
+    app.seal.open(user, &factor.secret).ok_or_else(sealed_elsewhere)
+}
+
+/// What can't be opened here.
+pub fn sealed_elsewhere() -> Trouble {
+    tracing::error!(
+        "a second factor was sealed with another key; give every console the same CONSOLE_SEAL_KEY_FILE"
+    );
+    Trouble::Unavailable
 }

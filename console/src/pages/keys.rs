@@ -122,6 +122,7 @@ pub async fn keep<S: Desk>(
         credential: credential.id,
         public_key: credential.public_key,
         sign_count: credential.sign_count,
+        backup_eligible: credential.backup_eligible,
     };
     match app.store.add_security_key(viewer.user, new, visit.by.clone()).await {
         Ok(_) => Ok(None),

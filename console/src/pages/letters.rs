@@ -176,8 +176,6 @@ fn form(visit: &Visit, shown: &Shown) -> AnyView {
     let hint = if is_kept { visit.t("mail-password-kept") } else { String::new() };
     let secret = shown.typed.secret(visit, PASSWORD, "mail-password", "off");
     let tls = SmtpTls::ALL.into_iter().map(|tls| (tls.name(), visit.t(&format!("mail-tls-{}", tls.name()))));
-    let wrong_tls = shown.typed.error(TLS);
-    let wrong_tls = (!wrong_tls.is_empty()).then(|| view! { <p class="error" role="alert">{wrong_tls}</p> });
     let from = match shown.sender_fixed {
         Some(variable) => {
             view! { <p class="hint">{visit.language.of("mail-sender-fixed-by", "variable", variable)}</p> }
@@ -194,8 +192,7 @@ fn form(visit: &Visit, shown: &Shown) -> AnyView {
             {csrf(visit)}
             {host.draw()}
             {port.draw()}
-            {choice(TLS, visit.t("mail-tls"), tls, value(shown, TLS))}
-            {wrong_tls}
+            {choice(TLS, visit.t("mail-tls"), tls, value(shown, TLS), shown.typed.error(TLS))}
             {line(USER, "mail-user").draw()}
             {Field { hint, ..secret }.draw()}
             {from}

@@ -25,6 +25,7 @@ pub mod preferences;
 pub mod proof;
 pub mod queue;
 pub mod registration;
+pub mod role;
 pub mod settings;
 pub mod sign_in;
 pub mod staff;
@@ -60,6 +61,7 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
     entries.extend(users::entries());
     entries.extend(user::entries());
     entries.extend(erasure::entries());
+    entries.extend(role::entries());
     entries.extend(registration::entries());
     entries.extend(staff::entries());
     entries.extend(statistics::entries());

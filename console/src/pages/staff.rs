@@ -1,11 +1,11 @@
-//! Who has a role in the console. One administrator asks for a further account, another one agrees; then its password is
-//! chosen with a link that is shown once.
+//! Who has a role in the console. One administrator asks for a further account, or for what takes two for one that is
+//! there; another one agrees. The password of a new one is chosen with a link that is shown once.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
 use leptos::prelude::*;
 use schema_store::accounts::NAME_BYTES_MAX;
-use schema_store::rows::console::{NewStaff, StaffRequest, StaffRequestId};
+use schema_store::rows::console::{Agreed, NewStaff, StaffRequest, StaffRequestId};
 use schema_store::rows::oversight::PersonRow;
 use schema_store::rows::role::AccountRole;
 use schema_store::{AccountError, NewToken, normalise_email};
@@ -106,13 +106,18 @@ async fn agree<S: Desk>(
 ) -> Result<Response, Trouble> {
     let (secret, token) = NewToken::generate(app.clock.now_ms() + RESET_TTL_MS);
     match app.store.agree_to_staff(named(&request)?, token, visit.by.clone()).await {
-        Ok(_) => {
+        Ok(Agreed::Changed(_)) => Ok(go(visit.jar, "/staff", Some("role-changed"))),
+        Ok(Agreed::Made(_)) => {
             let link = format!("{}/reset-password?token={secret}", app.public_url);
             show(&app, visit, Typed::default(), Some(link)).await
         }
         Err(AccountError::Overtaken) => Ok(go(visit.jar, "/staff", Some("overtaken"))),
         // Somebody registered with this address in between: the request stays, to be withdrawn.
         Err(AccountError::EmailTaken) => Ok(go(visit.jar, "/staff", Some("email-taken"))),
+        // Or it was suspended, banned or erased.
+        Err(AccountError::NotActive(_) | AccountError::NotFound) => {
+            Ok(go(visit.jar, "/staff", Some("role-not-active")))
+        }
         Err(other) => Err(other.into()),
     }
 }
@@ -142,7 +147,7 @@ fn ask_form(visit: &Visit, shown: &Shown) -> AnyView {
             {csrf(visit)}
             {email.draw()}
             {shown.typed.line(visit, "name", "person-name", 128).draw()}
-            {choice("role", visit.t("person-role"), roles, shown.typed.text("role"))}
+            {choice("role", visit.t("person-role"), roles, shown.typed.text("role"), String::new())}
             <button type="submit">{visit.t("staff-ask")}</button>
         </form>
     }
@@ -161,6 +166,11 @@ fn asked(visit: &Visit, rows: &[StaffRequest]) -> Option<AnyView> {
 fn asked_row(visit: &Visit, request: &StaffRequest) -> AnyView {
     let id = UserId(request.id.0);
     let is_own = visit.signed_in().is_some_and(|viewer| viewer.user == request.asked_by);
+    let wanted = role_name(visit, request.role);
+    let wanted = match request.account {
+        None => wanted,
+        Some((_, has)) => format!("{} → {wanted}", role_name(visit, has)),
+    };
     let asker = if request.asker.is_empty() { visit.t("somebody-gone") } else { request.asker.clone() };
     let agree =
         (!is_own).then(|| button(visit, format!("/staff/{id}/agree"), visit.t("decision-agree"), "bad"));
@@ -168,7 +178,7 @@ fn asked_row(visit: &Visit, request: &StaffRequest) -> AnyView {
         <tr>
             <th scope="row"><bdi>{request.email.clone()}</bdi></th>
             <td><bdi>{request.name.clone()}</bdi></td>
-            <td>{role_name(visit, request.role)}</td>
+            <td>{wanted}</td>
             <td><bdi>{asker}</bdi></td>
             <td>{moment(request.asked_at)}</td>
             <td>
@@ -181,8 +191,14 @@ fn asked_row(visit: &Visit, request: &StaffRequest) -> AnyView {
 }
 
 fn list(visit: &Visit, staff: &[PersonRow]) -> AnyView {
-    let heads = ["person-name", "email", "person-role", "fact-status", "person-since", "fact-active"];
+    let heads =
+        ["person-name", "email", "person-role", "fact-status", "person-since", "fact-active", "role-change"];
+    let own = visit.signed_in().map(|viewer| viewer.user);
     let rows = staff.iter().map(|person| {
+        let label = visit.language.of("role-change-of", "name", &shown_name(visit, person));
+        let change = (Some(person.user) != own).then(|| {
+            view! { <a href=format!("/users/{}/role", person.user) aria-label=label>{visit.t("role-change-here")}</a> }
+        });
         view! {
             <tr>
                 <th scope="row"><a href=format!("/users/{}", person.user)><bdi>{shown_name(visit, person)}</bdi></a></th>
@@ -191,6 +207,7 @@ fn list(visit: &Visit, staff: &[PersonRow]) -> AnyView {
                 <td>{status(visit, person.status)}</td>
                 <td>{moment(person.created_at)}</td>
                 <td>{person.last_active_at.map(moment)}</td>
+                <td>{change}</td>
             </tr>
         }
         .into_any()

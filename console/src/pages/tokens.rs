@@ -103,7 +103,7 @@ fn create_form(visit: &Visit, shown: &Shown) -> AnyView {
         <form method="post" action="/tokens" class="card narrow">
             {csrf(visit)}
             {name.draw()}
-            {choice("role", visit.t("person-role"), roles, shown.typed.text("role"))}
+            {choice("role", visit.t("person-role"), roles, shown.typed.text("role"), String::new())}
             <button type="submit">{visit.t("token-make")}</button>
         </form>
     }

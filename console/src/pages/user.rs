@@ -294,7 +294,7 @@ fn actions(visit: &Visit, person: &Person) -> Option<AnyView> {
                 {case}
                 {(may && is_out).then(|| reactivate_form(visit, user, &person.shown))}
                 {reset}
-                {visit.is_one_of(ADMINISTRATORS).then(|| erasure_link(visit, user))}
+                {visit.is_one_of(ADMINISTRATORS).then(|| administrators_part(visit, user))}
             </section>
         }
         .into_any(),
@@ -342,8 +342,10 @@ fn note_form(visit: &Visit, user: UserId, shown: &Shown) -> AnyView {
     .into_any()
 }
 
-fn erasure_link(visit: &Visit, user: UserId) -> AnyView {
+fn administrators_part(visit: &Visit, user: UserId) -> AnyView {
     view! {
+        <h2>{visit.t("role-title")}</h2>
+        <p><a class="button" href=format!("/users/{user}/role")>{visit.t("role-change")}</a></p>
         <h2>{visit.t("erasure-rights")}</h2>
         <p><a class="button" href=format!("/users/{user}/erasure")>{visit.t("erasure-way")}</a></p>
     }

@@ -65,20 +65,24 @@ impl Typed {
     }
 }
 
-/// One of several, each with its value and its label.
+/// One of several, each with its value and its label. `error`: empty where nothing is wrong.
 pub fn choice(
     name: &'static str,
     label: String,
     options: impl Iterator<Item = (&'static str, String)>,
     chosen: &str,
+    error: String,
 ) -> AnyView {
+    let (error_id, has_error) = (format!("{name}-error"), !error.is_empty());
+    let about = has_error.then(|| error_id.clone());
     let options: Vec<_> = options
         .map(|(value, label)| view! { <option value=value selected=value == chosen>{label}</option> })
         .collect();
     view! {
         <div class="field">
             <label for=name>{label}</label>
-            <select id=name name=name>{options}</select>
+            <select id=name name=name aria-describedby=about aria-invalid=has_error.then_some("true")>{options}</select>
+            {has_error.then(|| view! { <p class="error" id=error_id>{error}</p> })}
         </div>
     }
     .into_any()

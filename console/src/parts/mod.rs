@@ -27,6 +27,11 @@ pub fn moment_html(at_ms: u64) -> String {
     format!("<time datetime=\"{exact}\">{short}</time>")
 }
 
+/// The same as plain text.
+pub fn moment_text(at_ms: u64) -> String {
+    written(at_ms).0
+}
+
 /// A moment as it is read, and as programs read it.
 fn written(at_ms: u64) -> (String, String) {
     let at = jiff::Timestamp::from_millisecond(i64::try_from(at_ms).unwrap_or(i64::MAX));

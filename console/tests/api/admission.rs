@@ -1,8 +1,9 @@
 //! Invitations and approvals, from the administrator's first click to the new user's first login.
 
-use schema_store::Accounts;
 use schema_store::rows::account::Origin;
+use schema_store::rows::console::RoleChange;
 use schema_store::rows::role::AccountRole;
+use schema_store::{Accounts, ConsoleAccess};
 use schema_wire::UserId;
 use serde_json::json;
 
@@ -11,7 +12,8 @@ use crate::support::{Answer, Api, PASSWORD, Session, email, shared_key};
 fn administrator(api: &Api) -> Session {
     let session = api.user("root");
     let user = UserId::parse(&session.user).unwrap();
-    api.run(api.store.set_account_role(user, AccountRole::Admin, Origin::system())).unwrap();
+    let change = RoleChange { user, from: AccountRole::User, to: AccountRole::Admin };
+    api.run(api.store.change_role(change, Origin::system())).unwrap();
     session
 }
 

@@ -62,8 +62,7 @@ fn said_beside(answer: &Answer, field: &str, typed: &[&str]) -> String {
     for text in typed {
         assert!(answer.text.contains(text), "{field}: {text} is lost");
     }
-    let mut fields = tags(&answer.text, "input");
-    fields.extend(tags(&answer.text, "textarea"));
+    let mut fields = ["input", "textarea", "select"].map(|name| tags(&answer.text, name)).concat();
     fields.retain(|tag| tag.contains("aria-invalid=\"true\""));
     assert!(fields.len() == 1 && fields[0].contains(&format!("name=\"{field}\"")), "{field}: {fields:?}");
     let described = fields[0].split("aria-describedby=\"").nth(1).and_then(|rest| rest.split('"').next());
@@ -80,7 +79,8 @@ fn what_is_wrong_is_said_beside_its_field_and_what_was_typed_is_kept() {
     let (decide, notes, erasure) =
         (format!("{case}/decide"), format!("{person}/notes"), format!("{person}/erasure"));
     let addresses = "/moderation/addresses";
-    let forms: [(&str, &str, &str, [&str; 2]); 15] = [
+    let role = format!("{person}/role");
+    let forms: [(&str, &str, &str, [&str; 2]); 17] = [
         (&decide, "measure=SUSPEND&days=31&reason=kept", "days", ["kept", "31"]),
         (&decide, "measure=WARN&days=9&reason=%E2%80%AEturned&notice=kept", "reason", ["kept", "turned"]),
         (&decide, "measure=WARN&days=9&reason=kept&notify=yes&notice=%07bell", "notice", ["kept", "bell"]),
@@ -95,6 +95,13 @@ fn what_is_wrong_is_said_beside_its_field_and_what_was_typed_is_kept() {
         ("/settings/content", "kind=PHISHING&text=%E2%80%AEturned", "text", ["turned"; 2]),
         ("/settings/reports-an-hour", "value=-7", "value", ["-7"; 2]),
         ("/settings/mail", "mail-host=kept&mail-port=70000&mail-tls=tls", "mail-port", ["kept", "70000"]),
+        (
+            "/settings/mail",
+            "mail-host=kept.example&mail-port=25&mail-tls=none",
+            "mail-tls",
+            ["kept.example", "25"],
+        ),
+        (&role, "from=USER&role=USER", "role", ["USER"; 2]),
         ("/account/keys", "name=%E2%80%AEturned", "name", ["turned"; 2]),
     ];
     for (path, form, field, typed) in forms {

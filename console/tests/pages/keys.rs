@@ -21,6 +21,8 @@ struct Key {
     origin: String,
     /// What its signature counter says next.
     count: u32,
+    /// What it says besides somebody's touch.
+    flags: u8,
 }
 
 fn packed(bytes: impl AsRef<[u8]>) -> String {
@@ -31,7 +33,7 @@ impl Key {
     /// Where this console's keys are used.
     fn at(desk: &Desk) -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
-        Self { pair, origin: desk.origin.replace("127.0.0.1", "localhost"), count: 1 }
+        Self { pair, origin: desk.origin.replace("127.0.0.1", "localhost"), count: 1, flags: 0 }
     }
 
     fn credential(&self) -> [u8; 32] {
@@ -56,7 +58,11 @@ impl Key {
             &point[33..],
         ]
         .concat();
-        let data = self.data(asked, 0x41, &[&[0; 16][..], &[0, 32], &self.credential(), &public].concat());
+        let data = self.data(
+            asked,
+            0x41 | self.flags,
+            &[&[0; 16][..], &[0, 32], &self.credential(), &public].concat(),
+        );
         let head = b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x58";
         let attestation = [&head[..], &[data.len() as u8], &data].concat();
         let client = self.client("webauthn.create", asked);
@@ -64,7 +70,7 @@ impl Key {
     }
 
     fn shown(&self, asked: &Value) -> String {
-        let (client, data) = (self.client("webauthn.get", asked), self.data(asked, 0x01, &[]));
+        let (client, data) = (self.client("webauthn.get", asked), self.data(asked, 0x01 | self.flags, &[]));
         let signed = [&data[..], &Sha256::digest(&client)].concat();
         let signature = self.pair.sign(&SystemRandom::new(), &signed).unwrap();
         let credential = packed(self.credential());
@@ -157,7 +163,7 @@ fn an_answer_is_worth_something_once_soon_and_in_its_session() {
     let right = key.shown(&ask(&one));
     assert!(show(&desk, &one, &right).text.contains("30 s"), "locked");
     desk.forward(Duration::from_secs(31));
-    let elsewhere = Key { origin: "http://localhost:1".into(), pair: key.pair, count: 3 };
+    let elsewhere = Key { origin: "http://localhost:1".into(), count: 3, ..key };
     assert_eq!(show(&desk, &one, &elsewhere.shown(&ask(&one))).status, 422, "made on another site");
     desk.forward(Duration::from_secs(61));
     let key = Key { origin: Key::at(&desk).origin, ..elsewhere };
@@ -234,7 +240,9 @@ fn a_secret_that_was_seen_but_never_confirmed_opens_nothing() {
     let confirm = |path: &str, cookie: &str, page: &str| {
         desk.post(path, Some(cookie), &format!("code={}", code_of(&desk, page))).status
     };
-    assert_eq!(confirm("/sign-in/enrol", &early, &seen), 403, "there is a key by now");
+    let late = desk.post("/sign-in/enrol", Some(&early), &format!("code={}", code_of(&desk, &seen)));
+    assert_eq!((late.status, late.location.as_deref()), (303, Some("/sign-in")), "there is a key by now");
+    assert_eq!(late.said.as_deref(), Some("factor-overtaken"));
     let half = || halfway(&desk, "ada", "/sign-in/code");
     assert_eq!(confirm("/sign-in/code", &half(), &seen), 422);
     let begun = desk.get("/account/second-factor", Some(&full)).text;
@@ -250,6 +258,106 @@ fn a_secret_that_was_seen_but_never_confirmed_opens_nothing() {
     assert_eq!(own(&encoded(&key.shown(&asked))), 303);
     desk.forward(Duration::from_secs(60));
     assert_eq!(confirm("/sign-in/code", &half(), &begun), 303, "confirmed, it is a second factor");
+}
+
+#[test]
+fn two_who_set_up_the_same_account_see_two_secrets_and_the_first_counts() {
+    let desk = Desk::start();
+    desk.person("ada", AccountRole::Admin);
+    let half = |to: &str| halfway(&desk, "ada", to);
+    let (one, other) = (half("/sign-in/enrol"), half("/sign-in/enrol"));
+    let page = |cookie: &str| desk.get("/sign-in/enrol", Some(cookie)).text;
+    let (hers, his) = (page(&one), page(&other));
+    assert_ne!(secret_of(&hers), secret_of(&his));
+    assert_eq!(secret_of(&page(&one)), secret_of(&hers), "loaded again it is the same");
+    let confirm = |cookie: &str, page: &str| {
+        desk.post("/sign-in/enrol", Some(cookie), &format!("code={}", code_of(&desk, page)))
+    };
+    assert_eq!(confirm(&one, &his).status, 422, "a secret belongs to its sign-in");
+    let done = confirm(&one, &hers);
+    assert_eq!((done.status, done.location.as_deref()), (303, Some("/")), "{}", done.text);
+    for late in [confirm(&other, &his), desk.get("/sign-in/enrol", Some(&other))] {
+        assert_eq!((late.status, late.location.as_deref()), (303, Some("/sign-in")), "{}", late.text);
+        assert_eq!(late.said.as_deref(), Some("factor-overtaken"));
+    }
+    let key = encoded(&Key::at(&desk).made(&json!({"challenge": "", "party": "localhost"})));
+    let late = desk.post("/sign-in/enrol/key", Some(&other), &format!("name=his&made={key}"));
+    assert_eq!(late.said.as_deref(), Some("factor-overtaken"));
+    desk.forward(Duration::from_secs(60));
+    let sign_in = |page: &str| {
+        let half = half("/sign-in/code");
+        desk.post("/sign-in/code", Some(&half), &format!("code={}", code_of(&desk, page))).status
+    };
+    assert_eq!((sign_in(&his), sign_in(&hers)), (422, 303));
+    let full = done.session.unwrap();
+    let there = desk.get("/account/second-factor", Some(&full));
+    assert_eq!((there.status, there.said.as_deref()), (303, Some("factor-there")));
+    assert_eq!(events(&desk).iter().filter(|event| *event == "SECOND_FACTOR_ADDED").count(), 1);
+}
+
+#[test]
+fn a_key_that_says_something_else_of_backups_is_refused() {
+    let desk = Desk::start();
+    let mut key = Key::at(&desk);
+    enrolled(&desk, "ada", &key);
+    let sign_in = |key: &Key| {
+        let half = halfway(&desk, "ada", "/sign-in/code");
+        show(&desk, &half, &key.shown(&challenge(&desk, "/sign-in/challenge", &half, "PROVE"))).status
+    };
+    (key.count, key.flags) = (2, 0x08);
+    assert_eq!(sign_in(&key), 422, "made as one that stays where it is");
+    key.flags = 0;
+    assert_eq!(sign_in(&key), 303);
+}
+
+/// Waits for so many letters, each as the person reads it.
+fn letters(folder: &std::path::Path, count: usize) -> Vec<String> {
+    for _ in 0..200 {
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        if files.len() >= count {
+            let read = |file: &std::path::PathBuf| std::fs::read_to_string(file).unwrap();
+            return files.iter().map(read).map(|text| text.replace("=\r\n", "")).collect();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("fewer than {count} letters");
+}
+
+#[test]
+fn a_letter_tells_of_each_factor_that_comes_or_goes() {
+    let folder = std::env::temp_dir().join(format!("console-letters-{}", std::process::id()));
+    let desk = Desk::with(&[("MAIL_FOLDER", &folder.display().to_string())]);
+    let mut key = Key::at(&desk);
+    let full = enrolled(&desk, "ada", &key);
+    // Letters go by when they are owed.
+    desk.forward(Duration::from_secs(1));
+    key.count = 2;
+    let shown = encoded(&key.shown(&challenge(&desk, "/account/challenge", &full, "PROVE")));
+    let page = desk.get("/account/second-factor", Some(&full)).text;
+    let fields = format!("code={}&password={}&key={shown}", code_of(&desk, &page), encoded(PASSWORD));
+    let answer = desk.post("/account/second-factor", Some(&full), &fields);
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    let told = letters(&folder, 2);
+    assert!(told[0].contains("A security key was added: blue"), "{}", told[0]);
+    assert!(told[0].contains("To: ada@staff.example") && told[0].contains("2027-01-15 08:00 UTC"));
+    assert!(told[0].contains("s=C3=A9curit=C3=A9 a =C3=A9t=C3=A9 ajout=C3=A9e : blue"), "{}", told[0]);
+    assert!(told[1].contains("Codes of an authenticator were set up"), "{}", told[1]);
+    let user = desk.run(desk.store.find_user(crate::support::email("ada"))).unwrap().user;
+    desk.run(desk.store.forget_second_factors(user, schema_store::rows::account::Origin::system())).unwrap();
+    let told = letters(&folder, 3);
+    assert!(told[2].contains("whoever runs the machine"), "{}", told[2]);
+    let secrets = [secret_of(&page), packed(key.credential())];
+    for text in &told {
+        assert!(secrets.iter().all(|secret| !text.contains(secret.as_str())), "{text}");
+    }
+    while !desk.run(desk.store.due_factor_letters(9)).unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(letters(&folder, 3).len(), 3, "each once");
+    drop(desk);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

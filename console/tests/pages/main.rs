@@ -8,6 +8,7 @@ mod full;
 mod keys;
 mod live;
 mod matrix;
+mod roles;
 mod sessions;
 mod settings;
 mod support;

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use schema_store::Accounts;
+use schema_store::ConsoleAccess;
 use schema_store::rows::account::Origin;
+use schema_store::rows::console::RoleChange;
 use schema_store::rows::role::AccountRole;
 
 use crate::support::{Desk, PASSWORD};
@@ -61,7 +62,8 @@ fn another_role_takes_another_session() {
     let desk = Desk::start();
     let mia = desk.person("mia", AccountRole::Moderator);
     let cookie = signed_in(&desk, "mia");
-    desk.run(desk.store.set_account_role(mia, AccountRole::Auditor, Origin::system())).unwrap();
+    let change = RoleChange { user: mia, from: AccountRole::Moderator, to: AccountRole::Auditor };
+    desk.run(desk.store.change_role(change, Origin::system())).unwrap();
     assert!(!is_in(&desk, &cookie));
     let again = signed_in(&desk, "mia");
     assert_eq!(desk.get("/audit", Some(&again)).status, 200, "with the new role");

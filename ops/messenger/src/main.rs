@@ -2,6 +2,7 @@
 
 mod account;
 mod backup;
+mod change_role;
 mod chat;
 mod create_admin;
 mod failure;
@@ -40,6 +41,8 @@ enum Command {
     Up(up::UpOptions),
     /// Make an account that may use the console.
     CreateAdmin(create_admin::CreateAdminOptions),
+    /// Give an account another role in the console, or none any more.
+    ChangeRole(change_role::ChangeRoleOptions),
     /// Forget an account's second factors: whoever lost them signs in with the password and sets up others.
     ForgetFactors(forget_factors::ForgetFactorsOptions),
     /// Bring the database's schema up to date.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Up(options) => log().and_then(|()| up::run(&options)),
         Command::CreateAdmin(options) => create_admin::run(&options),
+        Command::ChangeRole(options) => change_role::run(&options),
         Command::ForgetFactors(options) => forget_factors::run(&options),
         Command::Migrate(options) => log().and_then(|()| migrate::run(&options)),
         Command::Backup(command) => log().and_then(|()| backup::run(&command)),

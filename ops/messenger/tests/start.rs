@@ -158,8 +158,12 @@ fn malformed_and_unknown_variables_name_the_line_to_write() {
 }
 
 fn create_admin(folder: &Folder, arguments: &[&str], input: &str) -> Output {
+    create_admin_at(folder, "admin@team.example", arguments, input)
+}
+
+fn create_admin_at(folder: &Folder, email: &str, arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_messenger"));
-    command.args(["create-admin", "--email", "admin@team.example"]).args(arguments);
+    command.args(["create-admin", "--email", email]).args(arguments);
     command.env("DATA_DIR", folder.0.join("data")).stdin(Stdio::piped());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that refuses its arguments reads nothing.
@@ -205,6 +209,37 @@ fn who_lost_every_second_factor_is_let_begin_anew_by_who_runs_the_machine() {
     let nobody = forget("nobody@team.example");
     assert_eq!(nobody.status.code(), Some(2), "{nobody:?}");
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("no such account"), "{nobody:?}");
+}
+
+#[test]
+fn a_role_is_changed_by_who_runs_the_machine_but_the_last_administrator_stays() {
+    let folder = Folder::new();
+    let made = create_admin(&folder, &[], "correct horse battery staple\n");
+    assert!(made.status.success(), "{made:?}");
+    let change = |email: &str, role: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_messenger"));
+        command.args(["change-role", "--email", email, "--role", role]);
+        command.env("DATA_DIR", folder.0.join("data")).stdin(Stdio::null());
+        let output = finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    for (email, role, part) in [
+        ("admin@team.example", "GOD", "use AUDITOR"),
+        ("nobody@team.example", "SRE", "no such account"),
+        ("admin@team.example", "admin", "has this role already"),
+        ("admin@team.example", "USER", "messenger create-admin"),
+    ] {
+        let (code, said) = change(email, role);
+        assert!(code == Some(2) && said.contains(part), "{email} {role}: {code:?} {said}");
+    }
+    let other = create_admin_at(&folder, "other@team.example", &[], "correct horse battery staple\n");
+    assert!(other.status.success(), "{other:?}");
+    let (code, said) = change(" Admin@Team.example", "sre");
+    assert!(code == Some(0) && said.contains("ADMIN -> SRE"), "{code:?} {said}");
+    let (code, said) = change("admin@team.example", "USER");
+    assert!(code == Some(0) && said.contains("SRE -> USER"), "{code:?} {said}");
+    assert_eq!(change("other@team.example", "AUDITOR").0, Some(2), "now that one is the last");
 }
 
 /// Starts without `--json` and gives back the process and its lines, up to both chat commands.

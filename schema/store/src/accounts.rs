@@ -79,6 +79,9 @@ pub enum AccountError {
     /// A group keeps at least one owner: hand ownership over first.
     #[error("the last owner can't leave or step down")]
     LastOwner,
+    /// The console keeps at least one administrator: make another one first.
+    #[error("the last administrator keeps the role until there is another one")]
+    LastAdministrator,
     /// One of the two blocked the other.
     #[error("blocked")]
     Blocked,
@@ -391,13 +394,6 @@ pub trait Accounts: Clone + Send + Sync + 'static {
         user: UserId,
         change: StatusChange,
         reason: String,
-        by: Origin,
-    ) -> impl Future<Output = Answer<()>> + Send;
-    /// What an account may do in the console.
-    fn set_account_role(
-        &self,
-        user: UserId,
-        role: AccountRole,
         by: Origin,
     ) -> impl Future<Output = Answer<()>> + Send;
     /// Bans an address or a block of them (`true`), or lifts the ban.

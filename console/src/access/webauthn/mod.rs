@@ -74,6 +74,23 @@ pub struct Credential {
     /// A COSE key that is understood.
     pub public_key: Vec<u8>,
     pub sign_count: u32,
+    /// Whether it may be copied to another device; it never changes.
+    pub backup_eligible: bool,
+}
+
+/// What is kept of a credential, for an assertion to be held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub public_key: &'a [u8],
+    /// `None`: it was not asked yet.
+    pub backup_eligible: Option<bool>,
+}
+
+/// What an assertion says that is worth keeping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verified {
+    pub sign_count: u32,
+    pub backup_eligible: bool,
 }
 
 /// Why a credential is not taken. For the log and for tests; people are told that it did not work.
@@ -97,6 +114,8 @@ pub enum Mismatch {
     Presence,
     #[error("it says to be backed up although it can't be")]
     BackupState,
+    #[error("it says of backups something else than when it was made")]
+    BackupEligibility,
     #[error("it holds no credential")]
     NoCredential,
     #[error("its key is malformed, or of a kind that was not asked for")]
@@ -114,30 +133,41 @@ impl RelyingParty {
         self.check_client(&made.client.0, Ceremony::Create, challenge)?;
         let data = data::of_attestation(&made.attestation.0).ok_or(Mismatch::AuthenticatorData)?;
         let data = self.check_authenticator(data)?;
+        let backup_eligible = data.may_be_backed_up();
         let attested = data.attested.ok_or(Mismatch::NoCredential)?;
         cose::Key::read(attested.public_key).ok_or(Mismatch::Key)?;
         Ok(Credential {
             id: attested.id.to_vec(),
             public_key: attested.public_key.to_vec(),
             sign_count: data.sign_count,
+            backup_eligible,
         })
     }
 
-    /// Verifying an authentication assertion (§7.2, steps 7 to 21): what the signature counter says. Whether it grew is
-    /// for whoever keeps it.
+    /// Verifying an authentication assertion (§7.2, steps 7 to 22). Whether the signature counter grew is for whoever
+    /// keeps it.
     ///
     /// # Errors
     /// It does not answer this challenge, from this site, with this key.
-    pub fn verify(&self, shown: &Assertion, public_key: &[u8], challenge: &[u8]) -> Result<u32, Mismatch> {
+    pub fn verify(
+        &self,
+        shown: &Assertion,
+        known: Known<'_>,
+        challenge: &[u8],
+    ) -> Result<Verified, Mismatch> {
         self.check_client(&shown.client.0, Ceremony::Get, challenge)?;
         let data = AuthenticatorData::read(&shown.data.0).ok_or(Mismatch::AuthenticatorData)?;
         let data = self.check_authenticator(data)?;
-        let key = cose::Key::read(public_key).ok_or(Mismatch::Key)?;
+        let backup_eligible = data.may_be_backed_up();
+        if known.backup_eligible.is_some_and(|kept| kept != backup_eligible) {
+            return Err(Mismatch::BackupEligibility);
+        }
+        let key = cose::Key::read(known.public_key).ok_or(Mismatch::Key)?;
         let signed = [&shown.data.0[..], &Sha256::digest(&shown.client.0)].concat();
         if !key.verifies(&signed, &shown.signature.0) {
             return Err(Mismatch::Signature);
         }
-        Ok(data.sign_count)
+        Ok(Verified { sign_count: data.sign_count, backup_eligible })
     }
 
     /// §7.1 steps 5 to 11, §7.2 steps 8 to 14.

@@ -22,7 +22,9 @@ fn example(name: &str) -> Result<(Credential, Result<u32, Mismatch>), Mismatch> 
     let credential = party().register(&Attestation { client, attestation }, &challenge)?;
     let (challenge, data, client, signature) = (next(), Text64(next()), Text64(next()), Text64(next()));
     let shown = Assertion { credential: Text64(credential.id.clone()), client, data, signature };
-    let verified = party().verify(&shown, &credential.public_key, &challenge);
+    let known =
+        Known { public_key: &credential.public_key, backup_eligible: Some(credential.backup_eligible) };
+    let verified = party().verify(&shown, known, &challenge).map(|verified| verified.sign_count);
     Ok((credential, verified))
 }
 
@@ -98,7 +100,11 @@ fn get() -> String {
 }
 
 fn verify(key: &Key, client: &str) -> Result<u32, Mismatch> {
-    party().verify(&key.shown(client), &key.public(), &CHALLENGE)
+    verify_with(&key.shown(client), key, &CHALLENGE).map(|verified| verified.sign_count)
+}
+
+fn verify_with(shown: &Assertion, key: &Key, challenge: &[u8]) -> Result<Verified, Mismatch> {
+    party().verify(shown, Known { public_key: &key.public(), backup_eligible: None }, challenge)
 }
 
 #[test]
@@ -139,8 +145,31 @@ fn a_key_answers_one_challenge_of_one_site() {
     key.flags = 0x01;
     let other = Key::new();
     let shown = key.shown(&get());
-    assert_eq!(party().verify(&shown, &other.public(), &CHALLENGE), Err(Mismatch::Signature));
-    assert_eq!(party().verify(&shown, &key.public(), &[8; 32]), Err(Mismatch::Challenge));
+    assert_eq!(verify_with(&shown, &other, &CHALLENGE), Err(Mismatch::Signature));
+    assert_eq!(verify_with(&shown, &key, &[8; 32]), Err(Mismatch::Challenge));
+}
+
+#[test]
+fn whether_a_key_may_be_copied_never_changes() {
+    let mut key = Key::new();
+    for (flags, says) in [(0x01, false), (0x09, true), (0x19, true)] {
+        key.flags = flags;
+        let made = party().register(&key.made(&client("webauthn.create")), &CHALLENGE).unwrap();
+        assert_eq!(made.backup_eligible, says, "flags {flags:02x}");
+        for kept in [None, Some(false), Some(true)] {
+            let known = Known { public_key: &key.public(), backup_eligible: kept };
+            let expected = if kept == Some(!says) {
+                Err(Mismatch::BackupEligibility)
+            } else {
+                Ok(Verified { sign_count: 1, backup_eligible: says })
+            };
+            assert_eq!(
+                party().verify(&key.shown(&get()), known, &CHALLENGE),
+                expected,
+                "{flags:02x} {kept:?}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -193,8 +222,8 @@ fn keys_that_are_none_are_refused() {
 #[test]
 fn nothing_turned_or_cut_is_taken() {
     let key = Key::new();
-    let (shown, public) = (key.shown(&get()), key.public());
-    let verified = |shown: &Assertion| party().verify(shown, &public, &CHALLENGE).is_ok();
+    let shown = key.shown(&get());
+    let verified = |shown: &Assertion| verify_with(shown, &key, &CHALLENGE).is_ok();
     let parts: [fn(&mut Assertion) -> &mut Vec<u8>; 3] =
         [|one| &mut one.client.0, |one| &mut one.data.0, |one| &mut one.signature.0];
     for part in parts {
@@ -243,7 +272,7 @@ fn noise_is_no_credential() {
             data: Text64(data),
             signature: Text64(cut.into()),
         };
-        assert!(party().verify(&shown, &Key::new().public(), &CHALLENGE).is_err());
+        assert!(verify_with(&shown, &Key::new(), &CHALLENGE).is_err());
         cbor::Reader::new(cut).skip();
     }
 }

@@ -84,6 +84,7 @@ impl Full {
             credential: vec![7; 32],
             public_key: vec![9; 77],
             sign_count: 0,
+            backup_eligible: false,
         };
         let key = store.add_security_key(administrator, key, Origin::system()).await.unwrap();
         let names = Names::find(&store, &shape).await;

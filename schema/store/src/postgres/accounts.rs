@@ -310,11 +310,6 @@ impl Accounts for PostgresStore {
         self.write_over(vec![Item::Profile(user)], work).await
     }
 
-    async fn set_account_role(&self, user: UserId, role: AccountRole, by: Origin) -> Answer<()> {
-        let work = async move |tx: &Tx, now| admin::set_role(tx, user, role, &by, now).await;
-        self.write_over(vec![Item::Profile(user)], work).await
-    }
-
     async fn set_address_ban(
         &self,
         network: Network,

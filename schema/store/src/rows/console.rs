@@ -67,14 +67,13 @@ pub struct ConsoleSession {
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecondFactor {
     pub secret: Vec<u8>,
-    pub confirmed: bool,
     /// Newest time step whose code was used.
     pub last_step: u64,
 }
 
 impl fmt::Debug for SecondFactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SecondFactor {{ confirmed: {} }}", self.confirmed)
+        write!(f, "SecondFactor {{ last_step: {} }}", self.last_step)
     }
 }
 
@@ -98,6 +97,8 @@ pub struct NewSecurityKey {
     pub public_key: Vec<u8>,
     /// What the signature counter said.
     pub sign_count: u32,
+    /// Whether it may be copied to another device.
+    pub backup_eligible: bool,
 }
 
 /// A security key as a second factor.
@@ -108,8 +109,66 @@ pub struct SecurityKey {
     pub credential: Vec<u8>,
     pub public_key: Vec<u8>,
     pub sign_count: u32,
+    /// `None`: it was not asked yet.
+    pub backup_eligible: Option<bool>,
     pub created_at: u64,
     pub last_used_at: Option<u64>,
+}
+
+/// What a security key says of itself when it is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyUse {
+    pub sign_count: u32,
+    pub backup_eligible: bool,
+}
+
+/// What became of an account's second factors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FactorChange {
+    CodesAdded,
+    KeyAdded,
+    KeyRemoved,
+    /// All of them, by whoever runs the machine.
+    Forgotten,
+}
+
+impl FactorChange {
+    /// As stored.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CodesAdded => "CODES_ADDED",
+            Self::KeyAdded => "KEY_ADDED",
+            Self::KeyRemoved => "KEY_REMOVED",
+            Self::Forgotten => "FORGOTTEN",
+        }
+    }
+
+    /// The change of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let all = [Self::CodesAdded, Self::KeyAdded, Self::KeyRemoved, Self::Forgotten];
+        all.into_iter().find(|change| change.name() == name)
+    }
+}
+
+/// Names a letter about second factors.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FactorLetterId(pub [u8; 16]);
+
+impl From<[u8; 16]> for FactorLetterId {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// A letter about second factors that is still to be sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FactorLetter {
+    pub id: FactorLetterId,
+    pub email: String,
+    pub change: FactorChange,
+    /// Of the key; empty for what is none.
+    pub name: String,
+    pub at: u64,
 }
 
 /// What a challenge is for. A session has one for each at most.
@@ -136,7 +195,29 @@ impl ChallengePurpose {
     }
 }
 
-/// Names a request for an account with a role.
+/// Another role for an account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RoleChange {
+    pub user: UserId,
+    /// What it has, as whoever changes it saw it.
+    pub from: AccountRole,
+    /// `User`: none any more.
+    pub to: AccountRole,
+}
+
+impl RoleChange {
+    /// Whether a second administrator has to agree: to another administrator, and to a role for whoever had none.
+    pub const fn takes_two(self) -> bool {
+        matches!(self.to, AccountRole::Admin) || matches!(self.from, AccountRole::User)
+    }
+
+    /// What the trail says of it: before and after.
+    pub(crate) fn told(self) -> String {
+        format!("{} -> {}", self.from.name(), self.to.name())
+    }
+}
+
+/// Names a request for a role.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct StaffRequestId(pub [u8; 16]);
 
@@ -161,8 +242,19 @@ pub struct StaffRequest {
     pub email: String,
     pub name: String,
     pub role: AccountRole,
+    /// Who is to get the role, and which one that account has; `None`: an account is to be made.
+    pub account: Option<(UserId, AccountRole)>,
     pub asked_by: UserId,
     /// A name; empty when its account is gone.
     pub asker: String,
     pub asked_at: u64,
+}
+
+/// What an agreement led to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Agreed {
+    /// An account was made, whose password is still to be chosen.
+    Made(UserId),
+    /// An account has another role.
+    Changed(UserId),
 }

@@ -287,10 +287,6 @@ impl Accounts for SqliteStore {
         self.write(move |tx, now| admin::set_status(tx, user, change, &reason, &by, now)).await
     }
 
-    async fn set_account_role(&self, user: UserId, role: AccountRole, by: Origin) -> Answer<()> {
-        self.write(move |tx, now| admin::set_role(tx, user, role, &by, now)).await
-    }
-
     async fn set_address_ban(
         &self,
         network: Network,

@@ -1,12 +1,13 @@
 //! Who is signed in to the console: sessions, second factors, lock-outs.
 
 use schema_store::console::{
-    CHALLENGE_MS, FAILURES_KEPT_MS, FIRST_WAIT_MS, FREE_FAILURES, SECURITY_KEYS_MAX, SESSION_IDLE_MS,
-    UNCONFIRMED_FACTOR_MS,
+    CHALLENGE_MS, FACTOR_LETTERS_MS, FAILURES_KEPT_MS, FIRST_WAIT_MS, FREE_FAILURES, SECURITY_KEYS_MAX,
+    SESSION_IDLE_MS, UNCONFIRMED_FACTOR_MS,
 };
 use schema_store::rows::account::{Origin, StatusChange};
 use schema_store::rows::console::{
-    ChallengePurpose, NewConsoleSession, NewSecurityKey, NewStaff, SecurityKeyId, Stage,
+    Agreed, ChallengePurpose, FactorChange, KeyUse, NewConsoleSession, NewSecurityKey, NewStaff, RoleChange,
+    SecurityKeyId, Stage,
 };
 use schema_store::rows::role::AccountRole;
 use schema_store::{AccountError, Accounts, ConsoleAccess, NewToken, Store, TokenHash};
@@ -31,6 +32,34 @@ impl<S: Store + Accounts + ConsoleAccess> Bed<S> {
 
     async fn stage(&self, id: TokenHash) -> Option<Stage> {
         self.store.console_session(id).await.unwrap().map(|session| session.stage)
+    }
+
+    async fn change(
+        &self,
+        user: UserId,
+        from: AccountRole,
+        to: AccountRole,
+        by: Option<UserId>,
+    ) -> Result<(), AccountError> {
+        let by = Origin { actor: by, ..Origin::system() };
+        self.store.change_role(RoleChange { user, from, to }, by).await
+    }
+
+    /// A second factor by codes of this secret, confirmed in a session of its own.
+    async fn codes(&self, user: UserId, secret: u8, step: u64) {
+        let session = self.session(user, Stage::Full, None).await;
+        let shown = self.store.begin_second_factor(user, session, vec![secret; 20]).await.unwrap();
+        self.store.confirm_second_factor(user, session, (shown, step), Origin::system()).await.unwrap();
+    }
+
+    /// What is owed to whom, and forgotten with that.
+    async fn letters(&self) -> Vec<(String, FactorChange, String)> {
+        let mut told = Vec::new();
+        for letter in self.store.due_factor_letters(50).await.unwrap() {
+            self.store.factor_letter_sent(letter.id).await.unwrap();
+            told.push((letter.email, letter.change, letter.name));
+        }
+        told
     }
 
     async fn events(&self) -> Vec<String> {
@@ -66,9 +95,10 @@ pub async fn a_session_lives_while_it_is_used<S: Store + Accounts + ConsoleAcces
 pub async fn a_session_ends_with_role_and_account<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
     let user = bed.staff("mia", AccountRole::Moderator).await;
     let session = bed.session(user, Stage::Full, None).await;
-    bed.store.set_account_role(user, AccountRole::Admin, Origin::system()).await.unwrap();
+    bed.change(user, AccountRole::Moderator, AccountRole::Admin, None).await.unwrap();
     assert_eq!(bed.stage(session).await, None, "another role needs another session");
     let session = bed.session(user, Stage::Full, None).await;
+    assert_eq!(bed.stage(session).await, Some(Stage::Full), "with the new role");
     bed.store.set_status(user, StatusChange::Ban, "gone".into(), Origin::system()).await.unwrap();
     assert_eq!(bed.stage(session).await, None);
     let (_, token) = NewToken::generate(bed.clock.now() + HOUR);
@@ -98,22 +128,90 @@ pub async fn own_sessions_are_listed_and_ended<S: Store + Accounts + ConsoleAcce
 
 pub async fn a_code_works_once<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
     let user = bed.staff("ada", AccountRole::Admin).await;
-    let by = Origin::system;
     assert_eq!(bed.store.second_factor(user).await.unwrap(), None);
-    let begun = bed.store.begin_second_factor(user, vec![1; 20]).await.unwrap();
-    let again = bed.store.begin_second_factor(user, vec![2; 20]).await.unwrap();
-    assert_eq!((&begun, begun.confirmed), (&again, false), "a page loaded again shows the same secret");
-    assert_eq!(bed.store.use_second_factor(user, 100, by()).await, Ok(true));
-    assert_eq!(bed.store.use_second_factor(user, 100, by()).await, Ok(false));
-    assert_eq!(bed.store.use_second_factor(user, 99, by()).await, Ok(false), "nor an older one");
-    assert_eq!(bed.store.use_second_factor(user, 101, by()).await, Ok(true));
+    bed.codes(user, 1, 100).await;
+    let used = async |step| bed.store.use_second_factor(user, step).await;
+    assert_eq!(used(100).await, Ok(false));
+    assert_eq!(used(99).await, Ok(false), "nor an older one");
+    assert_eq!(used(101).await, Ok(true));
     bed.store.rewrite_second_factor(user, vec![9; 20], vec![4; 49]).await.unwrap();
     assert_eq!(bed.store.second_factor(user).await.unwrap().unwrap().secret, vec![1; 20], "not in this form");
     bed.store.rewrite_second_factor(user, vec![1; 20], vec![4; 49]).await.unwrap();
     let rewritten = bed.store.second_factor(user).await.unwrap().unwrap();
-    assert_eq!((rewritten.secret, rewritten.confirmed, rewritten.last_step), (vec![4; 49], true, 101));
-    assert_eq!(bed.store.begin_second_factor(user, vec![3; 20]).await, Err(AccountError::NotAllowed));
-    assert_eq!(bed.events().await, ["REGISTERED", "SECOND_FACTOR_ADDED"]);
+    assert_eq!((rewritten.secret, rewritten.last_step), (vec![4; 49], 101));
+    assert_eq!(bed.events().await, ["REGISTERED", "LOGIN", "SECOND_FACTOR_ADDED"]);
+}
+
+pub async fn each_session_is_shown_a_secret_of_its_own<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
+    let (ada, mia) =
+        (bed.staff("ada", AccountRole::Admin).await, bed.staff("mia", AccountRole::Moderator).await);
+    let (one, other) =
+        (bed.session(ada, Stage::Enrol, None).await, bed.session(ada, Stage::Enrol, None).await);
+    let begin = async |session, n| bed.store.begin_second_factor(ada, session, vec![n; 20]).await;
+    let confirm = async |session, n, step| {
+        bed.store.confirm_second_factor(ada, session, (vec![n; 20], step), Origin::system()).await
+    };
+    assert_eq!((begin(one, 1).await, begin(other, 2).await), (Ok(vec![1; 20]), Ok(vec![2; 20])));
+    assert_eq!(begin(one, 3).await, Ok(vec![1; 20]), "a page loaded again shows the same secret");
+    assert_eq!(bed.store.second_factor(ada).await, Ok(None), "shown is not confirmed");
+    assert_eq!(bed.store.use_second_factor(ada, 1).await, Ok(false));
+    let foreign = bed.store.begin_second_factor(mia, one, vec![4; 20]).await;
+    assert_eq!(foreign, Err(AccountError::NotFound), "another account's session");
+    bed.clock.forward(UNCONFIRMED_FACTOR_MS);
+    assert_eq!(begin(one, 5).await, Ok(vec![5; 20]), "one that nobody confirmed makes room");
+    assert_eq!(confirm(one, 1, 9).await, Err(AccountError::Overtaken), "and is worth nothing");
+    // At the same time: one of them counts.
+    let done = tokio::join!(confirm(one, 5, 9), confirm(other, 2, 9));
+    let (first, lost) = if done.0.is_ok() { (5, (other, 2)) } else { (2, (one, 5)) };
+    assert!([&done.0, &done.1].contains(&&Err(AccountError::Overtaken)), "{done:?}");
+    let kept = bed.store.second_factor(ada).await.unwrap().unwrap();
+    assert_eq!((kept.secret, kept.last_step), (vec![first; 20], 9));
+    assert_eq!(confirm(lost.0, lost.1, 10).await, Err(AccountError::Overtaken));
+    assert_eq!(bed.store.shown_second_factor(ada, lost.0).await, Ok(None));
+    assert_eq!(begin(lost.0, 6).await, Err(AccountError::Overtaken));
+    assert_eq!(bed.events().await.iter().filter(|event| *event == "SECOND_FACTOR_ADDED").count(), 1);
+    // A secret goes with its session, and when a key is added.
+    let session = bed.session(mia, Stage::Full, None).await;
+    let shown = bed.store.begin_second_factor(mia, session, vec![7; 20]).await.unwrap();
+    bed.store.add_security_key(mia, key("blue", 1), Origin::system()).await.unwrap();
+    let late = bed.store.confirm_second_factor(mia, session, (shown, 1), Origin::system()).await;
+    assert_eq!(late, Err(AccountError::Overtaken));
+    bed.store.begin_second_factor(mia, session, vec![8; 20]).await.unwrap();
+    bed.store.close_console_session(mia, session, Origin::system()).await.unwrap();
+    assert_eq!(bed.store.shown_second_factor(mia, session).await, Ok(None));
+}
+
+pub async fn a_change_of_factors_owes_a_letter<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
+    let mia = bed.staff("mia", AccountRole::Moderator).await;
+    let by = Origin::system;
+    let told = |change, name: &str| ("mia@example.org".to_owned(), change, name.to_owned());
+    bed.codes(mia, 1, 1).await;
+    bed.clock.forward(1);
+    let blue = bed.store.add_security_key(mia, key("blue", 1), by()).await.unwrap();
+    bed.clock.forward(1);
+    bed.store.remove_security_key(mia, blue, by()).await.unwrap();
+    bed.clock.forward(1);
+    bed.store.forget_second_factors(mia, by()).await.unwrap();
+    let all = [
+        told(FactorChange::CodesAdded, ""),
+        told(FactorChange::KeyAdded, "blue"),
+        told(FactorChange::KeyRemoved, "blue"),
+        told(FactorChange::Forgotten, ""),
+    ];
+    assert_eq!(bed.letters().await, all);
+    assert_eq!(bed.letters().await, [], "once");
+    bed.store.forget_second_factors(mia, by()).await.unwrap();
+    assert_eq!(bed.letters().await, [], "there was nothing to forget");
+    assert!(bed.store.add_security_key(mia, key("a\nb", 2), by()).await.is_err());
+    assert_eq!(bed.letters().await, [], "nor was this one taken");
+    bed.codes(mia, 2, 1).await;
+    bed.clock.forward(FACTOR_LETTERS_MS);
+    assert_eq!(bed.letters().await, [], "nobody could send it");
+    bed.store.add_security_key(mia, key("red", 3), by()).await.unwrap();
+    assert_eq!(bed.letters().await, [told(FactorChange::KeyAdded, "red")]);
+    bed.store.add_security_key(mia, key("green", 4), by()).await.unwrap();
+    bed.store.erase_account(mia, "asked".into(), by()).await.unwrap();
+    assert_eq!(bed.letters().await, [], "to nobody");
 }
 
 fn key(name: &str, credential: u8) -> NewSecurityKey {
@@ -122,6 +220,7 @@ fn key(name: &str, credential: u8) -> NewSecurityKey {
         credential: vec![credential; 32],
         public_key: vec![9; 77],
         sign_count: 0,
+        backup_eligible: false,
     }
 }
 
@@ -137,12 +236,16 @@ pub async fn a_security_key_is_kept_and_its_counter_grows<S: Store + Accounts + 
     let found = bed.store.security_keys(ada).await.unwrap();
     assert_eq!((found.len(), &*found[0].name, found[0].last_used_at), (1, "desk", None));
     assert_eq!((found[0].credential.len(), found[0].public_key.len()), (32, 77));
-    let used = async |user, key, count| bed.store.use_security_key(user, key, count, by()).await;
+    let used = async |user, key, sign_count| {
+        let said = KeyUse { sign_count, backup_eligible: true };
+        bed.store.use_security_key(user, key, said, by()).await
+    };
     for (count, expected) in [(0, true), (4, true), (4, false), (3, false), (0, false), (u32::MAX, true)] {
         assert_eq!(used(ada, desk, count).await, Ok(expected), "counter {count}");
     }
     let found = bed.store.security_keys(ada).await.unwrap();
     assert_eq!((found[0].sign_count, found[0].last_used_at), (u32::MAX, Some(bed.clock.now())));
+    assert_eq!(found[0].backup_eligible, Some(false), "as it said when it was made");
     assert_eq!(used(mia, desk, 5).await, Err(AccountError::NotFound), "only one's own");
     let remove = async |user, key| bed.store.remove_security_key(user, key, by()).await;
     assert_eq!(remove(mia, desk).await, Err(AccountError::NotFound));
@@ -150,13 +253,14 @@ pub async fn a_security_key_is_kept_and_its_counter_grows<S: Store + Accounts + 
     let spare = add(ada, "spare", 2).await.unwrap();
     remove(ada, desk).await.unwrap();
     assert_eq!(remove(ada, spare).await, Err(AccountError::NotAllowed));
-    bed.store.begin_second_factor(ada, vec![1; 20]).await.unwrap();
+    let session = bed.session(ada, Stage::Full, None).await;
+    let shown = bed.store.begin_second_factor(ada, session, vec![1; 20]).await.unwrap();
     assert_eq!(
         remove(ada, spare).await,
         Err(AccountError::NotAllowed),
         "codes that were never used count not"
     );
-    bed.store.use_second_factor(ada, 1, by()).await.unwrap();
+    bed.store.confirm_second_factor(ada, session, (shown, 1), by()).await.unwrap();
     remove(ada, spare).await.unwrap();
     let others = add(mia, "only", 3).await.unwrap();
     remove(mia, others).await.unwrap();
@@ -168,13 +272,15 @@ pub async fn a_security_key_is_kept_and_its_counter_grows<S: Store + Accounts + 
         ["SECURITY_KEY_ADDED", suspicious, suspicious, suspicious, "SECURITY_KEY_ADDED"],
         [
             "SECURITY_KEY_REMOVED",
+            "LOGIN",
             "SECOND_FACTOR_ADDED",
             "SECURITY_KEY_REMOVED",
             "SECURITY_KEY_ADDED",
-            "SECURITY_KEY_REMOVED",
         ],
+        ["SECURITY_KEY_REMOVED", "", "", "", ""],
     ];
-    assert_eq!(told, expected.concat());
+    let expected = expected.concat();
+    assert_eq!(told, expected[..11]);
     for n in 0..SECURITY_KEYS_MAX {
         add(mia, "one more", 10 + u8::try_from(n).unwrap()).await.unwrap();
     }
@@ -188,16 +294,8 @@ pub async fn who_lost_every_factor_begins_anew<S: Store + Accounts + ConsoleAcce
     let (ada, mia) =
         (bed.staff("ada", AccountRole::Admin).await, bed.staff("mia", AccountRole::Moderator).await);
     let by = Origin::system;
-    let shown = async |n| bed.store.begin_second_factor(ada, vec![n; 20]).await.unwrap().secret;
-    assert_eq!(shown(1).await, vec![1; 20]);
-    bed.clock.forward(UNCONFIRMED_FACTOR_MS - 1);
-    assert_eq!(shown(2).await, vec![1; 20]);
-    bed.clock.forward(1);
-    assert_eq!(shown(3).await, vec![3; 20], "one that nobody confirmed makes room");
+    bed.codes(ada, 1, 1).await;
     bed.store.add_security_key(ada, key("blue", 1), by()).await.unwrap();
-    assert_eq!(bed.store.second_factor(ada).await, Ok(None), "nor does it stand beside a key");
-    shown(4).await;
-    bed.store.use_second_factor(ada, 1, by()).await.unwrap();
     bed.store.add_security_key(ada, key("red", 2), by()).await.unwrap();
     bed.store.add_security_key(mia, key("others", 3), by()).await.unwrap();
     let (session, others) =
@@ -293,7 +391,7 @@ pub async fn an_account_with_a_role_takes_two<S: Store + Accounts + ConsoleAcces
     let waiting = bed.store.staff_asked(9).await.unwrap();
     assert_eq!((waiting.len(), &*waiting[0].email, &*waiting[0].asker), (1, "new@example.org", "ada"));
     assert_eq!(bed.store.login_record("new@example.org".into()).await, Ok(None), "asking makes nothing");
-    let made = agree(asked, eve).await.unwrap();
+    let Ok(Agreed::Made(made)) = agree(asked, eve).await else { panic!("an account is made") };
     let profile = bed.store.profile(made).await.unwrap();
     assert_eq!((profile.role, profile.email_verified), (AccountRole::Admin, true));
     assert_eq!(agree(asked, eve).await, Err(AccountError::Overtaken), "once");
@@ -308,4 +406,95 @@ pub async fn an_account_with_a_role_takes_two<S: Store + Accounts + ConsoleAcces
     bed.store.withdraw_staff(asked, by(eve)).await.unwrap();
     assert_eq!(bed.store.withdraw_staff(asked, by(eve)).await, Err(AccountError::Overtaken));
     assert!(bed.store.staff_asked(9).await.unwrap().is_empty());
+}
+
+pub async fn a_role_is_changed_by_another_administrator<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
+    use AccountRole::{Admin, Auditor, Moderator, Sre, User};
+    let (ada, eve) = (bed.staff("ada", Admin).await, bed.staff("eve", Admin).await);
+    let mia = bed.staff("mia", Moderator).await;
+    let change = async |user, from, to, by| bed.change(user, from, to, Some(by)).await;
+    for (user, from, to, by, expected) in [
+        (ada, Admin, Sre, ada, AccountError::NotAllowed),
+        (mia, Moderator, Admin, mia, AccountError::NotAllowed),
+        (eve, Admin, User, mia, AccountError::NotAllowed),
+        (mia, Moderator, Admin, ada, AccountError::NotAllowed),
+        (mia, Sre, Auditor, ada, AccountError::Overtaken),
+        (mia, Moderator, Moderator, ada, AccountError::Overtaken),
+        (UserId([7; 16]), Sre, User, ada, AccountError::NotFound),
+    ] {
+        assert_eq!(change(user, from, to, by).await, Err(expected), "{from:?} -> {to:?}");
+    }
+    let (session, others) =
+        (bed.session(mia, Stage::Full, None).await, bed.session(eve, Stage::Full, None).await);
+    let half = bed.session(mia, Stage::SecondFactor, None).await;
+    change(mia, Moderator, Sre, ada).await.unwrap();
+    assert_eq!((bed.stage(session).await, bed.stage(half).await), (None, None), "its sessions end at once");
+    assert!(bed.stage(others).await.is_some());
+    assert_eq!(bed.store.profile(mia).await.unwrap().role, Sre);
+    let newest = bed.store.audit_page(None, 1).await.unwrap().remove(0);
+    assert_eq!((newest.event.as_str(), newest.subject, newest.actor), ("ROLE_CHANGED", Some(mia), Some(ada)));
+    assert_eq!(newest.detail, "MODERATOR -> SRE");
+    assert_eq!(change(mia, Moderator, Auditor, eve).await, Err(AccountError::Overtaken), "a page of before");
+    change(mia, Sre, User, eve).await.unwrap();
+    let new = NewToken::generate(bed.clock.now() + HOUR).1;
+    let new =
+        NewConsoleSession { token: new, user: mia, stage: Stage::Full, replaces: None, lock_subject: None };
+    assert_eq!(bed.store.open_console_session(new, Origin::system()).await, Err(AccountError::NotAllowed));
+    // Each takes the other's role away at the same time: one of them stays.
+    let done = tokio::join!(change(eve, Admin, User, ada), change(ada, Admin, Auditor, eve));
+    assert!([&done.0, &done.1].contains(&&Err(AccountError::NotAllowed)), "{done:?}");
+    let (last, gone) = if done.0.is_ok() { (ada, eve) } else { (eve, ada) };
+    assert_eq!(bed.store.profile(last).await.unwrap().role, Admin);
+    let last_one = bed.change(last, Admin, User, None).await;
+    assert_eq!(last_one, Err(AccountError::LastAdministrator), "whoever runs the machine does not either");
+    let role = bed.store.profile(gone).await.unwrap().role;
+    bed.change(gone, role, Admin, None).await.unwrap();
+    let done = tokio::join!(bed.change(ada, Admin, Sre, None), bed.change(eve, Admin, Sre, None));
+    assert!([&done.0, &done.1].contains(&&Err(AccountError::LastAdministrator)), "{done:?}");
+}
+
+pub async fn an_administrator_and_a_first_role_take_two<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
+    use AccountRole::{Admin, Moderator, Sre, User};
+    let (ada, eve) = (bed.staff("ada", Admin).await, bed.staff("eve", Admin).await);
+    let (mia, bob) = (bed.staff("mia", Moderator).await, bed.person("bob").await.user);
+    let by = |user| Origin { actor: Some(user), ..Origin::system() };
+    let ask = async |who, user, from, to| bed.store.ask_role(RoleChange { user, from, to }, by(who)).await;
+    let (_, token) = NewToken::generate(bed.clock.now() + HOUR);
+    let agree = async |asked, who| bed.store.agree_to_staff(asked, token, by(who)).await;
+    assert_eq!(ask(mia, mia, Moderator, Admin).await, Err(AccountError::NotAllowed));
+    assert_eq!(ask(ada, mia, Moderator, Sre).await, Err(AccountError::NotAllowed), "one does that alone");
+    assert_eq!(ask(ada, mia, Sre, Admin).await, Err(AccountError::Overtaken));
+    assert_eq!(bed.change(bob, User, Sre, Some(ada)).await, Err(AccountError::NotAllowed));
+    let asked = ask(ada, mia, Moderator, Admin).await.unwrap();
+    assert_eq!(ask(eve, mia, Moderator, Admin).await, Err(AccountError::Overtaken), "once is enough");
+    let waiting = bed.store.staff_asked(9).await.unwrap();
+    assert_eq!((waiting[0].account, waiting[0].role), (Some((mia, Moderator)), Admin));
+    assert_eq!((&*waiting[0].email, &*waiting[0].asker), ("mia@example.org", "ada"));
+    for who in [ada, mia] {
+        assert_eq!(agree(asked, who).await, Err(AccountError::NotAllowed), "another administrator");
+    }
+    let session = bed.session(mia, Stage::Full, None).await;
+    assert_eq!(agree(asked, eve).await, Ok(Agreed::Changed(mia)));
+    assert_eq!((bed.stage(session).await, bed.store.profile(mia).await.unwrap().role), (None, Admin));
+    assert_eq!(agree(asked, eve).await, Err(AccountError::Overtaken), "once");
+    let newest = bed.store.audit_page(None, 1).await.unwrap().remove(0);
+    assert_eq!(newest.detail, format!("MODERATOR -> ADMIN, asked for by {ada}"));
+    // What was asked for somebody with another role, and by an administrator who is none any more, is void.
+    let (for_bob, for_eve) =
+        (ask(mia, bob, User, Sre).await.unwrap(), ask(ada, bob, User, Admin).await.err());
+    assert_eq!(for_eve, Some(AccountError::Overtaken));
+    bed.change(mia, Admin, Moderator, Some(ada)).await.unwrap();
+    assert_eq!(agree(for_bob, eve).await, Err(AccountError::Overtaken), "nobody asks any more");
+    let asked = ask(ada, mia, Moderator, Admin).await.unwrap();
+    bed.change(mia, Moderator, Sre, Some(eve)).await.unwrap();
+    assert_eq!(agree(asked, eve).await, Err(AccountError::Overtaken));
+    let events = bed.events().await;
+    assert_eq!(events.iter().filter(|event| *event == "STAFF_WITHDRAWN").count(), 2);
+    // Only an active account gets what takes two.
+    let asked = ask(ada, bob, User, Sre).await.unwrap();
+    bed.store.set_status(bob, StatusChange::Ban, "gone".into(), Origin::system()).await.unwrap();
+    assert!(matches!(agree(asked, eve).await, Err(AccountError::NotActive(_))));
+    assert_eq!(bed.store.staff_asked(9).await.unwrap().len(), 1, "it stays, to be withdrawn");
+    bed.store.erase_account(bob, "asked".into(), Origin::system()).await.unwrap();
+    assert!(bed.store.staff_asked(9).await.unwrap().is_empty(), "or goes with the account");
 }

@@ -1,4 +1,4 @@
-//! Administration: the life of accounts, roles, banned addresses and blocks of them.
+//! Administration: the life of accounts, banned addresses and blocks of them.
 
 use schema_wire::record::UserStatus;
 use schema_wire::{Network, UserId};
@@ -10,7 +10,6 @@ use crate::accounts::{AccountError, Answer};
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id};
 use crate::rows::account::{Origin, StatusChange, audit_event};
-use crate::rows::role::AccountRole;
 
 pub async fn set_status(
     tx: &Tx,
@@ -72,18 +71,6 @@ async fn store_status(
         &[&Id(user.0), &status, &At(now), &until.map(At), &suspended, &banned],
     )
     .await?;
-    Ok(())
-}
-
-pub async fn set_role(tx: &Tx, user: UserId, role: AccountRole, by: &Origin, now: u64) -> Answer<()> {
-    own(tx, user).await?;
-    standing_of(tx, user, now).await?;
-    tx.execute(
-        "UPDATE users SET role = $2, updated_at = $3 WHERE id = $1",
-        &[&Id(user.0), &role.name(), &At(now)],
-    )
-    .await?;
-    record(tx, audit_event::ROLE_CHANGED, Some(user), role.name(), by, now).await?;
     Ok(())
 }
 

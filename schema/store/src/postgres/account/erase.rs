@@ -20,12 +20,13 @@ use crate::rows::account::{Erasure, Origin, audit_event};
 use crate::stored::{GONE_ERASED, int};
 
 /// What the account's own lock or its conversations keep others from touching.
-const OWN_ROWS: [&str; 10] = [
+const OWN_ROWS: [&str; 11] = [
     "DELETE FROM one_time_tokens WHERE user_id = $1",
     "DELETE FROM sessions WHERE user_id = $1",
     "DELETE FROM settings WHERE user_id = $1",
     "DELETE FROM second_factors WHERE user_id = $1",
     "DELETE FROM security_keys WHERE user_id = $1",
+    "DELETE FROM factor_letters WHERE user_id = $1",
     "DELETE FROM moderation_notes WHERE user_id = $1",
     "DELETE FROM moderation_appeals WHERE user_id = $1",
     "DELETE FROM erasure_requests WHERE user_id = $1",
@@ -34,12 +35,13 @@ const OWN_ROWS: [&str; 10] = [
 ];
 
 /// What others write while they hold the user's row.
-const SHARED_ROWS: [&str; 6] = [
+const SHARED_ROWS: [&str; 7] = [
     "DELETE FROM blocks WHERE user_id = $1",
     "DELETE FROM blocks WHERE blocked_id = $1",
     "DELETE FROM group_invitations WHERE user_id = $1",
     "DELETE FROM group_invitations WHERE invited_by = $1",
     "DELETE FROM user_events WHERE user_id = $1",
+    "DELETE FROM staff_requests WHERE user_id = $1",
     "UPDATE invites SET email = NULL WHERE used_by = $1",
 ];
 

@@ -4,7 +4,7 @@
 use schema_wire::UserId;
 use tokio_postgres::Row;
 
-use super::factor;
+use super::{factor, letter};
 use crate::accept::clean_name;
 use crate::accounts::{AccountError, Answer};
 use crate::console::{CHALLENGE_MS, SECURITY_KEYS_MAX, counts_on};
@@ -14,12 +14,15 @@ use crate::postgres::account::{must_be_active, own, standing_of};
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, id, time, time_opt, uint};
 use crate::rows::account::{Origin, audit_event};
-use crate::rows::console::{ChallengePurpose, NewSecurityKey, SecurityKey, SecurityKeyId};
+use crate::rows::console::{
+    ChallengePurpose, FactorChange, KeyUse, NewSecurityKey, SecurityKey, SecurityKeyId,
+};
 use crate::rows::role::AccountRole;
 use crate::token::TokenHash;
 
 const ROW: &str =
-    "SELECT id, name, credential, public_key, sign_count, created_at, last_used_at FROM security_keys";
+    "SELECT id, name, credential, public_key, sign_count, created_at, last_used_at, backup_eligible
+     FROM security_keys";
 
 pub async fn challenge(
     tx: &Tx,
@@ -76,8 +79,9 @@ pub async fn add(
     let key = SecurityKeyId(crate::fresh_id(now));
     let added = tx
         .execute(
-            "INSERT INTO security_keys (id, user_id, credential, public_key, sign_count, name, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            "INSERT INTO security_keys (id, user_id, credential, public_key, sign_count, name, created_at,
+               backup_eligible)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
             &[
                 &Id(key.0),
                 &Id(user.0),
@@ -86,13 +90,15 @@ pub async fn add(
                 &i64::from(new.sign_count),
                 &name,
                 &At(now),
+                &new.backup_eligible,
             ],
         )
         .await?;
     if added == 0 {
         return Err(AccountError::Overtaken);
     }
-    factor::forget_unconfirmed(tx, user).await?;
+    factor::forget_shown(tx, user).await?;
+    letter::owe(tx, user, FactorChange::KeyAdded, &name, now).await?;
     record(tx, audit_event::SECURITY_KEY_ADDED, Some(user), &name, by, now).await?;
     Ok(key)
 }
@@ -101,20 +107,22 @@ pub async fn used(
     tx: &Tx,
     user: UserId,
     key: SecurityKeyId,
-    sign_count: u32,
+    said: KeyUse,
     by: &Origin,
     now: u64,
 ) -> Answer<bool> {
     own(tx, user).await?;
     let kept = find(tx, user, key).await?;
-    if !counts_on(kept.sign_count, sign_count) {
+    if !counts_on(kept.sign_count, said.sign_count) {
         let detail = format!("security key {}: its counter went back, it may have a copy", kept.name);
         record(tx, audit_event::SUSPICIOUS_ACTIVITY, Some(user), &detail, by, now).await?;
         return Ok(false);
     }
     tx.execute(
-        "UPDATE security_keys SET sign_count = $2, last_used_at = $3 WHERE id = $1",
-        &[&Id(key.0), &i64::from(sign_count), &At(now)],
+        "UPDATE security_keys SET sign_count = $2, last_used_at = $3,
+           backup_eligible = coalesce(backup_eligible, $4)
+         WHERE id = $1",
+        &[&Id(key.0), &i64::from(said.sign_count), &At(now), &said.backup_eligible],
     )
     .await?;
     Ok(true)
@@ -124,11 +132,12 @@ pub async fn remove(tx: &Tx, user: UserId, key: SecurityKeyId, by: &Origin, now:
     own(tx, user).await?;
     let kept = find(tx, user, key).await?;
     let role = account_role(&tx.query_one("SELECT role FROM users WHERE id = $1", &[&Id(user.0)]).await?, 0)?;
-    let has_codes = factor::find(tx, user).await?.is_some_and(|one| one.confirmed);
+    let has_codes = factor::find(tx, user).await?.is_some();
     if role == AccountRole::Admin && !has_codes && list(tx, user).await?.len() == 1 {
         return Err(AccountError::NotAllowed);
     }
     tx.execute("DELETE FROM security_keys WHERE id = $1", &[&Id(key.0)]).await?;
+    letter::owe(tx, user, FactorChange::KeyRemoved, &kept.name, now).await?;
     record(tx, audit_event::SECURITY_KEY_REMOVED, Some(user), &kept.name, by, now).await?;
     Ok(())
 }
@@ -148,5 +157,6 @@ fn security_key(row: &Row) -> Answer<SecurityKey> {
         sign_count: u32::try_from(uint(row, 4)?).unwrap_or(u32::MAX),
         created_at: time(row, 5)?,
         last_used_at: time_opt(row, 6)?,
+        backup_eligible: row.try_get(7)?,
     })
 }

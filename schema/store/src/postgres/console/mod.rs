@@ -2,19 +2,24 @@
 
 mod factor;
 mod key;
+mod letter;
 mod lock;
+mod role;
 mod session;
 mod staff;
 
 use schema_wire::UserId;
 
 use super::PostgresStore;
+use super::transaction::Tx;
 use crate::accounts::Answer;
 use crate::console::ConsoleAccess;
+use crate::redis::Item;
 use crate::rows::account::Origin;
 use crate::rows::console::{
-    ChallengePurpose, ConsoleSession, NewConsoleSession, NewSecurityKey, NewStaff, SecondFactor, SecurityKey,
-    SecurityKeyId, StaffRequest, StaffRequestId,
+    Agreed, ChallengePurpose, ConsoleSession, FactorLetter, FactorLetterId, KeyUse, NewConsoleSession,
+    NewSecurityKey, NewStaff, RoleChange, SecondFactor, SecurityKey, SecurityKeyId, StaffRequest,
+    StaffRequestId,
 };
 use crate::token::{NewToken, TokenHash};
 
@@ -66,16 +71,36 @@ impl ConsoleAccess for PostgresStore {
         self.read(async move |tx, _| factor::find(tx, user).await).await
     }
 
-    async fn begin_second_factor(&self, user: UserId, secret: Vec<u8>) -> Answer<SecondFactor> {
-        self.write(async move |tx, now| factor::begin(tx, user, &secret, now).await).await
+    async fn begin_second_factor(
+        &self,
+        user: UserId,
+        session: TokenHash,
+        secret: Vec<u8>,
+    ) -> Answer<Vec<u8>> {
+        self.write(async move |tx, now| factor::begin(tx, user, session, &secret, now).await).await
+    }
+
+    async fn shown_second_factor(&self, user: UserId, session: TokenHash) -> Answer<Option<Vec<u8>>> {
+        self.read(async move |tx, _| factor::shown(tx, user, session).await).await
+    }
+
+    async fn confirm_second_factor(
+        &self,
+        user: UserId,
+        session: TokenHash,
+        (secret, step): (Vec<u8>, u64),
+        by: Origin,
+    ) -> Answer<()> {
+        let whose = (user, session);
+        self.write(async move |tx, now| factor::confirm(tx, whose, (&secret, step), &by, now).await).await
     }
 
     async fn rewrite_second_factor(&self, user: UserId, from: Vec<u8>, to: Vec<u8>) -> Answer<()> {
         self.write(async move |tx, _| factor::rewrite(tx, user, &from, &to).await).await
     }
 
-    async fn use_second_factor(&self, user: UserId, step: u64, by: Origin) -> Answer<bool> {
-        self.write(async move |tx, now| factor::use_step(tx, user, step, &by, now).await).await
+    async fn use_second_factor(&self, user: UserId, step: u64) -> Answer<bool> {
+        self.write(async move |tx, _| factor::use_step(tx, user, step).await).await
     }
 
     async fn begin_challenge(
@@ -107,10 +132,10 @@ impl ConsoleAccess for PostgresStore {
         &self,
         user: UserId,
         key: SecurityKeyId,
-        sign_count: u32,
+        used: KeyUse,
         by: Origin,
     ) -> Answer<bool> {
-        self.write(async move |tx, now| key::used(tx, user, key, sign_count, &by, now).await).await
+        self.write(async move |tx, now| key::used(tx, user, key, used, &by, now).await).await
     }
 
     async fn remove_security_key(&self, user: UserId, key: SecurityKeyId, by: Origin) -> Answer<()> {
@@ -121,6 +146,14 @@ impl ConsoleAccess for PostgresStore {
         self.write(async move |tx, now| factor::forget_all(tx, user, &by, now).await).await
     }
 
+    async fn due_factor_letters(&self, limit: u32) -> Answer<Vec<FactorLetter>> {
+        self.read(async move |tx, now| letter::due(tx, limit, now).await).await
+    }
+
+    async fn factor_letter_sent(&self, letter: FactorLetterId) -> Answer<()> {
+        self.write(async move |tx, _| letter::sent(tx, letter).await).await
+    }
+
     async fn ask_staff(&self, new: NewStaff, by: Origin) -> Answer<StaffRequestId> {
         self.write(async move |tx, now| staff::ask(tx, &new, &by, now).await).await
     }
@@ -129,11 +162,24 @@ impl ConsoleAccess for PostgresStore {
         self.write(async move |tx, now| staff::withdraw(tx, wanted, &by, now).await).await
     }
 
-    async fn agree_to_staff(&self, wanted: StaffRequestId, reset: NewToken, by: Origin) -> Answer<UserId> {
-        self.write(async move |tx, now| staff::agree(tx, wanted, reset, &by, now).await).await
+    async fn agree_to_staff(&self, wanted: StaffRequestId, reset: NewToken, by: Origin) -> Answer<Agreed> {
+        // Whom it concerns never changes, and is locked before anything else.
+        let whom = self.read(async move |tx, _| staff::whom(tx, wanted).await).await?;
+        let items = whom.map(Item::Profile).into_iter().collect();
+        let work = async move |tx: &Tx, now| staff::agree(tx, (wanted, whom), reset, &by, now).await;
+        self.write_over(items, work).await
     }
 
     async fn staff_asked(&self, limit: u32) -> Answer<Vec<StaffRequest>> {
         self.read(async move |tx, _| staff::list(tx, limit).await).await
+    }
+
+    async fn change_role(&self, change: RoleChange, by: Origin) -> Answer<()> {
+        let work = async move |tx: &Tx, now| role::change(tx, change, &by, now).await;
+        self.write_over(vec![Item::Profile(change.user)], work).await
+    }
+
+    async fn ask_role(&self, change: RoleChange, by: Origin) -> Answer<StaffRequestId> {
+        self.write(async move |tx, now| role::ask(tx, change, &by, now).await).await
     }
 }

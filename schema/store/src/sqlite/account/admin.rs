@@ -1,4 +1,4 @@
-//! Administration: the life of accounts, roles, banned addresses and blocks of them.
+//! Administration: the life of accounts, banned addresses and blocks of them.
 
 use rusqlite::{Transaction, params};
 use schema_wire::record::UserStatus;
@@ -9,7 +9,6 @@ use super::standing_of;
 use crate::accept::{REASON_BYTES_MAX, cut, must_be_ahead};
 use crate::accounts::{AccountError, Answer};
 use crate::rows::account::{Origin, StatusChange, audit_event};
-use crate::rows::role::AccountRole;
 use crate::sqlite::value::int;
 
 pub fn set_status(
@@ -58,16 +57,6 @@ pub fn set_status(
         ],
     )?;
     record(tx, event, Some(user), reason, by, now)?;
-    Ok(())
-}
-
-pub fn set_role(tx: &Transaction<'_>, user: UserId, role: AccountRole, by: &Origin, now: u64) -> Answer<()> {
-    standing_of(tx, user, now)?;
-    tx.execute(
-        "UPDATE users SET role = ?2, updated_at = ?3 WHERE id = ?1",
-        params![user.0, role.name(), int(now)],
-    )?;
-    record(tx, audit_event::ROLE_CHANGED, Some(user), role.name(), by, now)?;
     Ok(())
 }
 

@@ -13,13 +13,15 @@ use crate::sqlite::changes::note_erased;
 use crate::sqlite::value::{GONE_ERASED, id, int};
 
 /// What belongs to the account alone and is removed with it.
-const OWN_ROWS: [&str; 16] = [
+const OWN_ROWS: [&str; 18] = [
     "DELETE FROM devices WHERE user_id = ?1",
     "DELETE FROM one_time_tokens WHERE user_id = ?1",
     "DELETE FROM sessions WHERE user_id = ?1",
     "DELETE FROM settings WHERE user_id = ?1",
     "DELETE FROM second_factors WHERE user_id = ?1",
     "DELETE FROM security_keys WHERE user_id = ?1",
+    "DELETE FROM factor_letters WHERE user_id = ?1",
+    "DELETE FROM staff_requests WHERE user_id = ?1",
     "DELETE FROM moderation_notes WHERE user_id = ?1",
     "DELETE FROM moderation_appeals WHERE user_id = ?1",
     "DELETE FROM erasure_requests WHERE user_id = ?1",

@@ -3,12 +3,14 @@
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use schema_wire::UserId;
 
-use super::factor;
+use super::{factor, letter};
 use crate::accept::clean_name;
 use crate::accounts::{AccountError, Answer};
 use crate::console::{CHALLENGE_MS, SECURITY_KEYS_MAX, counts_on};
 use crate::rows::account::{Origin, audit_event};
-use crate::rows::console::{ChallengePurpose, NewSecurityKey, SecurityKey, SecurityKeyId};
+use crate::rows::console::{
+    ChallengePurpose, FactorChange, KeyUse, NewSecurityKey, SecurityKey, SecurityKeyId,
+};
 use crate::rows::role::AccountRole;
 use crate::sqlite::account::audit::record;
 use crate::sqlite::account::must_be_active;
@@ -17,7 +19,8 @@ use crate::stored::int;
 use crate::token::TokenHash;
 
 const ROW: &str =
-    "SELECT id, name, credential, public_key, sign_count, created_at, last_used_at FROM security_keys";
+    "SELECT id, name, credential, public_key, sign_count, created_at, last_used_at, backup_eligible
+     FROM security_keys";
 
 pub fn challenge(
     tx: &Transaction<'_>,
@@ -71,14 +74,25 @@ pub fn add(
     }
     let key = SecurityKeyId(crate::fresh_id(now));
     let added = tx.execute(
-        "INSERT INTO security_keys (id, user_id, credential, public_key, sign_count, name, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
-        params![key.0, user.0, new.credential, new.public_key, new.sign_count, name, int(now)],
+        "INSERT INTO security_keys (id, user_id, credential, public_key, sign_count, name, created_at,
+           backup_eligible)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+        params![
+            key.0,
+            user.0,
+            new.credential,
+            new.public_key,
+            new.sign_count,
+            name,
+            int(now),
+            new.backup_eligible
+        ],
     )?;
     if added == 0 {
         return Err(AccountError::Overtaken);
     }
-    factor::forget_unconfirmed(tx, user)?;
+    factor::forget_shown(tx, user)?;
+    letter::owe(tx, user, FactorChange::KeyAdded, &name, now)?;
     record(tx, audit_event::SECURITY_KEY_ADDED, Some(user), &name, by, now)?;
     Ok(key)
 }
@@ -87,19 +101,21 @@ pub fn used(
     tx: &Transaction<'_>,
     user: UserId,
     key: SecurityKeyId,
-    sign_count: u32,
+    said: KeyUse,
     by: &Origin,
     now: u64,
 ) -> Answer<bool> {
     let kept = find(tx, user, key)?;
-    if !counts_on(kept.sign_count, sign_count) {
+    if !counts_on(kept.sign_count, said.sign_count) {
         let detail = format!("security key {}: its counter went back, it may have a copy", kept.name);
         record(tx, audit_event::SUSPICIOUS_ACTIVITY, Some(user), &detail, by, now)?;
         return Ok(false);
     }
     tx.execute(
-        "UPDATE security_keys SET sign_count = ?2, last_used_at = ?3 WHERE id = ?1",
-        params![key.0, sign_count, int(now)],
+        "UPDATE security_keys SET sign_count = ?2, last_used_at = ?3,
+           backup_eligible = coalesce(backup_eligible, ?4)
+         WHERE id = ?1",
+        params![key.0, said.sign_count, int(now), said.backup_eligible],
     )?;
     Ok(true)
 }
@@ -107,11 +123,12 @@ pub fn used(
 pub fn remove(tx: &Transaction<'_>, user: UserId, key: SecurityKeyId, by: &Origin, now: u64) -> Answer<()> {
     let kept = find(tx, user, key)?;
     let role = tx.query_row("SELECT role FROM users WHERE id = ?1", [user.0], |row| account_role(row, 0))?;
-    let is_only = list(tx, user)?.len() == 1 && !factor::find(tx, user)?.is_some_and(|one| one.confirmed);
+    let is_only = list(tx, user)?.len() == 1 && factor::find(tx, user)?.is_none();
     if role == AccountRole::Admin && is_only {
         return Err(AccountError::NotAllowed);
     }
     tx.execute("DELETE FROM security_keys WHERE id = ?1", [key.0])?;
+    letter::owe(tx, user, FactorChange::KeyRemoved, &kept.name, now)?;
     record(tx, audit_event::SECURITY_KEY_REMOVED, Some(user), &kept.name, by, now)?;
     Ok(())
 }
@@ -133,5 +150,6 @@ fn security_key(row: &Row<'_>) -> rusqlite::Result<SecurityKey> {
         sign_count: small(row, 4)?,
         created_at: uint(row, 5)?,
         last_used_at: uint_opt(row, 6)?,
+        backup_eligible: row.get(7)?,
     })
 }

@@ -2,7 +2,9 @@
 
 mod factor;
 mod key;
+mod letter;
 mod lock;
+mod role;
 mod session;
 mod staff;
 
@@ -13,8 +15,9 @@ use crate::accounts::Answer;
 use crate::console::ConsoleAccess;
 use crate::rows::account::Origin;
 use crate::rows::console::{
-    ChallengePurpose, ConsoleSession, NewConsoleSession, NewSecurityKey, NewStaff, SecondFactor, SecurityKey,
-    SecurityKeyId, StaffRequest, StaffRequestId,
+    Agreed, ChallengePurpose, ConsoleSession, FactorLetter, FactorLetterId, KeyUse, NewConsoleSession,
+    NewSecurityKey, NewStaff, RoleChange, SecondFactor, SecurityKey, SecurityKeyId, StaffRequest,
+    StaffRequestId,
 };
 use crate::token::{NewToken, TokenHash};
 
@@ -66,16 +69,35 @@ impl ConsoleAccess for SqliteStore {
         self.read(move |tx, _| factor::find(tx, user)).await
     }
 
-    async fn begin_second_factor(&self, user: UserId, secret: Vec<u8>) -> Answer<SecondFactor> {
-        self.write(move |tx, now| factor::begin(tx, user, &secret, now)).await
+    async fn begin_second_factor(
+        &self,
+        user: UserId,
+        session: TokenHash,
+        secret: Vec<u8>,
+    ) -> Answer<Vec<u8>> {
+        self.write(move |tx, now| factor::begin(tx, user, session, &secret, now)).await
+    }
+
+    async fn shown_second_factor(&self, user: UserId, session: TokenHash) -> Answer<Option<Vec<u8>>> {
+        self.read(move |tx, _| factor::shown(tx, user, session)).await
+    }
+
+    async fn confirm_second_factor(
+        &self,
+        user: UserId,
+        session: TokenHash,
+        (secret, step): (Vec<u8>, u64),
+        by: Origin,
+    ) -> Answer<()> {
+        self.write(move |tx, now| factor::confirm(tx, (user, session), (&secret, step), &by, now)).await
     }
 
     async fn rewrite_second_factor(&self, user: UserId, from: Vec<u8>, to: Vec<u8>) -> Answer<()> {
         self.write(move |tx, _| factor::rewrite(tx, user, &from, &to)).await
     }
 
-    async fn use_second_factor(&self, user: UserId, step: u64, by: Origin) -> Answer<bool> {
-        self.write(move |tx, now| factor::use_step(tx, user, step, &by, now)).await
+    async fn use_second_factor(&self, user: UserId, step: u64) -> Answer<bool> {
+        self.write(move |tx, _| factor::use_step(tx, user, step)).await
     }
 
     async fn begin_challenge(
@@ -107,10 +129,10 @@ impl ConsoleAccess for SqliteStore {
         &self,
         user: UserId,
         key: SecurityKeyId,
-        sign_count: u32,
+        used: KeyUse,
         by: Origin,
     ) -> Answer<bool> {
-        self.write(move |tx, now| key::used(tx, user, key, sign_count, &by, now)).await
+        self.write(move |tx, now| key::used(tx, user, key, used, &by, now)).await
     }
 
     async fn remove_security_key(&self, user: UserId, key: SecurityKeyId, by: Origin) -> Answer<()> {
@@ -121,6 +143,14 @@ impl ConsoleAccess for SqliteStore {
         self.write(move |tx, now| factor::forget_all(tx, user, &by, now)).await
     }
 
+    async fn due_factor_letters(&self, limit: u32) -> Answer<Vec<FactorLetter>> {
+        self.read(move |tx, now| letter::due(tx, limit, now)).await
+    }
+
+    async fn factor_letter_sent(&self, letter: FactorLetterId) -> Answer<()> {
+        self.write(move |tx, _| letter::sent(tx, letter)).await
+    }
+
     async fn ask_staff(&self, new: NewStaff, by: Origin) -> Answer<StaffRequestId> {
         self.write(move |tx, now| staff::ask(tx, &new, &by, now)).await
     }
@@ -129,11 +159,19 @@ impl ConsoleAccess for SqliteStore {
         self.write(move |tx, now| staff::withdraw(tx, wanted, &by, now)).await
     }
 
-    async fn agree_to_staff(&self, wanted: StaffRequestId, reset: NewToken, by: Origin) -> Answer<UserId> {
+    async fn agree_to_staff(&self, wanted: StaffRequestId, reset: NewToken, by: Origin) -> Answer<Agreed> {
         self.write(move |tx, now| staff::agree(tx, wanted, reset, &by, now)).await
     }
 
     async fn staff_asked(&self, limit: u32) -> Answer<Vec<StaffRequest>> {
         self.read(move |tx, _| staff::list(tx, limit)).await
+    }
+
+    async fn change_role(&self, change: RoleChange, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| role::change(tx, change, &by, now)).await
+    }
+
+    async fn ask_role(&self, change: RoleChange, by: Origin) -> Answer<StaffRequestId> {
+        self.write(move |tx, now| role::ask(tx, change, &by, now)).await
     }
 }

@@ -3,19 +3,21 @@
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use schema_wire::UserId;
 
+use super::role;
 use crate::accept::{clean_name, must_be_email, page};
 use crate::accounts::{AccountError, Answer};
 use crate::rows::account::{Origin, audit_event};
-use crate::rows::console::{NewStaff, StaffRequest, StaffRequestId};
+use crate::rows::console::{Agreed, NewStaff, StaffRequest, StaffRequestId};
 use crate::rows::role::AccountRole;
 use crate::sqlite::account::audit::record;
 use crate::sqlite::account::register::{create_admin, keep_token};
-use crate::sqlite::value::{account_role, id, uint};
+use crate::sqlite::value::{account_role, id, id_opt, uint};
 use crate::stored::int;
 use crate::token::NewToken;
 
-const ROW: &str = "SELECT s.id, s.email, s.name, s.role, s.asked_by, coalesce(a.name, ''), s.asked_at
-     FROM staff_requests s LEFT JOIN users a ON a.id = s.asked_by";
+const ROW: &str =
+    "SELECT s.id, s.email, s.name, s.role, s.asked_by, coalesce(a.name, ''), s.asked_at, u.id, u.role
+     FROM staff_requests s LEFT JOIN users a ON a.id = s.asked_by LEFT JOIN users u ON u.id = s.user_id";
 
 pub fn ask(tx: &Transaction<'_>, new: &NewStaff, by: &Origin, now: u64) -> Answer<StaffRequestId> {
     let asker = must_be_admin(tx, by)?;
@@ -43,7 +45,8 @@ pub fn ask(tx: &Transaction<'_>, new: &NewStaff, by: &Origin, now: u64) -> Answe
 
 pub fn withdraw(tx: &Transaction<'_>, wanted: StaffRequestId, by: &Origin, now: u64) -> Answer<()> {
     let request = take(tx, wanted)?;
-    record(tx, audit_event::STAFF_WITHDRAWN, None, request.role.name(), by, now)?;
+    let subject = request.account.map(|(user, _)| user);
+    record(tx, audit_event::STAFF_WITHDRAWN, subject, request.role.name(), by, now)?;
     Ok(())
 }
 
@@ -53,18 +56,36 @@ pub fn agree(
     reset: NewToken,
     by: &Origin,
     now: u64,
-) -> Answer<UserId> {
-    let agrees = must_be_admin(tx, by)?;
-    let request = take(tx, wanted)?;
-    if request.asked_by == agrees {
-        return Err(AccountError::NotAllowed);
+) -> Answer<Agreed> {
+    must_be_admin(tx, by)?;
+    if let Some(user) = whom(tx, wanted)? {
+        return role::agree(tx, wanted, user, by, now).map(|()| Agreed::Changed(user));
     }
+    let request = must_ask(tx, wanted, by.actor)?;
     // No password fits it until one is chosen with the link.
     let user = create_admin(tx, (&request.email, &request.name, "none"), request.role, now)?;
     keep_token(tx, user, "RESET", reset, now)?;
     let detail = format!("{}, asked for by {}", request.role.name(), request.asked_by);
     record(tx, audit_event::STAFF_CREATED, Some(user), &detail, by, now)?;
-    Ok(user)
+    Ok(Agreed::Made(user))
+}
+
+/// The account that is to get the role; `None`: one is to be made, or nobody asks any more.
+fn whom(tx: &Transaction<'_>, wanted: StaffRequestId) -> Answer<Option<UserId>> {
+    let found = tx
+        .query_row("SELECT user_id FROM staff_requests WHERE id = ?1", [wanted.0], |row| id_opt(row, 0))
+        .optional()?;
+    Ok(found.flatten())
+}
+
+/// What somebody else asked for; it is a request no more.
+pub fn must_ask(
+    tx: &Transaction<'_>,
+    wanted: StaffRequestId,
+    agrees: Option<UserId>,
+) -> Answer<StaffRequest> {
+    let request = take(tx, wanted)?;
+    if Some(request.asked_by) == agrees { Err(AccountError::NotAllowed) } else { Ok(request) }
 }
 
 fn must_be_admin(tx: &Transaction<'_>, by: &Origin) -> Answer<UserId> {
@@ -92,7 +113,12 @@ pub fn list(tx: &Transaction<'_>, limit: u32) -> Answer<Vec<StaffRequest>> {
 }
 
 fn request(row: &Row<'_>) -> rusqlite::Result<StaffRequest> {
+    let account = match id_opt(row, 7)? {
+        Some(user) => Some((user, account_role(row, 8)?)),
+        None => None,
+    };
     Ok(StaffRequest {
+        account,
         id: id(row, 0)?,
         email: row.get(1)?,
         name: row.get(2)?,
