@@ -9,10 +9,11 @@ use schema_store::accounts::ADD_TO_GROUPS;
 use schema_store::audit_chain::Verified;
 use schema_store::postgres::{Options, Statements, migrate};
 use schema_store::rows::account::{Activation, AuditEntry, NewInvite, Origin, Registration};
+use schema_store::rows::console::RoleChange;
 use schema_store::rows::conversation::{GroupDraft, HistoryPolicy, RequestAnswer};
 use schema_store::rows::device::{KeyUpload, NewSession};
 use schema_store::rows::role::AccountRole;
-use schema_store::{AccountError, Accounts, NewToken, PostgresStore, Store, TokenHash};
+use schema_store::{AccountError, Accounts, ConsoleAccess, NewToken, PostgresStore, Store, TokenHash};
 use schema_wire::record::{Append, StoreReply, StoreRequest};
 use schema_wire::v1::user_event::Event;
 use schema_wire::v1::{self, Role};
@@ -418,5 +419,54 @@ async fn a_generation_begins_beside_everything_else() {
     assert!(nodes.stores[1].generation().await.unwrap() > before);
     let begun = nodes.server.sql("SELECT count(*) FROM audit_logs WHERE event_type = 'GENERATION_BEGUN'");
     assert_eq!(begun, ROUNDS.to_string());
+    nodes.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn administrators_who_take_each_others_role_leave_one() {
+    use AccountRole::{Admin, Moderator, Sre, User};
+    let nodes = Nodes::start().await;
+    let by = |user| Origin { actor: Some(user), ..Origin::system() };
+    let store = &nodes.stores[0];
+    let (mut admins, mut moderators, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..AT_ONCE {
+        for (role, made) in [(Admin, &mut admins), (Moderator, &mut moderators)] {
+            let email = format!("{}{n}@example.org", role.name());
+            made.push(
+                store.create_admin(email, "somebody".to_owned(), "hash".to_owned(), role).await.unwrap(),
+            );
+        }
+        let change = RoleChange { user: moderators[n], from: Moderator, to: Admin };
+        asked.push(store.ask_role(change, by(admins[n])).await.unwrap());
+    }
+    // Each agrees to what the next one asked for, and takes the role of the one after away.
+    let (theirs, others) = (admins.clone(), asked.clone());
+    let done = nodes.at_once(move |store, n| {
+        let [own, after] = [0, 2].map(|step| theirs[(n + step) % AT_ONCE]);
+        let request = others[(n + 1) % AT_ONCE];
+        async move {
+            let change = RoleChange { user: after, from: Admin, to: [User, Sre][n % 2] };
+            let reset = NewToken::generate(LATER).1;
+            tokio::join!(store.agree_to_staff(request, reset, by(own)), store.change_role(change, by(own)))
+        }
+    });
+    let done = done.await;
+    let (mut raised, mut lowered) = (0, 0);
+    for (agreed, changed) in &done {
+        raised += usize::from(agreed.is_ok());
+        lowered += usize::from(changed.is_ok());
+        assert!(
+            matches!(agreed, Ok(_) | Err(AccountError::NotAllowed | AccountError::Overtaken)),
+            "{agreed:?}"
+        );
+        assert!(matches!(changed, Ok(()) | Err(AccountError::NotAllowed)), "{changed:?}");
+    }
+    let left = |who: &[UserId]| {
+        let ids = who.iter().map(|user| format!("'{user}'")).collect::<Vec<_>>().join(",");
+        let sql = format!("SELECT count(*) FROM users WHERE role = 'ADMIN' AND id IN ({ids})");
+        nodes.server.sql(&sql).parse::<usize>().unwrap()
+    };
+    assert_eq!((left(&admins), left(&moderators)), (AT_ONCE - lowered, raised), "{done:?}");
+    assert!(left(&admins) >= 1 && lowered >= 1);
     nodes.settled().await;
 }

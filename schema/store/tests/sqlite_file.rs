@@ -16,8 +16,10 @@ use schema_store::audit_chain::Verified;
 use schema_store::rows::account::{AuditEntry, Origin};
 use schema_store::rows::backup::{BackupEnd, BackupRow, DrillRow};
 use schema_store::rows::condition::Condition;
+use schema_store::rows::console::{KeyUse, NewSecurityKey};
+use schema_store::rows::role::AccountRole;
 use schema_store::sqlite::{self, Options, Swept};
-use schema_store::{Accounts, ChangePosition, OpenError, Operations, SqliteStore, Store};
+use schema_store::{Accounts, ChangePosition, ConsoleAccess, OpenError, Operations, SqliteStore, Store};
 use schema_wire::record::{Append, Appended, Change, StoreFault, UserStatus};
 use schema_wire::{Generation, Network, Offset, Position};
 
@@ -427,4 +429,28 @@ async fn a_copy_is_of_one_moment_and_says_what_is_wrong_with_it() {
     assert!(matches!(sqlite::check_copy(&copy), Err(sqlite::CopyError::Damaged { .. })));
     let missing = sqlite::copy(&folder.path().join("none"), &copy).unwrap_err();
     assert!(matches!(missing, sqlite::CopyError::Missing { .. }), "{missing}");
+}
+
+#[tokio::test]
+async fn a_key_of_before_says_at_its_next_use_whether_it_may_be_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, clock) = (folder.path().join("store.db"), TestClock::new());
+    let bed = open(&file, &clock);
+    let user = bed.staff("mia", AccountRole::Moderator).await;
+    let new = NewSecurityKey {
+        name: "blue".into(),
+        credential: vec![1; 32],
+        public_key: vec![9; 77],
+        sign_count: 0,
+        backup_eligible: false,
+    };
+    let key = bed.store.add_security_key(user, new, Origin::system()).await.unwrap();
+    Connection::open(&file).unwrap().execute("UPDATE security_keys SET backup_eligible = NULL", []).unwrap();
+    let kept = async || bed.store.security_keys(user).await.unwrap()[0].backup_eligible;
+    assert_eq!(kept().await, None);
+    for backup_eligible in [true, false] {
+        let said = KeyUse { sign_count: 0, backup_eligible };
+        assert_eq!(bed.store.use_security_key(user, key, said, Origin::system()).await, Ok(true));
+        assert_eq!(kept().await, Some(true), "the first word holds");
+    }
 }
