@@ -15,8 +15,9 @@ use crate::rows::moderation::{
 };
 
 pub(crate) use rules::{
-    beginning, is_out_by, must_be_allowed, must_be_narrow, must_be_open_to_appeal, must_be_reportable,
-    must_be_second, must_be_sound, must_be_told, must_be_undoable, only_closes, proof_of, told,
+    beginning, is_out_by, must_be_above, must_be_allowed, must_be_narrow, must_be_open_to_appeal,
+    must_be_reportable, must_be_second, must_be_sound, must_be_told, must_be_undoable, only_closes, proof_of,
+    told,
 };
 
 /// How long a decision waits before it takes effect, in milliseconds.

@@ -49,11 +49,16 @@ pub(crate) fn must_be_allowed(
     if standing == UserStatus::Banned && (has(Measure::Suspend) || has(Measure::Ban)) {
         return Err(AccountError::NotActive(standing));
     }
-    let is_above = subject == AccountRole::User || moderator == AccountRole::Admin;
-    if new.subject == new.moderator || !is_above {
+    if new.subject == new.moderator {
         return Err(AccountError::NotAllowed);
     }
-    Ok(())
+    must_be_above(subject, moderator)
+}
+
+/// Staff are for administrators only: what is decided about them, and what becomes of that.
+pub(crate) fn must_be_above(subject: AccountRole, moderator: AccountRole) -> Answer<()> {
+    let is_above = subject == AccountRole::User || moderator == AccountRole::Admin;
+    is_above.then_some(()).ok_or(AccountError::NotAllowed)
 }
 
 /// Where a decision begins, and when it takes effect unless it waits.

@@ -345,6 +345,25 @@ pub async fn what_does_not_go_is_refused<S: Desk>(bed: Bed<S>) {
     );
 }
 
+pub async fn what_was_decided_about_staff_is_for_administrators<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) =
+        (bed.staff("mia", AccountRole::Moderator).await, bed.staff("tom", AccountRole::Moderator).await);
+    let (ada, eve) = (bed.staff("ada", AccountRole::Admin).await, bed.staff("eve", AccountRole::Admin).await);
+    let suspended = bed.decide(mia, ada, &[Measure::Suspend]).await.id;
+    bed.clock.forward(UNDO_MS);
+    assert_eq!(bed.apply_all().await, 1);
+    bed.store.appeal(suspended, "It was not me.".into(), Origin::system()).await.unwrap();
+    let reverse = async |who| bed.store.reverse(suspended, "a friend".into(), by(who)).await.map(|d| d.state);
+    let answer = async |grants| bed.store.answer_appeal(suspended, grants, "a friend".into(), by(tom)).await;
+    assert_eq!(reverse(tom).await, Err(AccountError::NotAllowed), "tom could not have decided it");
+    for grants in [true, false] {
+        assert_eq!(answer(grants).await.map(|d| d.state), Err(AccountError::NotAllowed));
+    }
+    assert!(matches!(bed.status(mia).await, UserStatus::Suspended { .. }));
+    assert_eq!(reverse(eve).await, Ok(DecisionState::Reversed));
+    assert_eq!(bed.status(mia).await, UserStatus::Active);
+}
+
 pub async fn an_appeal_comes_back_to_somebody_else<S: Desk>(bed: Bed<S>) {
     let (mia, tom) =
         (bed.staff("mia", AccountRole::Moderator).await, bed.staff("tom", AccountRole::Moderator).await);

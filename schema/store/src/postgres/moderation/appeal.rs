@@ -5,9 +5,9 @@ use tokio_postgres::Row;
 
 use super::apply::{reverse, settle};
 use super::case::must_be_free;
-use super::decision::own_decision;
+use super::decision::{own_decision, role_of};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{must_be_open_to_appeal, must_be_told};
+use crate::moderation::{must_be_above, must_be_open_to_appeal, must_be_told};
 use crate::postgres::account::audit::record;
 use crate::postgres::account::{lock_users, must_stand, standing_of};
 use crate::postgres::fault::Failed;
@@ -52,6 +52,7 @@ pub async fn answer(
     let decision = own_decision(tx, wanted).await?;
     let subject = decision.subject;
     let moderator = by.actor.filter(|actor| *actor != subject).ok_or(AccountError::NotAllowed)?;
+    must_be_above(role_of(tx, subject).await?, role_of(tx, moderator).await?)?;
     if must_be_free(tx, subject, moderator, now).await? != CaseState::Open {
         return Err(AccountError::Overtaken);
     }

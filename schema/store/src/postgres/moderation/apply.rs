@@ -7,9 +7,9 @@ use schema_wire::record::UserStatus;
 use schema_wire::{UserId, v1};
 
 use super::appeal;
-use super::decision::{due, end, find};
+use super::decision::{due, end, find, role_of};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{MUTE_MS, is_out_by, only_closes};
+use crate::moderation::{MUTE_MS, is_out_by, must_be_above, only_closes};
 use crate::postgres::account::admin::{set_address_ban, set_status};
 use crate::postgres::account::audit::record;
 use crate::postgres::account::read::address;
@@ -208,9 +208,8 @@ pub async fn reverse(tx: &Tx, wanted: DecisionId, reason: &str, by: &Origin, now
     if decision.state != DecisionState::Done {
         return Err(AccountError::Overtaken);
     }
-    if by.actor.is_none() || by.actor == Some(subject) {
-        return Err(AccountError::NotAllowed);
-    }
+    let actor = by.actor.filter(|actor| *actor != subject).ok_or(AccountError::NotAllowed)?;
+    must_be_above(role_of(tx, subject).await?, role_of(tx, actor).await?)?;
     let stands = is_out_by(&decision, standing?);
     if decision.notice.is_some() {
         tell(tx, &decision, &format!("Withdrawn: {reason}"), now).await?;

@@ -79,7 +79,7 @@ async fn check(tx: &Tx, new: &NewDecision, now: u64) -> Answer<()> {
     must_be_allowed(new, standing, subject, role_of(tx, new.moderator).await?)
 }
 
-async fn role_of(tx: &Tx, user: UserId) -> Answer<AccountRole> {
+pub async fn role_of(tx: &Tx, user: UserId) -> Answer<AccountRole> {
     let found = tx.query_opt("SELECT role FROM users WHERE id = $1", &[&Id(user.0)]).await?;
     found.map_or(Ok(AccountRole::User), |row| account_role(&row, 0))
 }

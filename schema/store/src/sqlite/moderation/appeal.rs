@@ -5,9 +5,9 @@ use schema_wire::{UserId, v1};
 
 use super::apply::{reverse, settle};
 use super::case::must_be_free;
-use super::decision::find;
+use super::decision::{find, role_of};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{must_be_open_to_appeal, must_be_told};
+use crate::moderation::{must_be_above, must_be_open_to_appeal, must_be_told};
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::moderation::{Appeal, AppealState, CaseState, Decision, DecisionId};
 use crate::sqlite::account::audit::record;
@@ -48,6 +48,7 @@ pub fn answer(
     must_be_told("answer", answer)?;
     let decision = find(tx, wanted)?;
     let moderator = by.actor.filter(|actor| *actor != decision.subject).ok_or(AccountError::NotAllowed)?;
+    must_be_above(role_of(tx, decision.subject)?, role_of(tx, moderator)?)?;
     if must_be_free(tx, decision.subject, moderator, now)? != CaseState::Open {
         return Err(AccountError::Overtaken);
     }

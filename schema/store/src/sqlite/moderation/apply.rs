@@ -7,9 +7,9 @@ use schema_wire::record::UserStatus;
 use schema_wire::{UserId, v1};
 
 use super::appeal;
-use super::decision::{due, end, find};
+use super::decision::{due, end, find, role_of};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{MUTE_MS, is_out_by, only_closes};
+use crate::moderation::{MUTE_MS, is_out_by, must_be_above, only_closes};
 use crate::rows::account::{Origin, StatusChange, audit_event};
 use crate::rows::moderation::{AppealState, CaseState, Decision, DecisionId, DecisionState, Measure};
 use crate::sqlite::account::admin::{set_address_ban, set_status};
@@ -191,9 +191,8 @@ pub fn reverse(
     if decision.state != DecisionState::Done {
         return Err(AccountError::Overtaken);
     }
-    if by.actor.is_none() || by.actor == Some(decision.subject) {
-        return Err(AccountError::NotAllowed);
-    }
+    let actor = by.actor.filter(|actor| *actor != decision.subject).ok_or(AccountError::NotAllowed)?;
+    must_be_above(role_of(tx, decision.subject)?, role_of(tx, actor)?)?;
     let standing = standing_of(tx, decision.subject, now)?;
     let stands = is_out_by(&decision, standing);
     if stands {

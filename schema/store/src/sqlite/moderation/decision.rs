@@ -11,6 +11,7 @@ use crate::moderation::{
 };
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::moderation::{CaseState, Decision, DecisionId, DecisionState, Measure, NewDecision};
+use crate::rows::role::AccountRole;
 use crate::sqlite::account::audit::record;
 use crate::sqlite::account::standing_of;
 use crate::sqlite::value::{account_role, id, id_opt, small, uint, uint_opt, unknown};
@@ -68,12 +69,14 @@ pub fn decide(tx: &Transaction<'_>, new: &NewDecision, by: &Origin, now: u64) ->
 /// What may be decided about whom.
 fn check(tx: &Transaction<'_>, new: &NewDecision, now: u64) -> Answer<()> {
     must_be_sound(new)?;
-    let role_of = |user: UserId| {
-        tx.query_row("SELECT role FROM users WHERE id = ?1", [user.0], |row| account_role(row, 0)).optional()
-    };
     let standing = standing_of(tx, new.subject, now)?;
-    let subject = role_of(new.subject)?.unwrap_or_default();
-    must_be_allowed(new, standing, subject, role_of(new.moderator)?.unwrap_or_default())
+    must_be_allowed(new, standing, role_of(tx, new.subject)?, role_of(tx, new.moderator)?)
+}
+
+pub fn role_of(tx: &Transaction<'_>, user: UserId) -> Answer<AccountRole> {
+    let found =
+        tx.query_row("SELECT role FROM users WHERE id = ?1", [user.0], |row| account_role(row, 0)).optional();
+    Ok(found?.unwrap_or_default())
 }
 
 pub fn second(
