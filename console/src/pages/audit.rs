@@ -131,6 +131,10 @@ async fn export<S: Desk>(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let filter = Filter::of(&fields);
+    // Not everything in place of what could not be read.
+    if !filter.error.is_empty() {
+        return show(&app, visit, filter, None, None).await;
+    }
     note(&app, &visit, audit_event::AUDIT_EXPORTED, &filter).await?;
     let mut text = String::from("id,at,event,subject,actor,address,user_agent,detail,hash\r\n");
     let mut before = fields.raw("before").parse().ok();

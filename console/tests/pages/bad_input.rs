@@ -242,3 +242,13 @@ fn a_session_is_over_in_time_and_says_so() {
     assert!(late.status == 401 && late.text.contains("session is over"), "{} {}", late.status, late.text);
     assert_eq!(decisions(&desk, subject), 0, "nothing was done");
 }
+
+#[test]
+fn an_export_of_the_trail_about_nobody_is_not_one_of_everything() {
+    let desk = Desk::start();
+    let cookie = desk.fresh_session(AccountRole::Auditor);
+    let everything = desk.get("/audit.csv", Some(&cookie));
+    assert_eq!((everything.status, everything.text.starts_with("id,at,event")), (200, true));
+    let answer = desk.get("/audit.csv?user=nobody", Some(&cookie));
+    assert_eq!((answer.status, answer.text.contains("id=\"user-error\"")), (422, true), "{}", answer.text);
+}
