@@ -14,7 +14,7 @@ pub struct Authorise {
 impl Authorise {
     /// The user is a member, muted until then (unix milliseconds).
     pub fn remember(&mut self, conversation: ConversationId, user: UserId, muted_until: Option<u64>) {
-        let right = Right { muted_until, member_count: 1 };
+        let right = Right { muted_until, member_count: 1, members_version: 1 };
         self.standings.put(conversation, user, right, usize::MAX);
     }
 

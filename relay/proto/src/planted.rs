@@ -79,6 +79,10 @@ faults! {
     SignalToStranger,
     /// A block between two people does not reach their live sessions.
     BlockIgnored,
+    /// A block between a newcomer and somebody who follows already does not reach live sessions.
+    NewcomerBlockIgnored,
+    /// What a newcomer shows is passed on before anybody looked whether there is a block.
+    NewcomerNotLookedAt,
     /// A first contact that was not accepted carries typing, cursors and signals.
     RequestHeard,
     /// The older session of a device is not closed.

@@ -295,11 +295,11 @@ fn peer(state: &mut State, out: &mut Out<'_>, from: ShardId, frame: PeerFrame) {
             deliver::following(state, out, conversation, generation, next);
         }
         PeerFrame::Publication(publication) => deliver::publication(state, out, publication),
-        PeerFrame::Ephemeral { conversation, from: session, user, event } => {
-            typing::ephemeral(state, out, from, conversation, Gathered { from: session, user, event });
+        PeerFrame::Ephemeral { conversation, sender, event } => {
+            typing::ephemeral(state, out, from, conversation, Gathered { sender, event });
         }
-        PeerFrame::Signal { conversation, from: session, user, frame } => {
-            signal::pass(state, out, conversation, (session, user), frame);
+        PeerFrame::Signal { conversation, sender, frame } => {
+            signal::pass(state, out, conversation, sender, frame);
         }
         PeerFrame::Present { user, device, session, state: shown } => {
             presence::present(state, out, user, (session, device), shown);
@@ -341,13 +341,8 @@ fn stored(state: &mut State, out: &mut Out<'_>, ticket: Ticket, reply: StoreRepl
         Pending::Subscribe(joining) => {
             subscribe::stood(state, out, &joining, answer!(reply, R::Standing(s) => s))
         }
-        Pending::Check { session, conversation, serial } => {
-            recover::checked(
-                state,
-                out,
-                (session, conversation, serial),
-                answer!(reply, R::Standing(s) => s),
-            );
+        Pending::Check(check) => {
+            recover::checked(state, out, check, answer!(reply, R::Standing(s) => s));
         }
         Pending::Page { session, conversation, serial } => {
             recover::page(state, out, (session, conversation, serial), answer!(reply, R::Recover(p) => p));
@@ -373,11 +368,11 @@ fn stored(state: &mut State, out: &mut Out<'_>, ticket: Ticket, reply: StoreRepl
         Pending::Repair { conversation, serial } => {
             fan_out::repaired(state, out, (conversation, serial), answer!(reply, R::Read(p) => p));
         }
-        Pending::Members { conversation, since } => {
-            membership::looked(state, out, (conversation, since), answer!(reply, R::Members(d) => d));
+        Pending::Members(look) => {
+            membership::looked(state, out, look, answer!(reply, R::Members(d) => d));
         }
         Pending::Cursor(moved) => {
-            let answer = answer!(reply, R::MoveCursor { moved, member } => (moved, member));
+            let answer = answer!(reply, R::MoveCursor { moved, members_version } => (moved, members_version));
             cursor::moved(state, out, &moved, answer);
         }
         Pending::WatchConversation { session, conversation, serial } => {

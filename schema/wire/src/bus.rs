@@ -7,6 +7,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
+use buffa::{UnknownField, UnknownFieldData};
+
 use crate::codec;
 use crate::frame::{Frame, Lane};
 use crate::id::{ConversationId, DeviceId, Generation, Offset, PublishKey, UserId};
@@ -25,6 +27,8 @@ pub const BUS_BYTES_MAX: usize = codec::FRAME_BYTES_MAX + 1024;
 
 const MAGIC: [u8; 2] = *b"RB";
 const HEADER: usize = 12;
+/// Number of a field of `ServerFrame` that only nodes write; reserved in the schema.
+const MEMBERS_VERSION_FIELD: u32 = 2_000;
 
 /// One life of one node's process: a random number, so that nobody takes its own frames for another's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -63,10 +67,17 @@ impl Subject {
 pub enum Hint {
     /// A message was appended.
     Publication(Shared),
-    /// Somebody types or read up to somewhere. `serial` rises per conversation and life.
-    Ephemeral { conversation: ConversationId, serial: u64, user: UserId, event: Ephemeral },
+    /// Somebody types or read up to somewhere. `serial` rises per conversation and life; `members_version` is one in which
+    /// the user is a member, 0 from a release that does not say.
+    Ephemeral {
+        conversation: ConversationId,
+        serial: u64,
+        user: UserId,
+        members_version: u64,
+        event: Ephemeral,
+    },
     /// An ephemeral publication. `serial` is of the same row.
-    Signal { conversation: ConversationId, serial: u64, user: UserId, frame: Frame },
+    Signal { conversation: ConversationId, serial: u64, user: UserId, members_version: u64, frame: Frame },
     /// What the user shows on the node that says so. Unix milliseconds. Good for one lease.
     Presence { user: UserId, state: PresenceState, seen_at: u64 },
     /// Whoever has sessions of the user says what they show.
@@ -179,7 +190,7 @@ fn write_hint(out: &mut Vec<u8>, hint: &Hint) {
             out.extend_from_slice(&publication.members_version.to_be_bytes());
             out.extend_from_slice(&publication.frame.body());
         }
-        Hint::Ephemeral { conversation, serial, user, event } => {
+        Hint::Ephemeral { conversation, serial, user, members_version, event } => {
             out.extend_from_slice(&conversation.0);
             out.extend_from_slice(&serial.to_be_bytes());
             out.extend_from_slice(&user.0);
@@ -188,11 +199,13 @@ fn write_hint(out: &mut Vec<u8>, hint: &Hint) {
                 Ephemeral::Cursor { offset } => offset.0,
             };
             out.extend_from_slice(&value.to_be_bytes());
+            out.extend_from_slice(&members_version.to_be_bytes());
         }
-        Hint::Signal { conversation, serial, frame, .. } => {
+        Hint::Signal { conversation, serial, members_version, frame, .. } => {
             out.extend_from_slice(&conversation.0);
             out.extend_from_slice(&serial.to_be_bytes());
             out.extend_from_slice(&frame.body());
+            member_since(*members_version).write_to(out);
         }
         Hint::Presence { user, state, seen_at } => {
             out.extend_from_slice(&user.0);
@@ -239,12 +252,13 @@ fn read_hint(kind: u8, rest: &mut Fields<'_>) -> Result<Hint, Unreadable> {
                 kind::TYPING => Ephemeral::Typing { active: value != 0 },
                 _ => Ephemeral::Cursor { offset: Offset(value) },
             };
-            Hint::Ephemeral { conversation, serial, user, event }
+            let members_version = if rest.0.is_empty() { 0 } else { rest.number()? };
+            Hint::Ephemeral { conversation, serial, user, members_version, event }
         }
         kind::SIGNAL => {
             let (conversation, serial) = (ConversationId(rest.array()?), rest.number()?);
-            let (user, frame) = signal(conversation, rest.0)?;
-            Hint::Signal { conversation, serial, user, frame }
+            let (user, members_version, frame) = signal(conversation, rest.0)?;
+            Hint::Signal { conversation, serial, user, members_version, frame }
         }
         kind::PRESENCE => {
             let user = UserId(rest.array()?);
@@ -290,16 +304,32 @@ fn publication(members_version: u64, body: &[u8]) -> Result<Publication, Unreada
     })
 }
 
-/// Who sent it is read from the frame its recipients get, too.
-fn signal(conversation: ConversationId, body: &[u8]) -> Result<(UserId, Frame), Unreadable> {
+/// Who sent it is read from the frame its recipients get, too. They don't get what stands behind it.
+fn signal(conversation: ConversationId, body: &[u8]) -> Result<(UserId, u64, Frame), Unreadable> {
     let frame: ServerFrame = codec::decode_shared(body).map_err(|_| Unreadable::Malformed)?;
+    let said = frame.__buffa_unknown_fields.iter().rfind(|field| field.number == MEMBERS_VERSION_FIELD);
+    let (members_version, body) = match said {
+        Some(UnknownField { data: UnknownFieldData::Fixed64(version), .. }) => {
+            let mut end = Vec::new();
+            member_since(*version).write_to(&mut end);
+            (*version, body.strip_suffix(&end[..]).unwrap_or(body))
+        }
+        _ => (0, body),
+    };
     match (frame.answers, frame.body) {
         (0, Some(Body::SignalEvent(event))) if event.conversation[..] == conversation.0 => {
             let user = UserId::from_slice(&event.sender).ok_or(Unreadable::Malformed)?;
-            Ok((user, Frame::from_body(body, Lane::Conversation(conversation.spread()))))
+            let frame = Frame::from_body(body, Lane::Conversation(conversation.spread()));
+            Ok((user, members_version, frame))
         }
         _ => Err(Unreadable::Malformed),
     }
+}
+
+/// The last field of a signal between nodes. A frame that fills the rest leaves no room behind it, so it is one that
+/// releases and clients which don't know it pass over (Protocol Buffers, "Unknown Fields").
+fn member_since(members_version: u64) -> UnknownField {
+    UnknownField { number: MEMBERS_VERSION_FIELD, data: UnknownFieldData::Fixed64(members_version) }
 }
 
 /// What is left to read.

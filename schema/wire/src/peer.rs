@@ -30,9 +30,9 @@ pub enum PeerFrame {
     /// Home → following shards: one durable message.
     Publication(Shared),
     /// Session's shard → home → following shards: an ephemeral event of a conversation.
-    Ephemeral { conversation: ConversationId, from: SessionId, user: UserId, event: Ephemeral },
+    Ephemeral { conversation: ConversationId, sender: Sender, event: Ephemeral },
     /// Session's shard → home → following shards: an ephemeral publication, encoded once for all who get it.
-    Signal { conversation: ConversationId, from: SessionId, user: UserId, frame: Frame },
+    Signal { conversation: ConversationId, sender: Sender, frame: Frame },
     /// Session's shard → the user's presence home: state of one session, `None` when it ended.
     Present { user: UserId, device: DeviceId, session: SessionId, state: Option<PresenceState> },
     /// Presence home → session's shard: close this session.
@@ -46,6 +46,16 @@ pub enum PeerFrame {
     Share { user: UserId, allowance: Option<u32> },
     /// Session's shard → presence home: how many publishes of the user it accepted within the last window.
     Spent { user: UserId, spent: u32 },
+}
+
+/// Who says something ephemeral.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sender {
+    pub session: SessionId,
+    pub user: UserId,
+    /// As of which membership version of the conversation the user is a member. A shard that knows the members of an
+    /// earlier one does not know yet who may see it.
+    pub members_version: u64,
 }
 
 /// An event that is never stored.

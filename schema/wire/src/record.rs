@@ -89,10 +89,11 @@ pub enum StoreReply {
         heads: Vec<Offset>,
     },
     UserEvents(UserEventPage),
-    /// Whether the cursor moved (false: it was there or further already), and whether the user is a member at all.
+    /// Whether the cursor moved (false: it was there or further already), and as of which membership version the user is
+    /// a member, if at all.
     MoveCursor {
         moved: bool,
-        member: bool,
+        members_version: Option<u64>,
     },
     Acquaintances(Vec<UserId>),
     Fault(StoreFault),
@@ -145,7 +146,8 @@ pub struct Standing {
     pub cursor: Offset,
     /// A first contact that the other side has not accepted: nothing ephemeral passes.
     pub waiting: bool,
-    /// Members the user is kept apart from, because one of the two blocked the other.
+    /// Members, former ones too, the user is kept apart from, because one of the two blocked the other. What a former
+    /// member said may still be on its way.
     pub apart: Vec<UserId>,
     /// With `after` in the request: the head at which the asked position's log was cut off, when the position lies beyond it.
     pub rewound: Option<Offset>,
@@ -203,6 +205,8 @@ pub struct MembersDelta {
     pub changes: Vec<MemberChange>,
     /// Whether it is a first contact that waits to be accepted. Accepting takes the next version.
     pub waiting: bool,
+    /// Members, former ones too, with a block between them, one of whom is among the changes.
+    pub apart: Vec<(UserId, UserId)>,
     /// More changed than one answer carries: drop every cached standing instead.
     pub overflow: bool,
 }

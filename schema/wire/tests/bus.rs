@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use schema_wire::bus::{BUS_BYTES_MAX, BusFrame, Hint, Life, Subject, Unreadable, VERSION, decode, encode};
+use schema_wire::codec::decode_server;
 use schema_wire::frame::Lane;
 use schema_wire::peer::Ephemeral;
 use schema_wire::publication::{Publication, delivery, delivery_frame};
 use schema_wire::v1::{PresenceState, ServerFrame, SignalEvent, server_frame};
-use schema_wire::{ConversationId, DeviceId, Frame, Generation, Offset, PublishKey, UserId};
+use schema_wire::{ConversationId, DeviceId, Encoding, Frame, Generation, Offset, PublishKey, UserId};
 
 const LIFE: Life = Life(0x0102_0304_0506_0708);
 const TALK: ConversationId = ConversationId([0xc1; 16]);
@@ -48,18 +49,25 @@ fn signal() -> Frame {
     Frame::new(&ServerFrame { body, ..Default::default() }, Lane::Conversation(TALK.spread()))
 }
 
+fn signal_of(conversation: ConversationId) -> BusFrame {
+    let (serial, members_version, frame) = (1, 9, signal());
+    BusFrame::Hint(Hint::Signal { conversation, serial, user: USER, members_version, frame })
+}
+
 fn each() -> Vec<(BusFrame, &'static str)> {
-    let ephemeral =
-        |event| BusFrame::Hint(Hint::Ephemeral { conversation: TALK, serial: 3, user: USER, event });
+    let ephemeral = |event| {
+        let hint = Hint::Ephemeral { conversation: TALK, serial: 3, user: USER, members_version: 9, event };
+        BusFrame::Hint(hint)
+    };
     let presence = Hint::Presence { user: USER, state: PresenceState::Away, seen_at: 1_800_000_000_000 };
     vec![
         (
             ephemeral(Ephemeral::Typing { active: true }),
-            "524201020102030405060708 C 0000000000000003 E 0000000000000001",
+            "524201020102030405060708 C 0000000000000003 E 0000000000000001 0000000000000009",
         ),
         (
             ephemeral(Ephemeral::Cursor { offset: Offset(42) }),
-            "524201030102030405060708 C 0000000000000003 E 000000000000002a",
+            "524201030102030405060708 C 0000000000000003 E 000000000000002a 0000000000000009",
         ),
         (BusFrame::Hint(presence), "524201050102030405060708 E 02 000001a3185c5000"),
         (BusFrame::Hint(Hint::PresenceAsked { user: USER }), "524201060102030405060708 E"),
@@ -112,13 +120,35 @@ fn a_publication_is_what_its_recipients_get() {
 
 #[test]
 fn a_signal_is_of_the_conversation_it_says() {
-    let frame =
-        |conversation| BusFrame::Hint(Hint::Signal { conversation, serial: 1, user: USER, frame: signal() });
-    let Ok((_, BusFrame::Hint(hint))) = decode(&encode(LIFE, &frame(TALK))) else { panic!("a signal") };
+    let Ok((_, BusFrame::Hint(hint))) = decode(&encode(LIFE, &signal_of(TALK))) else { panic!("a signal") };
     assert_eq!(hint.subject(), Subject::Conversation(TALK));
-    assert!(matches!(hint, Hint::Signal { user: USER, .. }), "whoever its recipients are told");
-    let astray = encode(LIFE, &frame(ConversationId([1; 16])));
+    let Hint::Signal { user, members_version, frame, .. } = hint else { panic!("a signal") };
+    assert_eq!((user, members_version), (USER, 9), "whoever its recipients are told");
+    assert_eq!(frame.body(), signal().body(), "they get nothing that is said between nodes");
+    let astray = encode(LIFE, &signal_of(ConversationId([1; 16])));
     assert_eq!(decode(&astray).unwrap_err(), Unreadable::Malformed);
+}
+
+#[test]
+fn the_release_before_says_nothing_of_the_membership_and_reads_what_says_it() {
+    let BusFrame::Hint(Hint::Signal { frame, .. }) = signal_of(TALK) else { panic!("a signal") };
+    let signal = encode(LIFE, &signal_of(TALK));
+    let typing = encode(LIFE, &each().remove(0).0);
+    for (sent, longer_by) in [(signal.clone(), 10), (typing, 8)] {
+        let (_, BusFrame::Hint(hint)) = decode(&sent[..sent.len() - longer_by]).unwrap() else {
+            panic!("a hint")
+        };
+        let version = match &hint {
+            Hint::Signal { members_version, .. } | Hint::Ephemeral { members_version, .. } => members_version,
+            _ => panic!("{hint:?}"),
+        };
+        assert_eq!(*version, 0);
+    }
+    // It takes everything behind the serial for the frame of its recipients.
+    let body = &signal[12 + 16 + 8..];
+    let read = decode_server(body, Encoding::Proto).unwrap();
+    let plain = decode_server(&frame.body(), Encoding::Proto).unwrap();
+    assert_eq!((read.answers, read.body), (plain.answers, plain.body));
 }
 
 #[test]
@@ -141,11 +171,16 @@ fn what_comes_later_is_passed_over_and_what_is_unknown_refused() {
 #[test]
 fn no_cut_and_no_flipped_byte_is_more_than_refused() {
     let whole = [BusFrame::Hint(Hint::Publication(Arc::new(publication())))];
-    let signals =
-        [BusFrame::Hint(Hint::Signal { conversation: TALK, serial: 1, user: USER, frame: signal() })];
-    for frame in whole.into_iter().chain(signals).chain(each().into_iter().map(|(frame, _)| frame)) {
+    for frame in whole.into_iter().chain([signal_of(TALK)]).chain(each().into_iter().map(|(frame, _)| frame))
+    {
         let good = encode(LIFE, &frame);
-        for cut in 0..good.len() {
+        // Without the last field it is a frame of the release before.
+        let before = match &frame {
+            BusFrame::Hint(Hint::Signal { .. }) => Some(good.len() - 10),
+            BusFrame::Hint(Hint::Ephemeral { .. }) => Some(good.len() - 8),
+            _ => None,
+        };
+        for cut in (0..good.len()).filter(|cut| Some(*cut) != before) {
             assert!(decode(&good[..cut]).is_err(), "{cut} bytes of {frame:?}");
         }
         for at in 0..good.len() {

@@ -137,6 +137,8 @@ pub struct Plan {
     pub ops: Vec<(u64, Op)>,
     /// Whether devices send signals.
     pub signals: bool,
+    /// Whether each node reads the change log at moments of its own.
+    pub polls_apart: bool,
     /// A conversation that its first member opened and the others have not accepted.
     pub waiting: Option<usize>,
 }
@@ -172,11 +174,15 @@ impl Plan {
             heal_us,
             ops: Vec::new(),
             signals: !older_than(seed, "# Signals."),
+            polls_apart: !older_than(seed, "# Newcomers."),
             waiting: None,
         };
         plan.ops = ops(rng, &plan);
         if !older_than(seed, "# Relations.") {
             relate(&mut Prng::new(seed ^ 0x7e1a_7e1a_7e1a_7e1a), &mut plan);
+        }
+        if plan.polls_apart {
+            newcome(&mut Prng::new(seed ^ 0x2e3c_2e3c_2e3c_2e3c), &mut plan);
         }
         plan
     }
@@ -227,6 +233,35 @@ fn relate(rng: &mut Prng, plan: &mut Plan) {
         }
     }
     plan.ops.sort_by_key(|(at, _)| *at);
+}
+
+/// Somebody with a block comes to a conversation where the other one already is, in a session that began after the block.
+/// Drawn apart as well.
+fn newcome(rng: &mut Prng, plan: &mut Plan) {
+    let conversation = rng.index(plan.conversations.len());
+    let members = &plan.conversations[conversation];
+    if !rng.chance(400) || members.len() < 3 {
+        return;
+    }
+    let other = members[rng.between(1, members.len() as u64 - 1) as usize];
+    // Whom somebody meets elsewhere is known.
+    for members in plan.conversations.iter_mut().filter(|members| members.len() > 2) {
+        members.retain(|member| *member != other);
+    }
+    let user = rng.pick(&plan.conversations[conversation]);
+    let blocked_at = rng.between(S / 2, plan.heal_us - 2 * S);
+    // Time to hear of the block, then to come back.
+    let times = [blocked_at, blocked_at + S / 4, blocked_at + rng.between(3 * S / 4, 7 * S / 4)];
+    let (blocker, blocked) = if rng.chance(500) { (user, other) } else { (other, user) };
+    let ops = [
+        Op::Block { user: blocker, other: blocked, blocked: true },
+        Op::Kick { user },
+        Op::Add { conversation, user: other, from_start: rng.chance(500) },
+    ];
+    plan.ops.extend(times.into_iter().zip(ops));
+    plan.ops.sort_by_key(|(at, _)| *at);
+    // So that some nodes still don't know who came when the newcomer is at it.
+    plan.rates.poll_us = rng.between(200, 800) * MS;
 }
 
 fn limits(

@@ -63,7 +63,11 @@ pub(crate) fn stood(
 /// What a standing allows; `None`: not a member now.
 pub(crate) fn right_of(standing: Option<&Standing>) -> Option<Right> {
     let standing = standing.filter(|s| s.role.is_some())?;
-    Some(Right { muted_until: standing.muted_until, member_count: standing.member_count })
+    Some(Right {
+        muted_until: standing.muted_until,
+        member_count: standing.member_count,
+        members_version: standing.members_version,
+    })
 }
 
 /// Keeps what the store said, within the bound.

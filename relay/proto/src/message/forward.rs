@@ -2,7 +2,7 @@
 //! home of what it concerns, here and there.
 
 use schema_wire::bus::{Hint, Life, Subject};
-use schema_wire::peer::Ephemeral;
+use schema_wire::peer::{Ephemeral, Sender};
 use schema_wire::publication::{Publication, Shared};
 use schema_wire::{ConversationId, Frame, SessionId, Step, UserId};
 
@@ -34,11 +34,12 @@ pub(crate) fn ephemeral(
     state: &mut State,
     out: &mut Out<'_>,
     conversation: ConversationId,
-    user: UserId,
+    sender: Sender,
     event: Ephemeral,
 ) {
     let serial = state.next_serial();
-    send(state, out, Hint::Ephemeral { conversation, serial, user, event });
+    let Sender { user, members_version, .. } = sender;
+    send(state, out, Hint::Ephemeral { conversation, serial, user, members_version, event });
 }
 
 /// A signal of this node.
@@ -46,11 +47,12 @@ pub(crate) fn signal(
     state: &mut State,
     out: &mut Out<'_>,
     conversation: ConversationId,
-    user: UserId,
+    sender: Sender,
     frame: &Frame,
 ) {
     let serial = state.next_serial();
-    send(state, out, Hint::Signal { conversation, serial, user, frame: frame.clone() });
+    let (Sender { user, members_version, .. }, frame) = (sender, frame.clone());
+    send(state, out, Hint::Signal { conversation, serial, user, members_version, frame });
 }
 
 /// From the bus.
@@ -60,15 +62,15 @@ pub(crate) fn received(state: &mut State, out: &mut Out<'_>, from: Life, hint: H
     }
     match hint {
         Hint::Publication(publication) => appended(state, out, publication),
-        Hint::Ephemeral { conversation, serial, user, event } => {
+        Hint::Ephemeral { conversation, serial, user, members_version, event } => {
             if in_turn(state, from, conversation, serial) {
-                let gathered = Gathered { from: SessionId::ELSEWHERE, user, event };
+                let gathered = Gathered { sender: elsewhere(user, members_version), event };
                 typing::elsewhere(state, out, conversation, gathered);
             }
         }
-        Hint::Signal { conversation, serial, user, frame } => {
+        Hint::Signal { conversation, serial, user, members_version, frame } => {
             if in_turn(state, from, conversation, serial) {
-                signal::spread(state, out, conversation, (SessionId::ELSEWHERE, user), &frame);
+                signal::spread(state, out, conversation, elsewhere(user, members_version), frame);
             }
         }
         Hint::Presence { user, state: shown, seen_at } => {
@@ -76,6 +78,10 @@ pub(crate) fn received(state: &mut State, out: &mut Out<'_>, from: Life, hint: H
         }
         Hint::PresenceAsked { user } => presence::asked(state, out, user),
     }
+}
+
+fn elsewhere(user: UserId, members_version: u64) -> Sender {
+    Sender { session: SessionId::ELSEWHERE, user, members_version }
 }
 
 /// A message of another node. The session it came from is none of ours, whatever its number says.

@@ -1,6 +1,6 @@
 //! Cursor: "I have read up to here" moves forward in the store and, if shared, is shown to those who watch.
 
-use schema_wire::peer::{Ephemeral, PeerFrame};
+use schema_wire::peer::{Ephemeral, PeerFrame, Sender};
 use schema_wire::record::{StoreFault, StoreRequest};
 use schema_wire::v1::{self, Done, server_frame::Body};
 use schema_wire::{ConversationId, Offset, Refused, SessionId};
@@ -30,12 +30,12 @@ pub(crate) fn cursor(state: &mut State, out: &mut Out<'_>, id: SessionId, reques
     ask(state, out, pending, store);
 }
 
-/// The store moved it, or knew better. `outcome`: whether it moved, whether the user is a member.
+/// The store moved it, or knew better. `outcome`: whether it moved, and as of which membership version the user is a member.
 pub(crate) fn moved(
     state: &mut State,
     out: &mut Out<'_>,
     about: &Moved,
-    outcome: Result<(bool, bool), StoreFault>,
+    outcome: Result<(bool, Option<u64>), StoreFault>,
 ) {
     let (id, conversation) = (about.session, about.conversation);
     let home = state.home(conversation);
@@ -43,14 +43,15 @@ pub(crate) fn moved(
     session.requests -= 1;
     let user = session.user;
     match outcome {
-        Ok((moved, true)) => {
+        Ok((moved, Some(members_version))) => {
             if (moved || state.planted(Fault::CursorShownBack)) && about.share && state.limits().receipts {
                 let event = Ephemeral::Cursor { offset: about.offset };
-                out.peer(home, PeerFrame::Ephemeral { conversation, from: id, user, event });
+                let sender = Sender { session: id, user, members_version };
+                out.peer(home, PeerFrame::Ephemeral { conversation, sender, event });
             }
             send(state, out, id, about.request, Body::Done(Done::default()));
         }
-        Ok((_, false)) => {
+        Ok((_, None)) => {
             refuse(state, out, id, about.request, No::from(Refused::NotMember).conversation(conversation));
         }
         Err(fault) => {

@@ -1,20 +1,20 @@
-//! Membership: when a conversation's members change, this shard looks who left and who came back, before it delivers
-//! anything appended after the change.
+//! Membership: when a conversation's members change, this shard looks who left, who came, and from whom newcomers are kept
+//! apart, before it delivers anything appended after the change or shows anything of a newcomer.
 
 use alloc::vec::Vec;
 
 use schema_wire::record::{MemberChange, MembersDelta, Standing, StoreFault, StoreRequest};
-use schema_wire::{ConversationId, SessionId};
+use schema_wire::{ConversationId, SessionId, UserId};
 
 use crate::effect::Out;
 use crate::message::deliver;
 use crate::outward::ask;
 use crate::planted::Fault;
-use crate::session::{recover, subscribe, watch};
+use crate::session::{recover, signal, subscribe, watch};
 use crate::state::State;
 use crate::state::conversation::Feed;
 use crate::state::subscription::{Mode, Subscription};
-use crate::state::ticket::Pending;
+use crate::state::ticket::{Look, Pending};
 use crate::state::timer::Timer;
 
 /// A subscriber or watcher was authorised as of this standing.
@@ -48,13 +48,15 @@ pub(crate) fn look_if_behind(state: &mut State, out: &mut Out<'_>, conversation:
 
 /// Asks who joined and left since.
 pub(crate) fn look(state: &mut State, out: &mut Out<'_>, conversation: ConversationId) {
+    let asked = state.next_serial();
     let Some(feed) = state.feeds.get_mut(&conversation) else { return };
     if feed.looking {
         return;
     }
     feed.looking = true;
     let since = feed.members_version;
-    ask(state, out, Pending::Members { conversation, since }, StoreRequest::Members { conversation, since });
+    let pending = Pending::Members(Look { conversation, since, asked });
+    ask(state, out, pending, StoreRequest::Members { conversation, since });
 }
 
 /// The wait after a failed look is over.
@@ -69,15 +71,16 @@ pub(crate) fn retry(state: &mut State, out: &mut Out<'_>, conversation: Conversa
 pub(crate) fn looked(
     state: &mut State,
     out: &mut Out<'_>,
-    (conversation, since): (ConversationId, u64),
+    look: Look,
     delta: Result<MembersDelta, StoreFault>,
 ) {
+    let Look { conversation, since, asked } = look;
     let retry_at = state.after_ms(state.limits().retry_ms);
     let ignored = state.planted(Fault::LeftMemberServed);
     let Some(feed) = state.feeds.get_mut(&conversation) else { return };
     let Ok(delta) = delta else {
         state.timers.set(retry_at, Timer::Members(conversation));
-        return;
+        return signal::resume(state, out, conversation);
     };
     feed.looking = false;
     let Touched { behind, left, watchers } = if ignored { Touched::default() } else { apply(feed, &delta) };
@@ -88,6 +91,8 @@ pub(crate) fn looked(
     }
     feed.member_count = delta.member_count;
     feed.waiting &= delta.waiting;
+    keep_apart(state, &delta.apart, asked);
+    signal::resume(state, out, conversation);
     // What was appended before a member left is still theirs, so it goes out before they are let go.
     deliver::resume(state, out, conversation);
     for id in watchers {
@@ -100,6 +105,21 @@ pub(crate) fn looked(
         recover::queue(state, out, id, conversation);
     }
     look_if_behind(state, out, conversation);
+}
+
+/// Newcomers and members blocked one another.
+fn keep_apart(state: &mut State, pairs: &[(UserId, UserId)], asked: u64) {
+    if state.planted(Fault::NewcomerBlockIgnored) {
+        return;
+    }
+    let bound = state.config.limits.apart;
+    for (one, other) in pairs.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]) {
+        for id in state.sessions_of(one) {
+            if let Some(session) = state.sessions.get_mut(&id) {
+                session.apart.found(&[other], asked, bound);
+            }
+        }
+    }
 }
 
 /// Sessions a change of members concerns.

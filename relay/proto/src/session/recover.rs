@@ -17,7 +17,7 @@ use crate::state::State;
 use crate::state::conversation::{Feed, Recent};
 use crate::state::session::{Behind, Session};
 use crate::state::subscription::{Mode, Subscription};
-use crate::state::ticket::Pending;
+use crate::state::ticket::{Check, Pending};
 use crate::state::timer::Timer;
 
 /// Puts a subscription into its session's line of those that are behind, and lets the line go on.
@@ -122,7 +122,8 @@ fn step(state: &mut State, out: &mut Out<'_>, id: SessionId, conversation: Conve
         Need::Check(position) => {
             session.reads += 1;
             let request = StoreRequest::Standing { user, conversation, after: Some(position) };
-            ask(state, out, Pending::Check { session: id, conversation, serial }, request);
+            let asked = state.next_serial();
+            ask(state, out, Pending::Check(Check { session: id, conversation, serial, asked }), request);
         }
     }
 }
@@ -384,9 +385,10 @@ pub(crate) fn rest(state: &mut State, id: SessionId) {
 pub(crate) fn checked(
     state: &mut State,
     out: &mut Out<'_>,
-    (id, conversation, serial): (SessionId, ConversationId, u64),
+    check: Check,
     standing: Result<Option<Standing>, StoreFault>,
 ) {
+    let Check { session: id, conversation, serial, asked } = check;
     if !read_done(state, id, conversation, serial) {
         return pump(state, out, id);
     }
@@ -413,6 +415,10 @@ pub(crate) fn checked(
         subscription.last = None;
     }
     membership::joined(feed, &standing);
+    let bound = state.config.limits.apart;
+    if let Some(session) = state.sessions.get_mut(&id) {
+        session.apart.found(&standing.apart, asked, bound);
+    }
     if let Some(head) = rewound {
         let body = rewound_body(Some(conversation), standing.generation, head);
         send_in(state, out, id, 0, body, Lane::Conversation(conversation.spread()));

@@ -7,20 +7,21 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use schema_wire::frame::Lane;
-use schema_wire::peer::PeerFrame;
+use schema_wire::peer::{PeerFrame, Sender};
 use schema_wire::v1::{ServerFrame, Signal, SignalEvent, server_frame::Body};
-use schema_wire::{ConversationId, Frame, Refused, SessionId, UserId};
+use schema_wire::{ConversationId, Frame, Refused, SessionId};
 
 use crate::effect::{Effect, Out};
 use crate::message::{authorise, forward};
 use crate::outward::{No, put_ephemeral, refuse};
 use crate::planted::Fault;
-use crate::session::typing;
+use crate::session::{membership, typing};
 use crate::state::State;
 use crate::state::standing::{Right, Waiter};
 use crate::state::subscription::{Mode, Subscription};
 
-/// Signals that wait for one standing to be looked up; beyond, new ones are dropped.
+/// Signals that wait for one standing, or for the members of one conversation, to be looked up; beyond, new ones are
+/// dropped.
 const WAITING_MAX: usize = 64;
 
 /// A client has something to say that nobody keeps. Answered only when it is too large.
@@ -68,11 +69,12 @@ pub(crate) fn allowed(
     };
     let frame = ServerFrame { body: Some(Body::SignalEvent(event)), ..Default::default() };
     let frame = Frame::new(&frame, Lane::Conversation(conversation.spread()));
-    let (home, from) = (state.home(conversation), (id, session.user));
+    let sender = Sender { session: id, user: session.user, members_version: right.members_version };
+    let home = state.home(conversation);
     if home == out.own {
-        pass(state, out, conversation, from, frame);
+        pass(state, out, conversation, sender, frame);
     } else {
-        out.peer(home, PeerFrame::Signal { conversation, from: id, user: from.1, frame });
+        out.peer(home, PeerFrame::Signal { conversation, sender, frame });
     }
 }
 
@@ -82,13 +84,13 @@ pub(crate) fn pass(
     state: &mut State,
     out: &mut Out<'_>,
     conversation: ConversationId,
-    from: (SessionId, UserId),
+    sender: Sender,
     frame: Frame,
 ) {
     if state.home(conversation) == out.own {
-        forward::signal(state, out, conversation, from.1, &frame);
+        forward::signal(state, out, conversation, sender, &frame);
     }
-    spread(state, out, conversation, from, &frame);
+    spread(state, out, conversation, sender, frame);
 }
 
 /// To each shard that follows, if this is the home, and to the own subscribers.
@@ -96,45 +98,75 @@ pub(crate) fn spread(
     state: &mut State,
     out: &mut Out<'_>,
     conversation: ConversationId,
-    from: (SessionId, UserId),
-    frame: &Frame,
+    sender: Sender,
+    frame: Frame,
 ) {
     let own = out.own;
     // Only a home has an entry here.
     if let Some(home) = state.homes.get(&conversation) {
         for to in home.followers.iter().filter(|to| **to != own) {
-            let (session, user) = from;
-            out.peer(*to, PeerFrame::Signal { conversation, from: session, user, frame: frame.clone() });
+            out.peer(*to, PeerFrame::Signal { conversation, sender, frame: frame.clone() });
         }
     }
-    deliver(state, out, conversation, from, frame);
+    if !hold(state, out, conversation, sender, &frame) {
+        deliver(state, out, conversation, sender, &frame);
+    }
+}
+
+/// Keeps a signal back while the members are not known well enough: who came or left is looked up first.
+fn hold(
+    state: &mut State,
+    out: &mut Out<'_>,
+    conversation: ConversationId,
+    sender: Sender,
+    frame: &Frame,
+) -> bool {
+    let unknown_shown = state.planted(Fault::NewcomerNotLookedAt);
+    let Some(feed) = state.feeds.get_mut(&conversation) else { return false };
+    let behind = feed.members_heard > feed.members_version;
+    if !feed.wanted() || !behind && (feed.knows(sender) || unknown_shown) {
+        return false;
+    }
+    if feed.signals.len() < WAITING_MAX {
+        feed.signals.push((sender, frame.clone()));
+    }
+    membership::look(state, out, conversation);
+    true
+}
+
+/// The members were looked up, or could not be: what is still not to be judged is dropped.
+pub(crate) fn resume(state: &mut State, out: &mut Out<'_>, conversation: ConversationId) {
+    let Some(feed) = state.feeds.get_mut(&conversation) else { return };
+    for (sender, frame) in core::mem::take(&mut feed.signals) {
+        deliver(state, out, conversation, sender, &frame);
+    }
 }
 
 fn deliver(
     state: &mut State,
     out: &mut Out<'_>,
     conversation: ConversationId,
-    from: (SessionId, UserId),
+    sender: Sender,
     frame: &Frame,
 ) {
     let to_sender = state.planted(Fault::SignalToSender);
     let while_waiting = state.planted(Fault::RequestHeard);
-    let (from, user) = from;
+    let unknown_shown = state.planted(Fault::NewcomerNotLookedAt);
     if state.planted(Fault::SignalToStranger) {
-        return deliver_to_everybody(state, out, from, frame);
+        return deliver_to_everybody(state, out, sender.session, frame);
     }
     let State { feeds, sessions, config, .. } = state;
     let Some(feed) = feeds.get(&conversation) else { return };
-    // Somebody may have left: who, is being looked up.
-    if feed.members_heard > feed.members_version || (feed.waiting && !while_waiting) {
+    let known = feed.members_heard <= feed.members_version && (feed.knows(sender) || unknown_shown);
+    if !known || (feed.waiting && !while_waiting) {
         return;
     }
     for (id, subscription) in &feed.subscribers {
-        if (*id == from && !to_sender) || !is_open(subscription) {
+        if (*id == sender.session && !to_sender) || !is_open(subscription) {
             continue;
         }
         let Some(session) = sessions.get_mut(id) else { continue };
-        if !session.apart.from(user) && session.outbox.push_ephemeral(frame.clone(), &config.limits) {
+        if !session.apart.from(sender.user) && session.outbox.push_ephemeral(frame.clone(), &config.limits) {
             out.push(Effect::Transmit { session: *id });
         }
     }

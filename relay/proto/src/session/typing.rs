@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use schema_wire::frame::Lane;
-use schema_wire::peer::{Ephemeral, PeerFrame};
+use schema_wire::peer::{Ephemeral, PeerFrame, Sender};
 use schema_wire::v1::{CursorEvent, ServerFrame, Typing, TypingEvent, server_frame::Body};
 use schema_wire::{ConversationId, Frame, Offset, SessionId, UserId};
 
@@ -14,6 +14,7 @@ use crate::effect::Out;
 use crate::message::{authorise, forward};
 use crate::outward::{put_ephemeral, put_ephemeral_of};
 use crate::planted::Fault;
+use crate::session::membership;
 use crate::state::State;
 use crate::state::conversation::Gathered;
 use crate::state::standing::{Right, Waiter};
@@ -56,7 +57,8 @@ pub(crate) fn allowed(
         return;
     }
     let event = Ephemeral::Typing { active };
-    let frame = PeerFrame::Ephemeral { conversation, from: id, user: session.user, event };
+    let sender = Sender { session: id, user: session.user, members_version: right.members_version };
+    let frame = PeerFrame::Ephemeral { conversation, sender, event };
     out.peer(state.home(conversation), frame);
 }
 
@@ -74,7 +76,7 @@ pub(crate) fn elsewhere(
     };
     if wanted {
         spread(state, out, conversation, gathered);
-        gather(state, conversation, gathered);
+        gather(state, out, conversation, gathered);
     }
 }
 
@@ -89,11 +91,11 @@ pub(crate) fn ephemeral(
 ) {
     let is_home = state.home(conversation) == state.config.shard;
     if is_home {
-        forward::ephemeral(state, out, conversation, gathered.user, gathered.event);
+        forward::ephemeral(state, out, conversation, gathered.sender, gathered.event);
     }
     spread(state, out, conversation, gathered);
     if is_home || from_shard == state.home(conversation) {
-        gather(state, conversation, gathered);
+        gather(state, out, conversation, gathered);
     }
 }
 
@@ -102,13 +104,13 @@ fn spread(state: &State, out: &mut Out<'_>, conversation: ConversationId, gather
     let own = state.config.shard;
     if let Some(home) = state.homes.get(&conversation) {
         for to in home.followers.iter().filter(|to| **to != own) {
-            let Gathered { from, user, event } = gathered;
-            out.peer(*to, PeerFrame::Ephemeral { conversation, from, user, event });
+            let Gathered { sender, event } = gathered;
+            out.peer(*to, PeerFrame::Ephemeral { conversation, sender, event });
         }
     }
 }
 
-fn gather(state: &mut State, conversation: ConversationId, new: Gathered) {
+fn gather(state: &mut State, out: &mut Out<'_>, conversation: ConversationId, new: Gathered) {
     let everybody = state.planted(Fault::TypingToEverybody);
     let shown_back = state.planted(Fault::CursorShownBack);
     let at = state.after_ms(state.limits().coalesce_ms);
@@ -122,7 +124,7 @@ fn gather(state: &mut State, conversation: ConversationId, new: Gathered) {
         return;
     }
     if let Ephemeral::Cursor { offset } = new.event {
-        let furthest = feed.shared_cursors.entry(new.user).or_default();
+        let furthest = feed.shared_cursors.entry(new.sender.user).or_default();
         if *furthest >= offset && !shown_back {
             return;
         }
@@ -133,7 +135,8 @@ fn gather(state: &mut State, conversation: ConversationId, new: Gathered) {
         }
     }
     let same = |old: &&mut Gathered| {
-        old.user == new.user && core::mem::discriminant(&old.event) == core::mem::discriminant(&new.event)
+        old.sender.user == new.sender.user
+            && core::mem::discriminant(&old.event) == core::mem::discriminant(&new.event)
     };
     if let Some(old) = feed.gathered.iter_mut().find(same) {
         *old = newer(*old, new);
@@ -146,6 +149,9 @@ fn gather(state: &mut State, conversation: ConversationId, new: Gathered) {
         state.timers.set(at, Timer::Coalesce(conversation));
     }
     feed.gathered.push(new);
+    if !feed.knows(new.sender) {
+        membership::look(state, out, conversation);
+    }
 }
 
 /// Cursors never go back, typing is what was said last.
@@ -159,9 +165,12 @@ fn newer(old: Gathered, new: Gathered) -> Gathered {
 /// What was gathered goes out to those who watch.
 pub(crate) fn flush(state: &mut State, out: &mut Out<'_>, conversation: ConversationId) {
     let everybody = state.planted(Fault::TypingToEverybody);
+    let unknown_shown = state.planted(Fault::NewcomerNotLookedAt);
     let individual = state.limits().individual_members;
     let Some(feed) = state.feeds.get_mut(&conversation) else { return };
-    let gathered = core::mem::take(&mut feed.gathered);
+    let mut gathered = core::mem::take(&mut feed.gathered);
+    // Of whoever is still unknown nobody can say who may see it.
+    gathered.retain(|g| feed.knows(g.sender) || unknown_shown);
     let counts = feed.member_count > individual;
     let mut to: Vec<SessionId> = feed.watchers.keys().copied().collect();
     if everybody {
@@ -171,8 +180,8 @@ pub(crate) fn flush(state: &mut State, out: &mut Out<'_>, conversation: Conversa
     for (of, frame) in &frames {
         for id in &to {
             match of {
-                Some(of) if of.from == *id => {}
-                Some(of) => put_ephemeral_of(state, out, *id, of.user, frame.clone()),
+                Some(of) if of.sender.session == *id => {}
+                Some(of) => put_ephemeral_of(state, out, *id, of.sender.user, frame.clone()),
                 None => put_ephemeral(state, out, *id, frame.clone()),
             }
         }
@@ -182,8 +191,8 @@ pub(crate) fn flush(state: &mut State, out: &mut Out<'_>, conversation: Conversa
 fn single(conversation: ConversationId, gathered: &[Gathered]) -> Vec<(Option<Gathered>, Frame)> {
     let one = |g: &Gathered| {
         let body = match g.event {
-            Ephemeral::Typing { active } => typing_body(conversation, Some(g.user), active, 0),
-            Ephemeral::Cursor { offset } => cursor_body(conversation, Some(g.user), offset, 0),
+            Ephemeral::Typing { active } => typing_body(conversation, Some(g.sender.user), active, 0),
+            Ephemeral::Cursor { offset } => cursor_body(conversation, Some(g.sender.user), offset, 0),
         };
         (Some(*g), frame(body))
     };

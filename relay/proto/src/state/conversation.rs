@@ -5,9 +5,9 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use schema_wire::bus::Life;
-use schema_wire::peer::Ephemeral;
+use schema_wire::peer::{Ephemeral, Sender};
 use schema_wire::publication::Shared;
-use schema_wire::{Generation, Offset, SessionId, ShardId, UserId};
+use schema_wire::{Frame, Generation, Offset, SessionId, ShardId, UserId};
 
 use super::subscription::Subscription;
 use crate::limits::Limits;
@@ -125,7 +125,7 @@ pub(crate) struct Feed {
     /// The next offset the home will send; `None` until it answered.
     pub(crate) due: Option<Offset>,
     pub(crate) tail: Tail,
-    /// Every subscriber's standing is right as of this membership version.
+    /// Every subscriber's standing, and whom the sessions here are kept apart from, is right as of this membership version.
     pub(crate) members_version: u64,
     /// The newest membership version heard of.
     pub(crate) members_heard: u64,
@@ -144,13 +144,14 @@ pub(crate) struct Feed {
     pub(crate) shared_cursors: BTreeMap<UserId, Offset>,
     /// Ephemeral events gathered since the last went out.
     pub(crate) gathered: Vec<Gathered>,
+    /// Signals that wait for the members.
+    pub(crate) signals: Vec<(Sender, Frame)>,
 }
 
 /// The newest ephemeral event of a kind and user.
 #[derive(Clone, Copy)]
 pub(crate) struct Gathered {
-    pub(crate) from: SessionId,
-    pub(crate) user: UserId,
+    pub(crate) sender: Sender,
     pub(crate) event: Ephemeral,
 }
 
@@ -158,6 +159,11 @@ impl Feed {
     /// Whether anybody on this shard wants its publications.
     pub(crate) fn wanted(&self) -> bool {
         !self.subscribers.is_empty() || !self.watchers.is_empty()
+    }
+
+    /// Whether the members are known as far as a sender's membership needs it, so that it is known who may see them.
+    pub(crate) fn knows(&self, sender: Sender) -> bool {
+        sender.members_version <= self.members_version
     }
 
     /// Whether nothing would be lost by dropping it.

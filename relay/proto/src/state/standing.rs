@@ -16,6 +16,8 @@ pub(crate) struct Right {
     /// Unix milliseconds.
     pub(crate) muted_until: Option<u64>,
     pub(crate) member_count: u32,
+    /// As of which the user is a member.
+    pub(crate) members_version: u64,
 }
 
 /// Something that waits for a standing.

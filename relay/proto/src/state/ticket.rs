@@ -39,20 +39,40 @@ pub(crate) struct Moved {
     pub(crate) share: bool,
 }
 
+/// A subscription that asks whether its position still exists.
+#[derive(Clone, Copy)]
+pub(crate) struct Check {
+    pub(crate) session: SessionId,
+    pub(crate) conversation: ConversationId,
+    /// Of the subscription.
+    pub(crate) serial: u64,
+    /// When it was asked, among the serials of its shard.
+    pub(crate) asked: u64,
+}
+
+/// A look at who came and left.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    pub(crate) conversation: ConversationId,
+    pub(crate) since: u64,
+    /// When it was asked, among the serials of its shard.
+    pub(crate) asked: u64,
+}
+
 /// What an answer is for.
 pub(crate) enum Pending {
     Attach { session: SessionId },
     Append(Box<Appending>),
     Authorise { conversation: ConversationId, user: UserId },
     Subscribe(Box<Joining>),
-    Check { session: SessionId, conversation: ConversationId, serial: u64 },
+    Check(Check),
     Page { session: SessionId, conversation: ConversationId, serial: u64 },
     History { session: SessionId, request: u64, conversation: ConversationId },
     UserEvents { session: SessionId },
     Head { conversation: ConversationId, serial: u64 },
     Heads { conversations: alloc::vec::Vec<ConversationId> },
     Repair { conversation: ConversationId, serial: u64 },
-    Members { conversation: ConversationId, since: u64 },
+    Members(Look),
     Cursor(Moved),
     WatchConversation { session: SessionId, conversation: ConversationId, serial: u64 },
     WatchUsers { session: SessionId, serial: u64 },

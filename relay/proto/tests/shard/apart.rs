@@ -5,7 +5,7 @@ use relay_proto::Limits;
 use schema_wire::bus::Hint;
 use schema_wire::frame::Lane;
 use schema_wire::peer::Ephemeral;
-use schema_wire::record::Change;
+use schema_wire::record::{Change, StoreFault};
 use schema_wire::v1::{self, PresenceState};
 use schema_wire::{Frame, SessionId};
 
@@ -137,21 +137,99 @@ fn what_other_nodes_tell_of_a_blocked_one_is_not_shown() {
     let bob = comer(&mut node, 0, 2, 2, &[]);
     let carol = comer(&mut node, 1, 3, 3, &[]);
     block(&mut node, true);
+    from_afar(&mut node, 1);
+    assert_eq!((seen(&node, bob), seen(&node, carol)), ([0; 4], [1, 0, 1, 0]));
+}
+
+/// Another node passes on that Alice signals and types, as a member of a membership version.
+fn from_afar(node: &mut Node, members_version: u64) {
+    let frame = signal_event(1, b"from afar");
+    let (conversation, user) = (conversation(9), user(1));
+    node.hear(2, &Hint::Signal { conversation, serial: 1, user, members_version, frame });
+    let event = Ephemeral::Typing { active: true };
+    node.hear(2, &Hint::Ephemeral { conversation, serial: 2, user, members_version, event });
+    node.pass_ms(1_000);
+}
+
+fn signal_event(u: u8, body: &[u8]) -> Frame {
     let event = v1::SignalEvent {
         conversation: conversation(9).to_bytes(),
-        sender: user(1).to_bytes(),
-        device: user(1).to_bytes(),
-        body: Bytes::from_static(b"from afar"),
+        sender: user(u).to_bytes(),
+        device: user(u).to_bytes(),
+        body: Bytes::copy_from_slice(body),
         ..Default::default()
     };
     let frame = v1::ServerFrame { body: Some(event.into()), ..Default::default() };
-    let frame = Frame::new(&frame, Lane::Conversation(conversation(9).spread()));
-    let (conversation, user) = (conversation(9), user(1));
-    node.hear(2, &Hint::Signal { conversation, serial: 1, user, frame });
-    let event = Ephemeral::Typing { active: true };
-    node.hear(2, &Hint::Ephemeral { conversation, serial: 2, user, event });
-    node.pass_ms(1_000);
+    Frame::new(&frame, Lane::Conversation(conversation(9).spread()))
+}
+
+/// Bob and Carol follow; Alice, who has a block with Bob from before they came, is added and no shard was told.
+fn before_the_newcomer(mut node: Node, shards: u16) -> (Node, [SessionId; 2]) {
+    for u in 2..=3 {
+        node.store.join(conversation(9), user(u));
+    }
+    node.store.blocks.insert((user(2), user(1)));
+    let bob = comer(&mut node, 0, 2, 2, &[]);
+    let carol = comer(&mut node, 1 % shards, 3, 3, &[]);
+    for k in 1..=9 {
+        node.publish(carol, 9, k);
+    }
+    node.store.join(conversation(9), user(1));
+    (node, [bob, carol])
+}
+
+#[test]
+fn a_newcomer_is_kept_apart_from_the_first_moment() {
+    for shards in 1..=3 {
+        let (mut node, [bob, carol]) = before_the_newcomer(Node::new(shards, Limits::default()), shards);
+        let alice = comer(&mut node, 2 % shards, 1, 1, &[]);
+        show(&mut node, alice, 1);
+        assert_eq!((seen(&node, bob), seen(&node, carol)), ([0; 4], [1, 1, 1, 0]), "{shards} shards");
+        show(&mut node, bob, 1);
+        assert_eq!((seen(&node, alice), seen(&node, carol)), ([0; 4], [2, 2, 2, 0]), "nor the other way");
+        block(&mut node, false);
+        show(&mut node, alice, 2);
+        assert_eq!(seen(&node, bob), [1, 1, 1, 0], "until the block ends");
+    }
+}
+
+#[test]
+fn a_newcomer_of_another_node_waits_until_the_members_are_known() {
+    let (mut node, [bob, carol]) = before_the_newcomer(Node::with_peers(2, Limits::default(), true), 2);
+    let version = node.store.logs[&conversation(9)].version;
+    node.store.fault = Some(StoreFault::Unavailable);
+    from_afar(&mut node, version);
+    assert_eq!((seen(&node, bob), seen(&node, carol)), ([0; 4], [0; 4]), "nobody can say who may see it");
+    node.store.fault = None;
+    node.pass_ms(10_000);
+    assert_eq!((seen(&node, bob), seen(&node, carol)), ([0; 4], [0; 4]), "what is over is not shown late");
+    let (mut node, [bob, carol]) = before_the_newcomer(Node::with_peers(2, Limits::default(), true), 2);
+    from_afar(&mut node, version);
     assert_eq!((seen(&node, bob), seen(&node, carol)), ([0; 4], [1, 0, 1, 0]));
+}
+
+#[test]
+fn signals_wait_for_the_members_in_order_and_within_a_bound() {
+    let (mut node, [bob, carol]) = before_the_newcomer(Node::with_peers(1, Limits::default(), true), 1);
+    let members_version = node.store.logs[&conversation(9)].version;
+    node.hold_store = true;
+    for n in 0..80u8 {
+        let (user, frame) = (user(1 + 2 * (n % 2)), signal_event(1 + 2 * (n % 2), &[n]));
+        let (conversation, serial) = (conversation(9), u64::from(n) + 1);
+        node.hear(2, &Hint::Signal { conversation, serial, user, members_version, frame });
+    }
+    assert_eq!((seen(&node, bob)[2], node.waiting.len()), (0, 1), "asked once for all");
+    node.answer_one();
+    let bodies = |session| -> Vec<u8> {
+        let told = node.told[&session].iter();
+        told.filter_map(|(_, said)| match said {
+            Said::SignalEvent(event) => Some(event.body[0]),
+            _ => None,
+        })
+        .collect()
+    };
+    assert_eq!(bodies(carol), (0..64).collect::<Vec<_>>());
+    assert_eq!(bodies(bob), (0..64).filter(|n| n % 2 == 1).collect::<Vec<_>>(), "nothing of Alice");
 }
 
 #[test]

@@ -171,6 +171,8 @@ fn what_waits_for_a_standing_is_bounded_and_early_data_is_refused() {
         node.say(dave, 0, signal(9, b"patience"));
     }
     node.answer_one();
+    assert!(signals(&node, bob).is_empty(), "who came is looked up first");
+    node.answer_one();
     assert_eq!(signals(&node, bob).len(), 64);
     let frame = v1::ClientFrame { body: Some(signal(9, b"0-RTT").into()), ..Default::default() };
     node.bring(0, Event::Received { session: dave, frame, early: true });

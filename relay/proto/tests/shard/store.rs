@@ -136,7 +136,9 @@ impl MemStore {
                 let place = self.cursors.entry((*user, *conversation)).or_default();
                 let moved = offset.0 > *place;
                 *place = (*place).max(offset.0);
-                StoreReply::MoveCursor { moved, member: self.is_member(*conversation, *user) }
+                let version = self.logs.get(conversation).map_or(0, |log| log.version);
+                let members_version = self.is_member(*conversation, *user).then_some(version);
+                StoreReply::MoveCursor { moved, members_version }
             }
             StoreRequest::Acquaintances { user, others } => {
                 let shares = |other: &UserId| {
@@ -279,9 +281,19 @@ impl MemStore {
                     MemberChange { user, joined: Offset(joined), left: left.map(Offset), role: Role::Member }
                 })
                 .collect(),
+            apart: log
+                .members
+                .iter()
+                .filter(|m| m.3 > since)
+                .flat_map(|m| self.apart_from(m.0, log))
+                .collect(),
             overflow: false,
             waiting: log.waiting,
         }
+    }
+
+    fn apart_from(&self, user: UserId, log: &Log) -> Vec<(UserId, UserId)> {
+        log.members.iter().filter(|m| self.blocked(user, m.0)).map(|m| (user, m.0)).collect()
     }
 
     fn user_events(&self, user: UserId, after: Position, limit: u32) -> StoreReply {

@@ -15,7 +15,7 @@ use crate::stored::{address_text, int};
 
 /// Most banned blocks that are known at accept; of more, the newest.
 const BANNED_MAX: i64 = 100_000;
-/// Most changes one answer carries.
+/// Most changes, and most pairs kept apart, one answer carries.
 const MEMBER_CHANGES_MAX: usize = 4096;
 
 /// Whether a device may attach.
@@ -109,13 +109,12 @@ pub async fn standing(
     Ok(Some(standing))
 }
 
-/// Present members with a block between them and the user.
+/// Members, former ones too, with a block between them and the user.
 async fn apart(tx: &Tx, user: UserId, conversation: ConversationId) -> Result<Vec<UserId>, Failed> {
-    let find = "SELECT m.user_id FROM (
+    let find = "SELECT DISTINCT m.user_id FROM (
           SELECT blocked_id AS user_id FROM blocks WHERE user_id = $2
           UNION SELECT user_id FROM blocks WHERE blocked_id = $2) b
-        JOIN conversation_members m
-          ON m.conversation_id = $1 AND m.user_id = b.user_id AND m.left_offset IS NULL ORDER BY 1";
+        JOIN conversation_members m ON m.conversation_id = $1 AND m.user_id = b.user_id ORDER BY 1";
     tx.query(find, &[&Id(conversation.0), &Id(user.0)]).await?.iter().map(|row| id(row, 0)).collect()
 }
 
@@ -138,7 +137,7 @@ fn stands(row: &Row, generation: Generation) -> Result<Standing, Failed> {
     })
 }
 
-/// Newest interval of everybody whose membership changed after `since`.
+/// Newest interval of everybody whose membership changed after `since`, and who of them is kept apart from whom.
 pub async fn members(tx: &Tx, conversation: ConversationId, since: u64) -> Result<MembersDelta, Failed> {
     let conversation = Id(conversation.0);
     let find =
@@ -154,7 +153,8 @@ pub async fn members(tx: &Tx, conversation: ConversationId, since: u64) -> Resul
             &[&conversation, &int(since), &(MEMBER_CHANGES_MAX as i64 + 1)],
         )
         .await?;
-    let overflow = rows.len() > MEMBER_CHANGES_MAX;
+    let pairs = apart_since(tx, conversation, since).await?;
+    let overflow = rows.len().max(pairs.len()) > MEMBER_CHANGES_MAX;
     let changes = rows.iter().filter(|_| !overflow).map(|row| {
         Ok(MemberChange {
             user: id(row, 0)?,
@@ -164,7 +164,22 @@ pub async fn members(tx: &Tx, conversation: ConversationId, since: u64) -> Resul
         })
     });
     let changes = changes.collect::<Result<_, Failed>>()?;
-    Ok(MembersDelta { version, member_count, changes, waiting, overflow })
+    let apart = if overflow { Vec::new() } else { pairs };
+    Ok(MembersDelta { version, member_count, changes, waiting, apart, overflow })
+}
+
+/// Members, former ones too, with a block between them, the membership of one of whom changed after `since`.
+async fn apart_since(tx: &Tx, conversation: Id, since: u64) -> Result<Vec<(UserId, UserId)>, Failed> {
+    let find = "WITH came AS (SELECT user_id FROM conversation_members
+          WHERE conversation_id = $1 AND members_version > $2)
+        SELECT b.user_id, b.blocked_id FROM came JOIN blocks b ON b.user_id = came.user_id
+          JOIN conversation_members m ON m.conversation_id = $1 AND m.user_id = b.blocked_id
+        UNION SELECT b.user_id, b.blocked_id FROM came JOIN blocks b ON b.blocked_id = came.user_id
+          JOIN conversation_members m ON m.conversation_id = $1 AND m.user_id = b.user_id
+        ORDER BY 1, 2 LIMIT $3";
+    let limit = MEMBER_CHANGES_MAX as i64 + 1;
+    let rows = tx.query(find, &[&conversation, &int(since), &limit]).await?;
+    rows.iter().map(|row| Ok((id(row, 0)?, id(row, 1)?))).collect()
 }
 
 /// Newest offsets, 0 for unknown conversations.

@@ -45,7 +45,7 @@ impl Store for PostgresStore {
                     Ok(stream::move_cursor(tx, (user, conversation), offset, now).await?)
                 })
                 .await
-                .map(|(moved, member)| StoreReply::MoveCursor { moved, member })
+                .map(|(moved, members_version)| StoreReply::MoveCursor { moved, members_version })
                 .map_err(fault_of),
             other => self.look(other).await.map_err(fault_of),
         };

@@ -9,7 +9,7 @@ use schema_wire::{ConversationId, Offset, Position, UserId};
 use super::fault::Failed;
 use super::generation::{current, user_cut_after};
 use super::transaction::Tx;
-use super::value::{At, Id, uint};
+use super::value::{At, Id, uint, uint_opt};
 use crate::stored::int;
 
 /// Most events in one page.
@@ -62,15 +62,17 @@ pub async fn events(tx: &Tx, user: UserId, after: Position, limit: u32) -> Resul
     Ok(UserEventPage { generation, head: Offset(head), events, rewound })
 }
 
-/// Moves a cursor forward, never back and never beyond the head. Whether it moved, and whether the user is a member.
+/// Moves a cursor forward, never back and never beyond the head. Whether it moved, and as of which membership version the
+/// user is a member, if at all.
 pub async fn move_cursor(
     tx: &Tx,
     (user, conversation): (UserId, ConversationId),
     offset: Offset,
     now: u64,
-) -> Result<(bool, bool), Failed> {
+) -> Result<(bool, Option<u64>), Failed> {
     let step = "WITH place AS (
-          SELECT c.next_offset - 1 AS head FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
+          SELECT c.next_offset - 1 AS head, c.members_version
+          FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
           WHERE m.conversation_id = $2 AND m.user_id = $1 AND m.left_offset IS NULL),
         moved AS (
           INSERT INTO cursors (user_id, conversation_id, log_offset, updated_at)
@@ -78,13 +80,13 @@ pub async fn move_cursor(
           ON CONFLICT (user_id, conversation_id) DO UPDATE
           SET log_offset = excluded.log_offset, updated_at = excluded.updated_at
           WHERE excluded.log_offset > cursors.log_offset RETURNING 1)
-        SELECT EXISTS (SELECT 1 FROM moved), EXISTS (SELECT 1 FROM place)";
+        SELECT EXISTS (SELECT 1 FROM moved), (SELECT members_version FROM place)";
     let row = tx.query_one(step, &[&Id(user.0), &Id(conversation.0), &int(offset.0), &At(now)]).await?;
-    let (moved, member) = (row.try_get(0)?, row.try_get(1)?);
+    let (moved, members_version) = (row.try_get(0)?, uint_opt(&row, 1)?);
     if moved {
         let event =
             v1::CursorMoved { conversation: conversation.to_bytes(), offset: offset.0, ..Default::default() };
         push(tx, user, event, now).await?;
     }
-    Ok((moved, member))
+    Ok((moved, members_version))
 }

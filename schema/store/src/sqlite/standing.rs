@@ -11,7 +11,7 @@ use super::value::{address_text, id, int, role, status, uint, uint_opt};
 
 /// Most banned blocks that are known at accept; of more, the newest.
 const BANNED_MAX: u32 = 100_000;
-/// Most changes one answer carries.
+/// Most changes, and most pairs kept apart, one answer carries.
 const MEMBER_CHANGES_MAX: usize = 4096;
 
 /// Whether a device may attach.
@@ -130,17 +130,17 @@ pub fn standing(
     Ok(Some(standing))
 }
 
-/// Present members with a block between them and the user.
+/// Members, former ones too, with a block between them and the user.
 fn apart(tx: &Transaction<'_>, user: UserId, conversation: ConversationId) -> rusqlite::Result<Vec<UserId>> {
     let mut find = tx.prepare_cached(
-        "SELECT user_id FROM conversation_members WHERE conversation_id = ?1 AND left_offset IS NULL AND user_id IN
+        "SELECT DISTINCT user_id FROM conversation_members WHERE conversation_id = ?1 AND user_id IN
            (SELECT blocked_id FROM blocks WHERE user_id = ?2 UNION SELECT user_id FROM blocks WHERE blocked_id = ?2)
          ORDER BY user_id",
     )?;
     find.query_map(params![conversation.0, user.0], |row| id(row, 0))?.collect()
 }
 
-/// Newest interval of everybody whose membership changed after `since`.
+/// Newest interval of everybody whose membership changed after `since`, and who of them is kept apart from whom.
 pub fn members(
     tx: &Transaction<'_>,
     conversation: ConversationId,
@@ -170,11 +170,33 @@ pub fn members(
             })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    let overflow = changes.len() > MEMBER_CHANGES_MAX;
+    let mut apart = apart_since(tx, conversation, since)?;
+    let overflow = changes.len().max(apart.len()) > MEMBER_CHANGES_MAX;
     if overflow {
         changes.clear();
+        apart.clear();
     }
-    Ok(MembersDelta { version, member_count, changes, waiting, overflow })
+    Ok(MembersDelta { version, member_count, changes, waiting, apart, overflow })
+}
+
+/// Members, former ones too, with a block between them, the membership of one of whom changed after `since`.
+fn apart_since(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    since: u64,
+) -> rusqlite::Result<Vec<(UserId, UserId)>> {
+    let mut find = tx.prepare_cached(
+        "WITH came AS (SELECT user_id FROM conversation_members
+           WHERE conversation_id = ?1 AND members_version > ?2)
+         SELECT b.user_id, b.blocked_id FROM came JOIN blocks b ON b.user_id = came.user_id
+           JOIN conversation_members m ON m.conversation_id = ?1 AND m.user_id = b.blocked_id
+         UNION SELECT b.user_id, b.blocked_id FROM came JOIN blocks b ON b.blocked_id = came.user_id
+           JOIN conversation_members m ON m.conversation_id = ?1 AND m.user_id = b.user_id
+         ORDER BY 1, 2 LIMIT ?3",
+    )?;
+    let limit = MEMBER_CHANGES_MAX as i64 + 1;
+    find.query_map(params![conversation.0, int(since), limit], |row| Ok((id(row, 0)?, id(row, 1)?)))?
+        .collect()
 }
 
 /// Newest offsets, 0 for unknown conversations.

@@ -26,7 +26,7 @@ impl Store for SqliteStore {
                 .threads
                 .move_cursor(CursorMove { user, conversation, offset })
                 .await
-                .map(|c| StoreReply::MoveCursor { moved: c.moved, member: c.member }),
+                .map(|c| StoreReply::MoveCursor { moved: c.moved, members_version: c.members_version }),
             other => self.read(move |tx, now| Ok(answer(tx, other, now)?)).await.map_err(fault_of),
         };
         answer.unwrap_or_else(StoreReply::Fault)

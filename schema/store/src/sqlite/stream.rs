@@ -25,7 +25,8 @@ pub struct CursorMove {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CursorMoved {
     pub moved: bool,
-    pub member: bool,
+    /// As of which the user is a member, if at all.
+    pub members_version: Option<u64>,
 }
 
 /// Appends to a user's stream. Unknown users have none: nothing happens.
@@ -79,16 +80,18 @@ pub fn events(
 /// Moves a cursor forward, never back and never beyond the head.
 pub fn move_cursor(tx: &Transaction<'_>, cursor: &CursorMove, now: u64) -> rusqlite::Result<CursorMoved> {
     let CursorMove { user, conversation, offset } = *cursor;
-    let head = tx
+    let found = tx
         .prepare_cached(
-            "SELECT c.next_offset - 1 FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
+            "SELECT c.next_offset - 1, c.members_version
+             FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id
              WHERE m.conversation_id = ?1 AND m.user_id = ?2 AND m.left_offset IS NULL",
         )?
-        .query_row(params![conversation.0, user.0], |row| uint(row, 0))
+        .query_row(params![conversation.0, user.0], |row| Ok((Offset(uint(row, 0)?), uint(row, 1)?)))
         .optional()?;
-    let Some(head) = head else { return Ok(CursorMoved { moved: false, member: false }) };
-    if offset.0 == 0 || offset.0 > head {
-        return Ok(CursorMoved { moved: false, member: true });
+    let Some((head, version)) = found else { return Ok(CursorMoved { moved: false, members_version: None }) };
+    let members_version = Some(version);
+    if offset.0 == 0 || offset > head {
+        return Ok(CursorMoved { moved: false, members_version });
     }
     let changed = tx
         .prepare_cached(
@@ -103,5 +106,5 @@ pub fn move_cursor(tx: &Transaction<'_>, cursor: &CursorMove, now: u64) -> rusql
             v1::CursorMoved { conversation: conversation.to_bytes(), offset: offset.0, ..Default::default() };
         push(tx, user, event, now)?;
     }
-    Ok(CursorMoved { moved: changed > 0, member: true })
+    Ok(CursorMoved { moved: changed > 0, members_version })
 }

@@ -13,7 +13,12 @@ async fn group<S: Store + Accounts>(bed: &Bed<S>, owner: Person, history: Histor
     bed.store.create_group(owner.user, draft).await.unwrap()
 }
 
-async fn delta<S: Store + Accounts>(bed: &Bed<S>, conversation: ConversationId, since: u64) -> MembersDelta {
+/// Who came and left since a version.
+pub async fn delta<S: Store + Accounts>(
+    bed: &Bed<S>,
+    conversation: ConversationId,
+    since: u64,
+) -> MembersDelta {
     match bed.store.ask(StoreRequest::Members { conversation, since }).await {
         StoreReply::Members(delta) => delta,
         other => panic!("{other:?}"),

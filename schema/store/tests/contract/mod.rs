@@ -6,7 +6,7 @@ macro_rules! contract {
     ($with:ident) => {
         $with! {
             log: offsets_are_dense_under_concurrent_appends, a_retry_gets_the_first_offset, one_refusal_does_not_spoil_the_batch, times_never_go_back, delete_leaves_a_gap_that_says_so, what_expires_is_gone, pages_are_dense_both_ways, big_pages_end_early, a_home_shard_reads_without_membership, nothing_from_blocked_suspended_or_muted;
-            relation: a_first_contact_waits_for_consent, a_first_contact_has_few_messages, answering_accepts, what_is_deleted_stays_away, a_block_keeps_apart, settings_ask_before_a_group, an_invitation_is_taken_back, names_of_groups_are_looked_at;
+            relation: a_first_contact_waits_for_consent, a_first_contact_has_few_messages, answering_accepts, what_is_deleted_stays_away, a_block_keeps_apart, newcomers_are_kept_apart, settings_ask_before_a_group, an_invitation_is_taken_back, names_of_groups_are_looked_at;
             member: history_honours_intervals, an_open_history_is_read_from_the_beginning, every_change_takes_the_next_version, roles_decide_who_may_what, the_muted_wait, a_pair_has_one_conversation, a_large_group_is_made_at_once, lists_go_by_recency_and_count_the_unread, members_learn_of_it;
             stream: cursors_only_move_forward, a_stream_is_paged, changes_come_in_order_and_once, attaching_knows_what_matters, acquaintances_share_a_conversation, live_sessions_hear_of_members_and_devices, it_says_that_it_is_ready;
             keys: a_package_is_claimed_once, a_new_identity_is_told, keys_are_bounded_and_not_for_strangers;

@@ -13,6 +13,7 @@ use schema_wire::record::{Append, Change, StoreReply, StoreRequest};
 use schema_wire::v1::{self, user_event::Event};
 use schema_wire::{ConversationId, Offset, Position, Refused, UserId};
 
+use super::member::delta;
 use super::{Bed, Person, changes_since, events, message, now_position, offset, refused};
 
 async fn strangers<S: Store + Accounts>(bed: &Bed<S>) -> (Person, Person, ConversationId) {
@@ -160,6 +161,31 @@ pub async fn what_is_deleted_stays_away<S: Store + Accounts>(bed: Bed<S>) {
     assert!(request_of(&bed, bob).await.is_empty());
     bed.store.create_direct(bob.user, alice.user).await.unwrap();
     assert_eq!(request_of(&bed, bob).await, [None], "bob has changed his mind");
+}
+
+/// Alice comes to a group of Bob's, who blocked her: whoever looks who came hears that too.
+pub async fn newcomers_are_kept_apart<S: Store + Accounts>(bed: Bed<S>) {
+    let (alice, bob, carol) = (bed.person("alice").await, bed.person("bob").await, bed.person("carol").await);
+    let delta = async |group, since| delta(&bed, group, since).await;
+    bed.store.set_block(bob.user, alice.user, true).await.unwrap();
+    let group = bed.store.create_group(carol.user, draft(&[bob])).await.unwrap();
+    let before = bed.standing(bob.user, group, None).await.unwrap();
+    assert!(before.apart.is_empty());
+    assert!(delta(group, 0).await.apart.is_empty(), "nobody of the group");
+    bed.store.add_members(carol.user, group, vec![alice.user]).await.unwrap();
+    let came = delta(group, before.members_version).await;
+    assert_eq!(came.apart, [(bob.user, alice.user)]);
+    assert!(delta(group, came.version).await.apart.is_empty(), "nothing new");
+    bed.store.remove_member(carol.user, group, alice.user).await.unwrap();
+    assert_eq!(delta(group, came.version).await.apart, [(bob.user, alice.user)], "also who left");
+    let standing = bed.standing(bob.user, group, None).await.unwrap();
+    assert_eq!(standing.apart, [alice.user], "what she said may still be on its way");
+    bed.store.add_members(carol.user, group, vec![alice.user]).await.unwrap();
+    bed.store.set_block(alice.user, bob.user, true).await.unwrap();
+    let both = delta(group, came.version).await.apart;
+    let (one, other) = ((alice.user, bob.user), (bob.user, alice.user));
+    assert!(both.len() == 2 && both.contains(&one) && both.contains(&other), "{both:?}");
+    assert_eq!(bed.standing(bob.user, group, None).await.unwrap().apart, [alice.user], "each once");
 }
 
 pub async fn a_block_keeps_apart<S: Store + Accounts>(bed: Bed<S>) {

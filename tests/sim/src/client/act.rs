@@ -27,6 +27,12 @@ impl World {
             self.links[link].ever_stalled = true;
             return;
         }
+        let came_to =
+            self.clients[device].came_to.take().filter(|_| self.plan.signals && self.plan.polls_apart);
+        if let Some(conversation) = came_to {
+            // Rings at once, perhaps before every shard heard who came.
+            return self.signal(device, link, conversation);
+        }
         match self.rng.below(100) {
             0..45 => self.write(device),
             45..50 => self.write_again(device),
@@ -35,7 +41,12 @@ impl World {
             72..78 => self.watch(device, link),
             78..84 => self.page(device, link),
             84..86 => self.unfollow(device, link),
-            86..98 if self.plan.signals => self.signal(device, link),
+            86..98 if self.plan.signals => {
+                let member = !self.rng.chance(50);
+                if let Some(conversation) = self.any_talk(device, member) {
+                    self.signal(device, link, conversation);
+                }
+            }
             _ => {}
         }
     }
@@ -128,9 +139,7 @@ impl World {
     }
 
     /// Sends a few signals, each with a body that nobody else sends.
-    fn signal(&mut self, device: usize, link: usize) {
-        let member = !self.rng.chance(50);
-        let Some(conversation) = self.any_talk(device, member) else { return };
+    fn signal(&mut self, device: usize, link: usize, conversation: ConversationId) {
         for _ in 0..self.rng.between(1, 4) {
             let serial = self.clients[device].signals;
             self.clients[device].signals += 1;

@@ -91,6 +91,8 @@ pub struct Client {
     pub requests: BTreeMap<u64, Wanted>,
     pub talks: BTreeMap<ConversationId, Talk>,
     pub user_position: Option<(u32, u64)>,
+    /// A conversation it was added to just now.
+    pub came_to: Option<ConversationId>,
     pub messages: Vec<Mine>,
     /// Signals sent so far.
     pub signals: u32,
@@ -119,6 +121,7 @@ impl Client {
             requests: BTreeMap::new(),
             talks: BTreeMap::new(),
             user_position: None,
+            came_to: None,
             messages: Vec::new(),
             signals: 0,
             token: (0, 0),

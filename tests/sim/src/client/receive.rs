@@ -243,9 +243,11 @@ impl Client {
         self.user_position = Some((event.generation, event.offset));
         match &event.event {
             Some(user_event::Event::AddedTo(added)) => {
-                let talk = self.talk(talk_id(&added.conversation));
+                let conversation = talk_id(&added.conversation);
+                let talk = self.talk(conversation);
                 talk.member = true;
                 talk.retry_us = 0;
+                self.came_to = Some(conversation);
             }
             Some(user_event::Event::RemovedFrom(removed)) => {
                 self.talk(talk_id(&removed.conversation)).member = false;

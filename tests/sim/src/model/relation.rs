@@ -1,5 +1,5 @@
 //! Blocks and first contacts. Promises: nothing ephemeral passes between two people once the shard knows of a block between
-//! them, nor in a conversation that waits to be accepted.
+//! them, or to a session that began after it, nor in a conversation that waits to be accepted.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,8 @@ use crate::store::SimStore;
 #[derive(Debug, Default)]
 pub(super) struct Relations {
     heard: BTreeMap<(Place, UserId, UserId), (u64, bool)>,
+    /// Since when a block stands between two, the smaller id first.
+    stands: BTreeMap<(UserId, UserId), u64>,
 }
 
 impl Relations {
@@ -25,7 +27,19 @@ impl Relations {
 }
 
 impl Model {
-    /// Somebody's session is about to see something ephemeral of a user. Where the block is gone again the store may have
+    /// One of two people blocked or unblocked the other.
+    pub fn block_changed(&mut self, now: u64, user: UserId, other: UserId, store: &SimStore) {
+        let pair = (user.min(other), user.max(other));
+        if store.blocked(user, other) {
+            self.relations.stands.entry(pair).or_insert(now);
+        } else {
+            self.relations.stands.remove(&pair);
+        }
+    }
+
+    /// Somebody's session is about to see something ephemeral of a user. A block that is older than the session is known
+    /// to it from whatever it asked, unless its shard hears late of the end of one before; of a later one its shard must have
+    /// heard. Where the block is gone again the store may have
     /// said so to a session that asked before the shard heard of it.
     pub(super) fn check_apart(&mut self, at: At, of: UserId, store: &SimStore) {
         let view = &self.views[at.link];
@@ -34,7 +48,10 @@ impl Model {
         let queued_us = view.emptied_us;
         let heard = self.relations.heard.get(&pair);
         let stood = heard.is_some_and(|(heard_us, stands)| *stands && *heard_us < queued_us);
-        if stood && store.blocked(view.user, of) {
+        let since = self.relations.stands.get(&(pair.1, pair.2));
+        let older =
+            since.is_some_and(|since| *since < view.opened_us) && heard.is_none_or(|(_, stands)| *stands);
+        if older || stood && store.blocked(view.user, of) {
             let text = self.say(at.link, format!("sees something of u{}, apart", crate::id::index(&of.0)));
             self.violate(at.now, "kept apart", text);
         }

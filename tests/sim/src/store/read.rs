@@ -78,14 +78,13 @@ impl SimStore {
             cursor: Offset(self.cursors.get(&(user, id)).copied().unwrap_or(0)),
             rewound,
             waiting: log.waiting.is_some(),
-            apart: log
-                .members
-                .iter()
-                .filter(|(_, m)| m.present())
-                .map(|(u, _)| *u)
-                .filter(|u| self.blocked(user, *u))
-                .collect(),
+            apart: self.apart(user, log).collect(),
         })
+    }
+
+    /// Members, former ones too, with a block between them and the user.
+    fn apart<'a>(&'a self, user: UserId, log: &'a Log) -> impl Iterator<Item = UserId> + 'a {
+        log.members.keys().copied().filter(move |other| self.blocked(user, *other))
     }
 
     fn page(&self, log: Option<&Log>, readable: bool) -> Page {
@@ -153,9 +152,12 @@ impl SimStore {
                 role: member.role,
             }
         };
+        let apart =
+            users.iter().flat_map(|user| self.apart(*user, log).map(|other| (*user, other))).collect();
         let changes = users.into_iter().map(change).collect();
         let waiting = log.waiting.is_some();
-        MembersDelta { version: log.version, member_count: log.present_count(), changes, waiting, overflow }
+        let (version, member_count) = (log.version, log.present_count());
+        MembersDelta { version, member_count, changes, waiting, apart, overflow }
     }
 
     fn user_events(&self, user: UserId, after: Position, limit: u32) -> UserEventPage {
@@ -176,7 +178,8 @@ impl SimStore {
             let event = v1::CursorMoved { conversation: id.to_bytes(), offset, ..Default::default() };
             self.push_event(user, unix_ms, user_event::Event::from(event));
         }
-        StoreReply::MoveCursor { moved, member }
+        let members_version = member.then(|| self.logs[&id].version);
+        StoreReply::MoveCursor { moved, members_version }
     }
 }
 

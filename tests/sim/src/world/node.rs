@@ -94,7 +94,10 @@ impl World {
             });
         }
         let life = state.life;
-        self.queue.at(self.now + self.plan.rates.poll_us, Happening::Poll { node, life });
+        let period = self.plan.rates.poll_us;
+        let first =
+            if self.plan.polls_apart { period * (node as u64 + 1) / self.plan.nodes as u64 } else { period };
+        self.queue.at(self.now + first, Happening::Poll { node, life });
         self.join_bus(node, life);
     }
 

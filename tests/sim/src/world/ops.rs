@@ -77,7 +77,9 @@ impl World {
                 }
             }
             Op::Block { user, other, blocked } => {
-                self.store.set_block(id::user(user, salt), id::user(other, salt), blocked, at);
+                let (user, other) = (id::user(user, salt), id::user(other, salt));
+                self.store.set_block(user, other, blocked, at);
+                self.model.block_changed(now, user, other, &self.store);
             }
             Op::Accept { conversation } => {
                 let conversation = id::conversation(conversation, salt);

@@ -15,6 +15,7 @@ scenarios!(
     a_first_contact_is_quiet_until_it_is_answered,
     a_request_is_deleted_or_blocked_without_a_word,
     a_block_reaches_live_sessions_of_both_sides,
+    a_block_is_known_from_the_first_moment_of_a_newcomer,
     settings_turn_adding_into_inviting,
 );
 
@@ -153,6 +154,37 @@ async fn a_request_is_deleted_or_blocked_without_a_word(carrier: Carrier) {
     let group = json!({"kind": "group", "name": "friends", "members": [bob.user.to_string()]});
     let added = call(&world, eve, "POST", "/api/v1/conversations", Some(group)).await;
     assert_eq!((added.status, added.json()["error"]["code"].as_str()), (403, Some("BLOCKED")));
+}
+
+async fn a_block_is_known_from_the_first_moment_of_a_newcomer(carrier: Carrier) {
+    let world = World::start_with(Settings::default().env("RELAY_SHARDS", 2)).await;
+    let (ada, bob, eve) = (world.person("ada").await, world.person("bob").await, world.person("eve").await);
+    world.store.set_block(bob.user, ada.user, true).await.expect("anybody may");
+    let group = world.group(eve, &[bob]).await;
+    let mut sessions = Vec::new();
+    for login in [bob, eve, world.device(bob.user).await] {
+        let mut session = Session::open(&world, carrier, login).await;
+        session.subscribe(group, After::Now).await;
+        session.done(watch(group, ada.user)).await;
+        sessions.push(session);
+    }
+    let [mut his, mut other, mut second] = sessions.try_into().unwrap_or_else(|_| panic!("three"));
+    let mut hers = Session::open(&world, carrier, ada).await;
+    world.store.add_members(eve.user, group, vec![ada.user]).await.expect("eve may");
+    hers.subscribe(group, After::Now).await;
+    hers.done(watch(group, bob.user)).await;
+    eventually("the newcomer to be seen by those who may", async || {
+        hers.send(typing(group)).await;
+        hers.send(signal(group)).await;
+        his.send(typing(group)).await;
+        his.send(signal(group)).await;
+        let [typed, signalled, _] = ephemeral_of(&mut other, ada.user).await;
+        (typed > 0 && signalled > 0).then_some(())
+    })
+    .await;
+    for (session, apart) in [(&mut his, ada), (&mut second, ada), (&mut hers, bob)] {
+        assert_eq!(ephemeral_of(session, apart.user).await, [0; 3]);
+    }
 }
 
 async fn a_block_reaches_live_sessions_of_both_sides(carrier: Carrier) {

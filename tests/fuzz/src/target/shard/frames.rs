@@ -9,7 +9,7 @@ use bytes::Bytes;
 use relay_proto::event::Control;
 use schema_wire::bus::{Hint, Subject};
 use schema_wire::frame::Lane;
-use schema_wire::peer::{Ephemeral, PeerFrame};
+use schema_wire::peer::{Ephemeral, PeerFrame, Sender};
 use schema_wire::publication::{Publication, Shared, delivery, delivery_frame};
 use schema_wire::record::{Append, Appended, Change, StoreFault};
 use schema_wire::v1::{self, ClientFrame, PresenceState};
@@ -215,7 +215,7 @@ pub fn peer(
             let offset = Offset(offset(script));
             let typing = Ephemeral::Typing { active: choice >> 7 == 1 };
             let event = if offset.0 & 1 == 0 { typing } else { Ephemeral::Cursor { offset } };
-            PeerFrame::Ephemeral { conversation: talk, from: theirs, user: someone, event }
+            PeerFrame::Ephemeral { conversation: talk, sender: sender(script, theirs, someone), event }
         }
         7 => {
             let state = (script.byte() & 1 == 0).then(state);
@@ -230,12 +230,15 @@ pub fn peer(
         }
         _ if choice >= 128 => PeerFrame::Signal {
             conversation: talk,
-            from: theirs,
-            user: someone,
+            sender: sender(script, theirs, someone),
             frame: signal(script, talk, someone),
         },
         _ => PeerFrame::Spent { user: someone, spent: u32::from(script.byte()) },
     }
+}
+
+fn sender(script: &mut Script<'_>, session: SessionId, user: UserId) -> Sender {
+    Sender { session, user, members_version: u64::from(script.byte() & 3) }
 }
 
 fn signal(script: &mut Script<'_>, talk: ConversationId, someone: UserId) -> Frame {
@@ -257,9 +260,16 @@ pub fn hint(script: &mut Script<'_>) -> Hint {
             let offset = Offset(offset(script));
             let typing = Ephemeral::Typing { active: choice >> 7 == 1 };
             let event = if offset.0 & 1 == 0 { typing } else { Ephemeral::Cursor { offset } };
-            Hint::Ephemeral { conversation: talk, serial, user: someone, event }
+            let members_version = u64::from(script.byte() & 3);
+            Hint::Ephemeral { conversation: talk, serial, user: someone, members_version, event }
         }
-        2 => Hint::Signal { conversation: talk, serial, user: someone, frame: signal(script, talk, someone) },
+        2 => Hint::Signal {
+            conversation: talk,
+            serial,
+            user: someone,
+            members_version: u64::from(script.byte() & 3),
+            frame: signal(script, talk, someone),
+        },
         3 => {
             type State = PresenceState;
             let states = [State::Online, State::Away, State::Offline, State::Hidden];

@@ -55,6 +55,7 @@ impl Model {
                 member_count: 3,
                 changes: Vec::new(),
                 waiting: false,
+                apart: Vec::new(),
                 overflow: false,
             }),
             StoreRequest::Heads { conversations } => {
@@ -63,7 +64,9 @@ impl Model {
             StoreRequest::UserEvents { after, limit, .. } => {
                 StoreReply::UserEvents(self.user_events(after.offset, *limit))
             }
-            StoreRequest::MoveCursor { .. } => StoreReply::MoveCursor { moved: true, member: true },
+            StoreRequest::MoveCursor { .. } => {
+                StoreReply::MoveCursor { moved: true, members_version: Some(1) }
+            }
             StoreRequest::Acquaintances { others, .. } => StoreReply::Acquaintances(others.clone()),
         }
     }
@@ -208,6 +211,7 @@ pub fn any(script: &mut Script<'_>) -> StoreReply {
                 role: Role::Member,
             }],
             waiting: first.0 & 4 != 0,
+            apart: vec![(user(second.0 as u8), user(third.0 as u8))],
             overflow: first.0 & 2 != 0,
         }),
         7 => StoreReply::Heads { generation, heads: vec![first, second, third][..script.below(4)].to_vec() },
@@ -217,7 +221,10 @@ pub fn any(script: &mut Script<'_>) -> StoreReply {
             events: (0..second.0 % 6).map(|n| user_event(third.0 + n)).collect(),
             rewound: (script.byte() & 1 == 1).then_some(third),
         }),
-        9 => StoreReply::MoveCursor { moved: first.0 & 1 == 0, member: second.0 & 1 == 0 },
+        9 => StoreReply::MoveCursor {
+            moved: first.0 & 1 == 0,
+            members_version: (second.0 & 1 == 0).then_some(second.0),
+        },
         _ => StoreReply::Acquaintances(vec![user(first.0 as u8), user(second.0 as u8)]),
     }
 }
