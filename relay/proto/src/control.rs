@@ -35,9 +35,12 @@ pub(crate) fn changed(state: &mut State, out: &mut Out<'_>, change: Change) {
         Change::Members { conversation, version } => membership::changed(state, out, conversation, version),
         Change::UserEvents { user, head } => {
             stream::grew(state, out, user, head);
-            acquaintance_may_have_ended(state, out, user);
+            acquaintances_may_have_changed(state, out, user);
         }
-        Change::Block { user, other, stands } => block::changed(state, out, (user, other), stands),
+        Change::Block { user, other, stands } => {
+            block::changed(state, out, (user, other), stands);
+            acquaintances_may_have_changed(state, out, user);
+        }
         Change::Erased { conversation } => forget(state, out, conversation),
         Change::Generation { generation } => join::generation_seen(state, out, generation),
         Change::AddressBanned { network } => {
@@ -105,14 +108,15 @@ fn close_all(
     }
 }
 
-/// The user joined or left something: whoever watches them, and whom they watch, may not share anything any more.
-fn acquaintance_may_have_ended(state: &mut State, out: &mut Out<'_>, user: UserId) {
+/// The user joined or left something, blocked somebody or does not any more: who wants to see them, and whom they want to
+/// see, may share something now, or nothing any more.
+fn acquaintances_may_have_changed(state: &mut State, out: &mut Out<'_>, user: UserId) {
     let mut concerned = state.sessions_of(user);
-    concerned.extend(state.watched.get(&user).into_iter().flatten().copied());
+    concerned.extend(state.named.get(&user).into_iter().flatten().copied());
     concerned.sort_unstable();
     concerned.dedup();
     for id in concerned {
-        watch::look_again(state, out, id);
+        watch::look(state, out, id);
     }
 }
 

@@ -105,6 +105,12 @@ faults! {
     LeaseIgnored,
     /// Nobody asks what a user shows on other nodes.
     PresenceNotAsked,
+    /// What a device shows is dropped beyond the limit, like typing.
+    PresenceDropped,
+    /// When acquaintances may have changed, only those are asked about who are seen already.
+    AcquaintanceMissed,
+    /// Whom somebody may see is never asked again once the store could not say it.
+    WatchNotRepeated,
 }
 
 /// Whether the fault lets publications arrive out of their turn, so that `deliver` has to let them pass.

@@ -120,7 +120,7 @@ impl Shard {
             homes: state.homes.len(),
             appends: state.appends.total,
             standings: state.standings.len(),
-            users: state.present.len() + state.allowances.len() + state.watched.len(),
+            users: state.present.len() + state.allowances.len() + state.named.len() + state.watched.len(),
             tickets: state.tickets.len(),
             ..Counts::default()
         };
@@ -391,6 +391,8 @@ fn timeout(state: &mut State, out: &mut Out<'_>) {
             Timer::Retry(id) => recover::retry(state, out, id),
             Timer::Gap(conversation) => fan_out::gap(state, out, conversation),
             Timer::Members(conversation) => membership::retry(state, out, conversation),
+            Timer::Presence(id) => presence::late(state, out, id),
+            Timer::Watch(id) => watch::retry(state, out, id),
             Timer::Coalesce(conversation) => typing::flush(state, out, conversation),
             Timer::Heads => join::compare(state, out),
             Timer::Drain => drain::check(state, out),

@@ -48,6 +48,9 @@ fn end(state: &mut State, out: &mut Out<'_>, id: SessionId, keep_outbox: bool) {
     for conversation in session.watched_conversations {
         watch::forget(state, out, id, conversation);
     }
+    for user in session.named_users {
+        watch::unname(state, id, user);
+    }
     for user in session.watched_users {
         watch::forget_user(state, out, id, user);
     }

@@ -21,19 +21,36 @@ const NODES_MAX: usize = 64;
 
 /// A device says what it shows of itself. Never answered.
 pub(crate) fn presence(state: &mut State, out: &mut Out<'_>, id: SessionId, frame: &Presence) {
+    let may = typing::may_send(state, id);
     let shown = frame.state.as_known().filter(|s| *s != PresenceState::Unspecified);
-    if !typing::may_send(state, id) {
-        return;
-    }
     if let Some(shown) = shown {
-        tell(state, out, id, Some(shown));
+        take(state, out, id, shown, may);
     }
+}
+
+/// It holds until the device says something else, so beyond the limit it waits for the next second: who hides right after
+/// many signals does not stay in sight.
+fn take(state: &mut State, out: &mut Out<'_>, id: SessionId, shown: PresenceState, may: bool) {
+    let dropped = state.planted(Fault::PresenceDropped);
+    let Some(session) = state.sessions.get_mut(&id) else { return };
+    session.late = (!may && !dropped).then_some(shown);
+    if may {
+        return tell(state, out, id, Some(shown));
+    }
+    let at = session.ephemerals.until_us();
+    state.timers.set(at, Timer::Presence(id));
+}
+
+/// The next second began.
+pub(crate) fn late(state: &mut State, out: &mut Out<'_>, id: SessionId) {
+    let Some(shown) = state.sessions.get_mut(&id).and_then(|session| session.late.take()) else { return };
+    let may = typing::may_send(state, id);
+    take(state, out, id, shown, may);
 }
 
 /// Tells the presence home about a session of this shard; `None`: it ended.
 pub(crate) fn tell(state: &mut State, out: &mut Out<'_>, id: SessionId, shown: Option<PresenceState>) {
-    let Some(session) = state.sessions.get_mut(&id) else { return };
-    session.presence = shown.unwrap_or_default();
+    let Some(session) = state.sessions.get(&id) else { return };
     let (user, device) = (session.user, session.device);
     out.peer(state.presence_home(user), PeerFrame::Present { user, device, session: id, state: shown });
 }
@@ -216,14 +233,29 @@ pub(crate) fn watch(state: &mut State, out: &mut Out<'_>, from: ShardId, user: U
 
 /// On a watching shard: what the user shows now.
 pub(crate) fn shown(state: &mut State, out: &mut Out<'_>, user: UserId, shown: PresenceState, seen_at: u64) {
-    let Some(watchers) = state.watched.get(&user) else { return };
-    let event = PresenceEvent { user: user.to_bytes(), state: shown.into(), seen_at, ..Default::default() };
-    let frame = ServerFrame { body: Some(Body::PresenceEvent(event)), ..Default::default() };
-    let frame = Frame::new(&frame, Lane::Ephemeral);
-    let watchers: alloc::vec::Vec<SessionId> = watchers.iter().copied().collect();
+    let Some(watched) = state.watched.get_mut(&user) else { return };
+    watched.shown = Some((shown, seen_at));
+    let watchers: alloc::vec::Vec<SessionId> = watched.sessions.iter().copied().collect();
+    let frame = frame(user, (shown, seen_at));
     for id in watchers {
         put_ephemeral_of(state, out, id, user, frame.clone());
     }
+}
+
+/// One more session of the shard watches the user: it is shown what the others were.
+pub(crate) fn show_one(
+    state: &mut State,
+    out: &mut Out<'_>,
+    id: SessionId,
+    user: UserId,
+    shown: (PresenceState, u64),
+) {
+    put_ephemeral_of(state, out, id, user, frame(user, shown));
+}
+
+fn frame(user: UserId, (shown, seen_at): (PresenceState, u64)) -> Frame {
+    let event = PresenceEvent { user: user.to_bytes(), state: shown.into(), seen_at, ..Default::default() };
+    Frame::new(&ServerFrame { body: Some(Body::PresenceEvent(event)), ..Default::default() }, Lane::Ephemeral)
 }
 
 /// A user without sessions that nobody watches is forgotten.

@@ -1,5 +1,5 @@
 //! Watch: whose typing, cursors and presence a session wants to see. Only of conversations it is a member of and of
-//! users it shares one with.
+//! users it shares one with: of whom it named it sees those it may, also those it may only later.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -12,9 +12,11 @@ use schema_wire::{ConversationId, Refused, SessionId, UserId};
 
 use crate::effect::Out;
 use crate::outward::{No, ask, refuse, send};
-use crate::session::{membership, subscribe};
+use crate::planted::Fault;
+use crate::session::{membership, presence, subscribe};
 use crate::state::State;
 use crate::state::ticket::Pending;
+use crate::state::timer::Timer;
 
 /// A client replaces its watch list. What it may not watch is left out without a word.
 pub(crate) fn watch(state: &mut State, out: &mut Out<'_>, id: SessionId, request: u64, watch: &Watch) {
@@ -30,13 +32,13 @@ pub(crate) fn watch(state: &mut State, out: &mut Out<'_>, id: SessionId, request
     let serial = state.next_serial();
     let Some(session) = state.sessions.get_mut(&id) else { return };
     session.watch_serial = serial;
+    session.unstood.clear();
     let user = session.user;
     let old_conversations: Vec<_> =
         session.watched_conversations.difference(&conversations).copied().collect();
     let old_users: Vec<_> = session.watched_users.difference(&users).copied().collect();
     let new_conversations: Vec<_> =
         conversations.difference(&session.watched_conversations).copied().collect();
-    let others: Vec<_> = users.into_iter().filter(|other| *other != user).collect();
     for conversation in old_conversations {
         forget(state, out, id, conversation);
     }
@@ -44,18 +46,10 @@ pub(crate) fn watch(state: &mut State, out: &mut Out<'_>, id: SessionId, request
         forget_user(state, out, id, user);
     }
     for conversation in new_conversations {
-        state.feeds.entry(conversation).or_default().joining += 1;
-        let store = StoreRequest::Standing { user, conversation, after: None };
-        ask(state, out, Pending::WatchConversation { session: id, conversation, serial }, store);
+        ask_standing(state, out, id, conversation);
     }
-    if !others.is_empty() && state.limits().presence {
-        ask(
-            state,
-            out,
-            Pending::WatchUsers { session: id, serial },
-            StoreRequest::Acquaintances { user, others },
-        );
-    }
+    name(state, id, users.into_iter().filter(|other| *other != user).collect());
+    look(state, out, id);
     send(state, out, id, request, Body::Done(Done::default()));
 }
 
@@ -66,6 +60,35 @@ fn lists(watch: &Watch) -> Option<(BTreeSet<ConversationId>, BTreeSet<UserId>)> 
     Some((conversations, users))
 }
 
+/// Notes whom the client names.
+fn name(state: &mut State, id: SessionId, users: BTreeSet<UserId>) {
+    let Some(session) = state.sessions.get_mut(&id) else { return };
+    let former = core::mem::replace(&mut session.named_users, users.clone());
+    for user in users.difference(&former) {
+        state.named.entry(*user).or_default().insert(id);
+    }
+    for user in former.difference(&users) {
+        unname(state, id, *user);
+    }
+}
+
+/// A session does not name the user any more.
+pub(crate) fn unname(state: &mut State, id: SessionId, user: UserId) {
+    let Some(sessions) = state.named.get_mut(&user) else { return };
+    sessions.remove(&id);
+    if sessions.is_empty() {
+        state.named.remove(&user);
+    }
+}
+
+fn ask_standing(state: &mut State, out: &mut Out<'_>, id: SessionId, conversation: ConversationId) {
+    let Some(session) = state.sessions.get(&id) else { return };
+    let (user, serial) = (session.user, session.watch_serial);
+    state.feeds.entry(conversation).or_default().joining += 1;
+    let request = StoreRequest::Standing { user, conversation, after: None };
+    ask(state, out, Pending::WatchConversation { session: id, conversation, serial }, request);
+}
+
 /// The store said what the user is to a conversation it wants to watch.
 pub(crate) fn stood(
     state: &mut State,
@@ -73,6 +96,11 @@ pub(crate) fn stood(
     (id, conversation, serial): (SessionId, ConversationId, u64),
     standing: Result<Option<Standing>, StoreFault>,
 ) {
+    let session = state.sessions.get_mut(&id).filter(|session| session.watch_serial == serial);
+    if let (Some(session), true) = (session, standing.is_err()) {
+        session.unstood.insert(conversation);
+        again_later(state, id);
+    }
     let standing = standing.ok().flatten().filter(|s| s.role.is_some());
     let State { feeds, sessions, config, .. } = &mut *state;
     if let Some(feed) = feeds.get_mut(&conversation) {
@@ -90,48 +118,90 @@ pub(crate) fn stood(
     subscribe::release_feed(state, out, conversation);
 }
 
-/// The store said which of the users the session may watch.
+/// Looks which of those the client named the session may see: when it names them, and whenever that may have changed. One
+/// question at a time, so that no older answer undoes a newer one.
+pub(crate) fn look(state: &mut State, out: &mut Out<'_>, id: SessionId) {
+    let (enabled, missed) = (state.limits().presence, state.planted(Fault::AcquaintanceMissed));
+    let Some(session) = state.sessions.get_mut(&id) else { return };
+    if session.named_users.is_empty() || !enabled {
+        return;
+    }
+    session.unsure = session.looking;
+    if session.looking {
+        return;
+    }
+    session.looking = true;
+    let (user, serial) = (session.user, session.watch_serial);
+    let asked = if missed && !session.watched_users.is_empty() {
+        &session.watched_users
+    } else {
+        &session.named_users
+    };
+    let others = asked.iter().copied().collect();
+    let pending = Pending::WatchUsers { session: id, serial };
+    ask(state, out, pending, StoreRequest::Acquaintances { user, others });
+}
+
+/// The store said which of the users the session may see.
 pub(crate) fn acquainted(
     state: &mut State,
     out: &mut Out<'_>,
     (id, serial): (SessionId, u64),
     users: Result<Vec<UserId>, StoreFault>,
 ) {
-    let (Some(session), Ok(users)) = (state.sessions.get_mut(&id), users) else { return };
-    if session.watch_serial != serial {
-        return;
+    let given_up = users.is_err() && state.planted(Fault::WatchNotRepeated);
+    let Some(session) = state.sessions.get_mut(&id) else { return };
+    session.looking = given_up;
+    let Ok(users) = users else {
+        session.unsure = true;
+        return again_later(state, id);
+    };
+    let (unsure, current) = (session.unsure, session.watch_serial == serial);
+    if current {
+        see(state, out, id, users.into_iter().collect());
     }
-    let users: BTreeSet<UserId> = users.into_iter().collect();
-    let lost: Vec<_> = session.watched_users.difference(&users).copied().collect();
-    for user in &users {
-        session.watched_users.insert(*user);
+    if unsure {
+        look(state, out, id);
     }
-    for user in lost {
-        forget_user(state, out, id, user);
+}
+
+/// From now on the session sees these.
+fn see(state: &mut State, out: &mut Out<'_>, id: SessionId, mut users: BTreeSet<UserId>) {
+    let Some(session) = state.sessions.get_mut(&id) else { return };
+    // What the change log said of a block since, the answer may not know.
+    users.retain(|user| !session.apart.from(*user));
+    let former = core::mem::replace(&mut session.watched_users, users.clone());
+    for user in former.difference(&users) {
+        forget_user(state, out, id, *user);
     }
     for user in users {
-        // Asked again for each newcomer, so that the home answers with what the user shows now.
-        let first = state.watched.entry(user).or_default().insert(id);
+        let watched = state.watched.entry(user).or_default();
+        let first = watched.sessions.is_empty();
+        let (new, known) = (watched.sessions.insert(id), watched.shown);
         if first {
             out.peer(state.presence_home(user), PeerFrame::WatchUser { user, watching: true });
+        } else if let (true, Some(known)) = (new, known) {
+            presence::show_one(state, out, id, user, known);
         }
     }
 }
 
-/// Looks again whether the session still shares a conversation with those it watches.
-pub(crate) fn look_again(state: &mut State, out: &mut Out<'_>, id: SessionId) {
-    let Some(session) = state.sessions.get(&id) else { return };
-    if session.watched_users.is_empty() {
-        return;
+/// After the store failed, it is asked again.
+fn again_later(state: &mut State, id: SessionId) {
+    let at = state.after_ms(state.limits().retry_ms);
+    state.timers.set(at, Timer::Watch(id));
+}
+
+/// The wait after a failed question is over.
+pub(crate) fn retry(state: &mut State, out: &mut Out<'_>, id: SessionId) {
+    let Some(session) = state.sessions.get_mut(&id) else { return };
+    let unsure = session.unsure;
+    for conversation in core::mem::take(&mut session.unstood) {
+        ask_standing(state, out, id, conversation);
     }
-    let (user, serial) = (session.user, session.watch_serial);
-    let others = session.watched_users.iter().copied().collect();
-    ask(
-        state,
-        out,
-        Pending::WatchUsers { session: id, serial },
-        StoreRequest::Acquaintances { user, others },
-    );
+    if unsure {
+        look(state, out, id);
+    }
 }
 
 /// The session does not watch the conversation any more.
@@ -149,9 +219,9 @@ pub(crate) fn forget_user(state: &mut State, out: &mut Out<'_>, id: SessionId, u
     if let Some(session) = state.sessions.get_mut(&id) {
         session.watched_users.remove(&user);
     }
-    let Some(watchers) = state.watched.get_mut(&user) else { return };
-    watchers.remove(&id);
-    if watchers.is_empty() {
+    let Some(watched) = state.watched.get_mut(&user) else { return };
+    watched.sessions.remove(&id);
+    if watched.sessions.is_empty() {
         state.watched.remove(&user);
         out.peer(state.presence_home(user), PeerFrame::WatchUser { user, watching: false });
     }

@@ -26,7 +26,7 @@ use appends::Appends;
 use conversation::{Feed, Home};
 use map::Map;
 use outbox::Outbox;
-use presence::Present;
+use presence::{Present, Watched};
 use session::Session;
 use standing::Standings;
 use ticket::Tickets;
@@ -125,8 +125,10 @@ pub(crate) struct State {
     pub(crate) allowances: Map<UserId, Allowance>,
     /// Users whose presence home this shard is.
     pub(crate) present: Map<UserId, Present>,
-    /// Sessions of this shard that watch a user.
-    pub(crate) watched: Map<UserId, BTreeSet<SessionId>>,
+    /// Sessions of this shard that want to see a user's presence.
+    pub(crate) named: Map<UserId, BTreeSet<SessionId>>,
+    /// Those that do.
+    pub(crate) watched: Map<UserId, Watched>,
     pub(crate) tickets: Tickets,
     pub(crate) timers: Timers,
     /// Sessions whose outbox has room again for what they are behind with.
@@ -154,6 +156,7 @@ impl State {
             standings: Standings::default(),
             allowances: Map::default(),
             present: Map::default(),
+            named: Map::default(),
             watched: Map::default(),
             tickets: Tickets::default(),
             timers: Timers::default(),

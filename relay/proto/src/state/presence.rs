@@ -28,6 +28,14 @@ pub(crate) struct Present {
     pub(crate) deal: Deal,
 }
 
+/// A user whom sessions of this shard watch.
+#[derive(Default)]
+pub(crate) struct Watched {
+    pub(crate) sessions: BTreeSet<SessionId>,
+    /// What they were last shown, and when the user was seen; `None` until the presence home answered.
+    pub(crate) shown: Option<(PresenceState, u64)>,
+}
+
 /// How the user's message limit is dealt among shards.
 #[derive(Default)]
 pub(crate) struct Deal {

@@ -57,18 +57,23 @@ pub(crate) enum Behind {
 /// How often something happened in the current stretch of time.
 #[derive(Default)]
 pub(crate) struct Tally {
-    since_us: u64,
+    until_us: u64,
     count: u32,
 }
 
 impl Tally {
     /// Counts one more; `false` when it is more than `most` within `window_us`.
     pub(crate) fn count(&mut self, now_us: u64, window_us: u64, most: u32) -> bool {
-        if now_us.saturating_sub(self.since_us) >= window_us {
-            *self = Self { since_us: now_us, count: 0 };
+        if now_us >= self.until_us {
+            *self = Self { until_us: now_us.saturating_add(window_us), count: 0 };
         }
         self.count += 1;
         self.count <= most
+    }
+
+    /// When the current stretch ends.
+    pub(crate) fn until_us(&self) -> u64 {
+        self.until_us
     }
 }
 
@@ -116,10 +121,18 @@ pub(crate) struct Session {
     pub(crate) joining: BTreeMap<u64, (ConversationId, u64)>,
     pub(crate) publishing: BTreeMap<PublishKey, Publishing>,
     pub(crate) watched_conversations: BTreeSet<ConversationId>,
+    /// Whose presence it wants to see, and those of them it sees.
+    pub(crate) named_users: BTreeSet<UserId>,
     pub(crate) watched_users: BTreeSet<UserId>,
+    /// The store is being asked which of them it may see, and that may have changed meanwhile.
+    pub(crate) looking: bool,
+    pub(crate) unsure: bool,
+    /// Conversations it wants to watch and the store could say nothing of.
+    pub(crate) unstood: BTreeSet<ConversationId>,
     /// The newest Watch, so that an older one's answer does nothing.
     pub(crate) watch_serial: u64,
-    pub(crate) presence: PresenceState,
+    /// What it shows from the next second on, having said it beyond the limit.
+    pub(crate) late: Option<PresenceState>,
     /// Whose ephemeral frames it may not get.
     pub(crate) apart: Apart,
     pub(crate) refusals: Tally,
@@ -154,9 +167,13 @@ impl Session {
             joining: BTreeMap::new(),
             publishing: BTreeMap::new(),
             watched_conversations: BTreeSet::new(),
+            named_users: BTreeSet::new(),
             watched_users: BTreeSet::new(),
+            looking: false,
+            unsure: false,
+            unstood: BTreeSet::new(),
             watch_serial: 0,
-            presence: PresenceState::Unspecified,
+            late: None,
             apart: Apart::default(),
             refusals: Tally::default(),
             ephemerals: Tally::default(),

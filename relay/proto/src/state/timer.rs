@@ -16,6 +16,10 @@ pub(crate) enum Timer {
     Gap(ConversationId),
     /// A feed may look up its members again.
     Members(ConversationId),
+    /// What a session shows of its user may be told, having been said beyond the limit.
+    Presence(SessionId),
+    /// What a session wants to watch and the store could say nothing of is asked again.
+    Watch(SessionId),
     /// Gathered ephemeral events go out.
     Coalesce(ConversationId),
     /// Homes compare their heads with the store.

@@ -99,8 +99,9 @@ fn neither_side_of_a_block_sees_the_other_and_nobody_else_notices() {
         assert_eq!(seen(&node, later), [0, 0, 0, 0], "a device that comes later");
         block(&mut node, false);
         show(&mut node, alice, 4);
-        assert_eq!(seen(&node, bob), [2, 2, 2, 0], "until the block ends");
-        assert_eq!(seen(&node, later)[..3], [1, 1, 1]);
+        assert_eq!(seen(&node, bob), [2, 2, 2, 1], "until the block ends");
+        assert_eq!(seen(&node, later), [1, 1, 1, 1]);
+        assert_eq!((seen(&node, alice)[3], seen(&node, carol)[3]), (1, 2), "nobody names anybody again");
     }
 }
 

@@ -4,6 +4,7 @@ mod apart;
 mod elsewhere;
 mod message;
 mod node;
+mod presence;
 mod session;
 mod sharing;
 mod signal;

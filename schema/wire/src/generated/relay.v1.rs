@@ -3727,7 +3727,7 @@ pub struct Watch {
         skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec"
     )]
     pub conversations: ::buffa::alloc::vec::Vec<::buffa::bytes::Bytes>,
-    /// Presence of these users (must share a conversation with the watcher that both accepted, without a block).
+    /// Presence of these users, of each as long as they share a conversation with the watcher that both accepted, without a block.
     ///
     /// Field 2: `users`
     #[serde(

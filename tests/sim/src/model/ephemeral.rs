@@ -49,22 +49,23 @@ impl Model {
         }
         let shown = event.state.as_known().unwrap_or_default();
         let view = &mut self.views[at.link];
-        // What was put into the outbox before is of the list before.
-        if view.emptied_us > view.watched_us {
+        if view.named_users.contains(&user) {
             view.shown.insert(user, shown);
         }
     }
 
-    /// Whether somebody was last shown something else of a user than the user shows, on all nodes together. Only where
-    /// nobody stops being acquainted and nothing ephemeral is dropped.
-    pub fn presence_behind(&self) -> Option<String> {
-        if !self.steady {
+    /// Whether somebody was last shown something else of an acquaintance they named than the acquaintance shows, on all
+    /// nodes together, or nothing. Only where nothing ephemeral is dropped.
+    pub fn presence_behind(&self, store: &SimStore) -> Option<String> {
+        if !self.roomy {
             return None;
         }
         self.views.iter().filter(|view| view.open).find_map(|view| {
-            let (user, shown) = view.shown.iter().find(|(user, shown)| **shown != self.shows(**user))?;
-            let user_index = crate::id::index(&user.0);
-            let text = format!("was last shown {shown:?} of u{user_index}, who is {:?}", self.shows(*user));
+            let seen = |user: &&UserId| **user != view.user && store.acquainted(view.user, **user);
+            let differs = |user: &&UserId| view.shown.get(user) != Some(&self.shows(**user));
+            let user = view.named_users.iter().filter(seen).find(differs)?;
+            let (index, shown) = (crate::id::index(&user.0), view.shown.get(user));
+            let text = format!("was last shown {shown:?} of u{index}, who is {:?}", self.shows(*user));
             Some(self.say(view.link, text))
         })
     }

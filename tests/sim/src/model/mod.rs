@@ -55,8 +55,8 @@ pub struct Model {
     calm: bool,
     /// The nodes' common count of messages never fails.
     counted_together: bool,
-    /// Nobody leaves a conversation, and there is room for everything ephemeral.
-    steady: bool,
+    /// There is room for everything ephemeral.
+    roomy: bool,
     /// The store may fail.
     stormy: bool,
     /// One node alone, with a store that is quick.
@@ -78,7 +78,7 @@ impl Model {
             erased_heard: BTreeMap::new(),
             calm: plan.mood == Mood::Calm,
             counted_together: plan.counts_together(),
-            steady: plan.is_steady(),
+            roomy: plan.is_roomy(),
             stormy: plan.mood == Mood::Stormy,
             lone: plan.nodes == 1 && matches!(plan.mood, Mood::Calm | Mood::Tight),
         }

@@ -65,12 +65,12 @@ pub struct View {
     pub sent_keys: BTreeSet<PublishKey>,
     pub watched_conversations: BTreeSet<ConversationId>,
     pub watched_users: BTreeSet<UserId>,
+    /// Those it last said it watches.
+    pub named_users: BTreeSet<UserId>,
     /// What it shows of its user.
     pub shows: PresenceState,
-    /// What it was last shown of those it watches, since it last said whom.
+    /// What it was last shown of them.
     pub shown: BTreeMap<UserId, PresenceState>,
-    /// When it last said whom it watches.
-    pub watched_us: u64,
     /// Next user event due; `None`: from the head that Welcome names.
     pub user_next: Option<u64>,
     pub cursors_seen: BTreeMap<(ConversationId, UserId), u64>,
@@ -100,9 +100,9 @@ impl View {
             sent_keys: BTreeSet::new(),
             watched_conversations: BTreeSet::new(),
             watched_users: BTreeSet::new(),
+            named_users: BTreeSet::new(),
             shows: PresenceState::default(),
             shown: BTreeMap::new(),
-            watched_us: 0,
             user_next: None,
             cursors_seen: BTreeMap::new(),
         }
@@ -169,9 +169,9 @@ impl Model {
             Body::Watch(watch) => {
                 view.watched_conversations.extend(watch.conversations.iter().map(|c| talk(c)));
                 let users = watch.users.iter().map(|u| UserId::from_slice(u).unwrap_or_default());
-                view.watched_users.extend(users);
-                view.shown.clear();
-                view.watched_us = now;
+                view.named_users = users.collect();
+                view.watched_users.extend(&view.named_users);
+                view.shown.retain(|user, _| view.named_users.contains(user));
             }
             Body::Refresh(_) => view.refreshing = true,
             Body::Typing(_) => return,

@@ -72,7 +72,7 @@ impl World {
     /// Why not everything has caught up, if so.
     pub(super) fn behind(&self) -> Option<String> {
         let client = self.clients.iter().filter(|c| !self.barred(c)).find_map(|c| self.client_behind(c));
-        client.or_else(|| self.model.presence_behind())
+        client.or_else(|| self.model.presence_behind(&self.store))
     }
 
     /// How long the message limit may hold up what the devices of one user have waiting, in microseconds, when half of
