@@ -97,6 +97,10 @@ pub(crate) fn looked(
     deliver::resume(state, out, conversation);
     for id in watchers {
         watch::forget(state, out, id, conversation);
+        if delta.overflow {
+            // Nobody knows whether its user left: it is asked what they are, as when the client named the conversation.
+            watch::ask_standing(state, out, id, conversation);
+        }
     }
     for id in left {
         subscribe::leave_if_finished(state, out, id, conversation);

@@ -81,7 +81,13 @@ pub(crate) fn unname(state: &mut State, id: SessionId, user: UserId) {
     }
 }
 
-fn ask_standing(state: &mut State, out: &mut Out<'_>, id: SessionId, conversation: ConversationId) {
+/// Asks what the session's user is to a conversation that it wants to watch.
+pub(crate) fn ask_standing(
+    state: &mut State,
+    out: &mut Out<'_>,
+    id: SessionId,
+    conversation: ConversationId,
+) {
     let Some(session) = state.sessions.get(&id) else { return };
     let (user, serial) = (session.user, session.watch_serial);
     state.feeds.entry(conversation).or_default().joining += 1;

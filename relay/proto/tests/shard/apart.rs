@@ -210,6 +210,22 @@ fn a_newcomer_of_another_node_waits_until_the_members_are_known() {
 }
 
 #[test]
+fn more_changes_than_an_answer_carries_end_nobodys_watching() {
+    for shards in 1..=2 {
+        let (mut node, [bob, carol]) = before_the_newcomer(Node::new(shards, Limits::default()), shards);
+        for u in 20..30 {
+            node.store.join(conversation(9), user(u));
+        }
+        node.store.changes_max = 3;
+        let alice = comer(&mut node, 0, 1, 1, &[]);
+        let version = node.store.logs[&conversation(9)].version;
+        node.change(&Change::Members { conversation: conversation(9), version });
+        show(&mut node, alice, 1);
+        assert_eq!((seen(&node, bob), seen(&node, carol)), ([0; 4], [1, 1, 1, 0]), "{shards} shards");
+    }
+}
+
+#[test]
 fn signals_wait_for_the_members_in_order_and_within_a_bound() {
     let (mut node, [bob, carol]) = before_the_newcomer(Node::with_peers(1, Limits::default(), true), 1);
     let members_version = node.store.logs[&conversation(9)].version;

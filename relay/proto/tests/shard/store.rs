@@ -32,6 +32,8 @@ pub struct MemStore {
     pub now_ms: u64,
     pub fault: Option<StoreFault>,
     pub blocks: BTreeSet<(UserId, UserId)>,
+    /// Most changes of members that one answer carries.
+    pub changes_max: usize,
 }
 
 impl Default for MemStore {
@@ -49,6 +51,7 @@ impl Default for MemStore {
             now_ms: 0,
             fault: None,
             blocks: BTreeSet::new(),
+            changes_max: usize::MAX,
         }
     }
 }
@@ -270,6 +273,9 @@ impl MemStore {
     fn members(&self, c: ConversationId, since: u64) -> MembersDelta {
         let Some(log) = self.logs.get(&c) else { return MembersDelta::default() };
         let changed: BTreeSet<UserId> = log.members.iter().filter(|m| m.3 > since).map(|m| m.0).collect();
+        if changed.len() > self.changes_max {
+            return MembersDelta { version: log.version, overflow: true, ..MembersDelta::default() };
+        }
         let newest = |user: UserId| log.members.iter().rev().find(|m| m.0 == user).expect("changed");
         MembersDelta {
             version: log.version,
