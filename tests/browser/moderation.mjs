@@ -146,7 +146,7 @@ export async function aSuspensionReachesTheAccountByMail(browser, origin, data) 
   const folder = path.join(data, 'mail');
   await until('the letter', () => readdirSync(folder).some((file) => {
     const letter = readFileSync(path.join(folder, file), 'utf8');
-    return letter.includes('Please read the rules.') && /Moderator M-[0-9A-F]{4}/.test(letter) && !letter.includes('mia');
+    return letter.includes('Please read the rules.') && /Moderator M-[0-9A-F]{6}/.test(letter) && !letter.includes('mia');
   }));
   await visit.context.close();
 }

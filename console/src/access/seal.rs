@@ -1,5 +1,6 @@
 //! Secrets that the store keeps for the console, sealed with a key that the store does not have: whoever reads the
-//! database, or a copy of it, has no second factor. The same key makes the links of letters that nothing is kept about.
+//! database, or a copy of it, has no second factor. The same key makes the links of letters that nothing is kept about, and
+//! the names that stand for moderators.
 
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,7 @@ const ID_DIGITS: usize = 32;
 pub struct Seal {
     key: LessSafeKey,
     links: hmac::Key,
+    names: hmac::Key,
 }
 
 impl Seal {
@@ -70,8 +72,9 @@ impl Seal {
             Sha256::new().chain_update(purpose).chain_update(secret).finalize().into()
         };
         let key = UnboundKey::new(&AES_256_GCM, &derived(b"console seal\0")).expect("a key of 32 bytes fits");
-        let links = hmac::Key::new(hmac::HMAC_SHA256, &derived(b"console links\0"));
-        Self { key: LessSafeKey::new(key), links }
+        let mark = |purpose| hmac::Key::new(hmac::HMAC_SHA256, &derived(purpose));
+        let (links, names) = (mark(b"console links\0"), mark(b"console names\0"));
+        Self { key: LessSafeKey::new(key), links, names }
     }
 
     /// What the link to a decision names it by: nobody else can make one up.
@@ -86,6 +89,14 @@ impl Seal {
         let decision = DecisionId(id.to_be_bytes());
         let is_ours = verify_slices_are_equal(self.link_to(decision).as_bytes(), text.as_bytes()).is_ok();
         is_ours.then_some(decision)
+    }
+
+    /// The name under which a moderator is known to those they decide about: always the same, and nothing that somebody
+    /// who knows the account could find it by.
+    pub fn pseudonym(&self, moderator: UserId) -> String {
+        let mark = hmac::sign(&self.names, &moderator.0);
+        let mark: String = mark.as_ref().iter().take(3).map(|byte| format!("{byte:02X}")).collect();
+        format!("Moderator M-{mark}")
     }
 
     /// Seals what belongs to somebody.
@@ -191,6 +202,16 @@ mod tests {
         {
             assert_eq!(seal.linked(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_moderator_has_one_name_that_only_this_key_makes() {
+        let seal = Seal::of(b"one key");
+        let (mia, tom) = (UserId([1; 16]), UserId([2; 16]));
+        let name = seal.pseudonym(mia);
+        assert_eq!((name.len(), seal.pseudonym(mia)), ("Moderator M-".len() + 6, name.clone()));
+        assert_ne!(seal.pseudonym(tom), name);
+        assert_ne!(Seal::of(b"another key").pseudonym(mia), name);
     }
 
     #[test]

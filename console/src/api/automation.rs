@@ -20,7 +20,6 @@ use crate::front::guard::By;
 use crate::front::problem::{Code, Problem};
 use crate::front::rule::{Route, service};
 use crate::mail::RESET_TTL_MS;
-use crate::pages::case::pseudonym;
 
 /// Who reads.
 const READERS: &[AccountRole] = &[Auditor, Moderator, Admin];
@@ -207,7 +206,7 @@ async fn warn<S: Backing>(
 ) -> Result<Json<DecisionBody>, Problem> {
     let subject = UserId::from_text("user_id", &body.user_id)?;
     let moderator = origin.actor.ok_or(Code::TokenMissing)?;
-    let notice = Some(notice(&body.reason, moderator));
+    let notice = Some(notice(&body.reason, &app.seal.pseudonym(moderator)));
     let new = NewDecision {
         subject,
         moderator,
@@ -240,7 +239,7 @@ async fn resolve<S: Backing>(
     let subject = app.store.reported(report).await?;
     let moderator = origin.actor.ok_or(Code::TokenMissing)?;
     let is_told = body.notify_user && measure != Measure::Dismiss;
-    let notice = is_told.then(|| notice(&body.reason, moderator));
+    let notice = is_told.then(|| notice(&body.reason, &app.seal.pseudonym(moderator)));
     let new = NewDecision {
         subject,
         moderator,
@@ -254,6 +253,6 @@ async fn resolve<S: Backing>(
 }
 
 /// What the account reads: the reason, under a name that stands for the moderator.
-fn notice(reason: &str, moderator: UserId) -> String {
-    format!("{}\n\n{}", reason.trim(), pseudonym(moderator))
+fn notice(reason: &str, pseudonym: &str) -> String {
+    format!("{}\n\n{pseudonym}", reason.trim())
 }

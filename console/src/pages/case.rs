@@ -11,12 +11,12 @@ use schema_store::rows::moderation::{
 };
 use schema_wire::UserId;
 use schema_wire::record::UserStatus;
-use sha2::{Digest, Sha256};
 
 use super::appeal::{appeals, has_part};
 use super::decision::{measures, reverse_form, undo_bar};
 use super::queue::{about, keys, state};
 use super::users::status;
+use crate::access::seal::Seal;
 use crate::app::App;
 use crate::frame::Desk;
 use crate::frame::fields::{Fields, is_unprintable};
@@ -105,7 +105,7 @@ async fn decide<S: Desk>(
 ) -> Result<Response, Trouble> {
     let user = subject(&user)?;
     let kept = Kept::load(&app.store).await?;
-    let new = match wanted(&visit, &kept, user, &fields) {
+    let new = match wanted(&visit, (&kept, &app.seal), user, &fields) {
         Ok(new) => new,
         Err((at, key)) => {
             let error = (at, visit.t(key));
@@ -129,7 +129,7 @@ async fn decide<S: Desk>(
 /// The decision a form asks for; otherwise the field and the key of what is wrong with it.
 fn wanted(
     visit: &Visit,
-    kept: &Kept,
+    (kept, seal): (&Kept, &Seal),
     subject: UserId,
     fields: &Fields,
 ) -> Result<NewDecision, (&'static str, &'static str)> {
@@ -143,8 +143,11 @@ fn wanted(
     let also_warns = fields.has("also-warn") && matches!(measure, Measure::Suspend | Measure::Ban);
     let measures = also_warns.then_some(Measure::Warn).into_iter().chain([measure]).collect();
     let closes = matches!(measure, Measure::Dismiss | Measure::Mute);
-    let notice =
-        if fields.has("notify") && !closes { Some(notice(visit, kept, moderator, fields)?) } else { None };
+    let notice = if fields.has("notify") && !closes {
+        Some(notice(visit, kept, &seal.pseudonym(moderator), fields)?)
+    } else {
+        None
+    };
     let with_address = fields.has("address") && measure == Measure::Ban;
     Ok(NewDecision { subject, moderator, measures, days, with_address, reason, notice })
 }
@@ -153,7 +156,7 @@ fn wanted(
 fn notice(
     visit: &Visit,
     kept: &Kept,
-    moderator: UserId,
+    pseudonym: &str,
     fields: &Fields,
 ) -> Result<String, (&'static str, &'static str)> {
     let own = fields.text("notice");
@@ -165,13 +168,7 @@ fn notice(
     }
     let template = TEMPLATES.into_iter().find(|name| *name == fields.raw("template")).unwrap_or("other");
     let text = if own.is_empty() { kept.notice(visit.language, template) } else { own.to_owned() };
-    Ok(format!("{text}\n\n{}", pseudonym(moderator)))
-}
-
-/// The same for one moderator always, and nobody's name.
-pub fn pseudonym(moderator: UserId) -> String {
-    let mark = Sha256::new().chain_update(b"moderator").chain_update(moderator.0).finalize();
-    format!("Moderator M-{:02X}{:02X}", mark[0], mark[1])
+    Ok(format!("{text}\n\n{pseudonym}"))
 }
 
 fn draw(visit: &Visit, card: &Card) -> Page {

@@ -88,7 +88,7 @@ async fn decisions<S: Backing>(store: &S, staff: &Staff, reporter: UserId) -> Re
         days: 0,
         with_address: false,
         reason: "rules".to_owned(),
-        notice: Some(format!("{notice}\n\nModerator M-0000")),
+        notice: Some(format!("{notice}\n\nModerator M-000000")),
     };
     if let Some(subject) = account(store, 11).await? {
         report(store, reporter, subject, ("ILLEGAL", "", "Passports, any country, a week.")).await?;
