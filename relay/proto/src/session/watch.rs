@@ -18,6 +18,9 @@ use crate::state::State;
 use crate::state::ticket::Pending;
 use crate::state::timer::Timer;
 
+/// How often one session may ask whom it sees, in microseconds.
+const LOOK_EVERY_US: u64 = 500_000;
+
 /// A client replaces its watch list. What it may not watch is left out without a word.
 pub(crate) fn watch(state: &mut State, out: &mut Out<'_>, id: SessionId, request: u64, watch: &Watch) {
     let Some((conversations, users)) = lists(watch) else {
@@ -32,6 +35,7 @@ pub(crate) fn watch(state: &mut State, out: &mut Out<'_>, id: SessionId, request
     let serial = state.next_serial();
     let Some(session) = state.sessions.get_mut(&id) else { return };
     session.watch_serial = serial;
+    session.look_us = 0;
     session.unstood.clear();
     let user = session.user;
     let old_conversations: Vec<_> =
@@ -125,18 +129,25 @@ pub(crate) fn stood(
 }
 
 /// Looks which of those the client named the session may see: when it names them, and whenever that may have changed. One
-/// question at a time, so that no older answer undoes a newer one.
+/// question at a time, so that no older answer undoes a newer one, and after changes two a second: each cursor that
+/// somebody named moves is told as one.
 pub(crate) fn look(state: &mut State, out: &mut Out<'_>, id: SessionId) {
     let (enabled, missed) = (state.limits().presence, state.planted(Fault::AcquaintanceMissed));
+    let now_us = state.now.mono_us;
     let Some(session) = state.sessions.get_mut(&id) else { return };
     if session.named_users.is_empty() || !enabled {
         return;
     }
-    session.unsure = session.looking;
+    let early = now_us < session.look_us;
+    session.unsure = session.looking || early;
+    if early {
+        return state.timers.set(session.look_us, Timer::Watch(id));
+    }
     if session.looking {
         return;
     }
     session.looking = true;
+    session.look_us = now_us + LOOK_EVERY_US;
     let (user, serial) = (session.user, session.watch_serial);
     let asked = if missed && !session.watched_users.is_empty() {
         &session.watched_users

@@ -127,6 +127,8 @@ pub(crate) struct Session {
     /// The store is being asked which of them it may see, and that may have changed meanwhile.
     pub(crate) looking: bool,
     pub(crate) unsure: bool,
+    /// From when on it may ask again.
+    pub(crate) look_us: u64,
     /// Conversations it wants to watch and the store could say nothing of.
     pub(crate) unstood: BTreeSet<ConversationId>,
     /// The newest Watch, so that an older one's answer does nothing.
@@ -171,6 +173,7 @@ impl Session {
             watched_users: BTreeSet::new(),
             looking: false,
             unsure: false,
+            look_us: 0,
             unstood: BTreeSet::new(),
             watch_serial: 0,
             late: None,

@@ -1,7 +1,7 @@
 //! Presence: whoever is named in Watch is shown as soon and as long as they may be, and what they show last stands.
 
 use relay_proto::Limits;
-use schema_wire::record::{Change, StoreFault};
+use schema_wire::record::{Change, StoreFault, StoreRequest};
 use schema_wire::v1::{self, PresenceState as P};
 use schema_wire::{Offset, SessionId};
 
@@ -89,16 +89,38 @@ fn who_may_be_seen_only_later_is_seen_then() {
         node.store.join(conversation(8), user(2));
         node.store.join(conversation(8), user(4));
         joined(&mut node, 4);
+        node.pass_ms(500);
         assert_eq!(shown(&node, bob, 4), [P::Online], "{shards} shards");
         assert_eq!(shown(&node, dave, 2), [P::Online], "{shards} shards");
         assert_eq!(shown(&node, dave, 1), [], "still a stranger");
         node.store.leave(conversation(8), user(4));
         joined(&mut node, 4);
+        node.pass_ms(500);
         say(&mut node, dave, P::Away);
         assert_eq!(shown(&node, bob, 4), [P::Online], "a stranger again");
         node.store.join(conversation(8), user(4));
         joined(&mut node, 4);
+        node.pass_ms(500);
         assert_eq!(shown(&node, bob, 4), [P::Online, P::Away], "and an acquaintance again");
+    }
+}
+
+#[test]
+fn many_changes_ask_the_store_twice_a_second() {
+    let (mut node, [_, bob, _]) = three(1, Limits::default());
+    watch(&mut node, bob, &[1]);
+    node.hold_store = true;
+    for turn in 0..4 {
+        for _ in 0..50 {
+            joined(&mut node, 1);
+        }
+        let asked =
+            node.waiting.iter().filter(|(.., request)| matches!(request, StoreRequest::Acquaintances { .. }));
+        assert_eq!(asked.count(), usize::from(turn > 0));
+        while !node.waiting.is_empty() {
+            node.answer_one();
+        }
+        node.pass_ms(500);
     }
 }
 
@@ -110,7 +132,7 @@ fn what_the_store_could_not_say_is_asked_again() {
     assert_eq!(node.heard(bob, |said| matches!(said, Said::Done(_))), 1);
     node.pass_ms(500);
     node.store.fault = None;
-    node.pass_ms(200);
+    node.pass_ms(500);
     say(&mut node, alice, P::Online);
     let typing = v1::Typing { conversation: conversation(9).to_bytes(), active: true, ..Default::default() };
     node.say(alice, 0, typing);
