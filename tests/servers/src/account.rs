@@ -14,6 +14,15 @@ pub fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// The user id under which the servers run.
+pub(crate) fn owner() -> u32 {
+    if is_root() {
+        return NOBODY;
+    }
+    // SAFETY: the call reads the process's own user id and can't fail.
+    unsafe { libc::geteuid() }
+}
+
 /// A command that runs in `folder` with nothing of the caller's environment, never as root.
 pub fn command(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
     let mut command = Command::new(program);

@@ -2,7 +2,7 @@
 
 use std::process::ExitStatus;
 
-use super::{LOG, Postgres};
+use super::{LOG, Postgres, Segment};
 use crate::machine::Machine;
 use crate::process::Process;
 
@@ -34,6 +34,12 @@ impl Postgres {
             text.lines().nth(7).is_some_and(|state| matches!(state.trim(), "ready" | "standby"))
         });
         self.process = Some(process);
+        self.segments.extend(Segment::named(&mark));
+    }
+
+    /// What the server of now shares with its children.
+    pub fn segment(&self) -> Segment {
+        *self.segments.last().expect("it was started")
     }
 
     /// Whether it was started and neither stopped nor killed since.
@@ -84,5 +90,13 @@ impl Postgres {
     /// Ends `pause`.
     pub fn resume(&self) {
         self.process.as_ref().expect("it runs").signal_tree(libc::SIGCONT);
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // A kill leaves the segment, and nobody starts here again who would take it over.
+        drop(self.process.take());
+        self.segments.drain(..).for_each(Segment::remove);
     }
 }

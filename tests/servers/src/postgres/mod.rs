@@ -3,6 +3,7 @@
 mod certificate;
 mod life;
 mod options;
+mod segment;
 mod standby;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use life::Stop;
 pub use options::{Options, Tls};
+pub use segment::Segment;
 pub use standby::Sync;
 pub use tokio_postgres::Client;
 use tokio_postgres::NoTls;
@@ -42,6 +44,8 @@ pub struct Postgres {
     folder: Folder,
     port: Port,
     options: Options,
+    /// One of each of its lives, oldest first.
+    segments: Vec<Segment>,
 }
 
 impl Postgres {
@@ -61,13 +65,14 @@ impl Postgres {
     }
 
     fn prepare(options: Options) -> Self {
+        segment::sweep();
         let folder = Folder::new("pg");
         let disk = options.disk_mib.map(|mib| {
             let at = folder.join(DATA);
             std::fs::create_dir(&at).expect("the folder is new");
             Disk::mount(&at, mib, &folder.join(LOG))
         });
-        Self { process: None, machine: None, disk, folder, port: Port::free(), options }
+        Self { process: None, machine: None, disk, folder, port: Port::free(), options, segments: Vec::new() }
     }
 
     fn init(&self) {

@@ -34,6 +34,22 @@ fn it_comes_back_with_what_was_committed() {
 }
 
 #[test]
+fn no_segment_stays_whatever_the_server_died_of() {
+    let mut server = Postgres::start();
+    let first = server.segment();
+    assert!(first.is_there());
+    server.kill();
+    assert!(first.is_there(), "a kill leaves it, for the next start to find");
+    server.start_again();
+    let second = server.segment();
+    first.remove();
+    second.remove();
+    assert!(second.is_there(), "it is in use");
+    drop(server);
+    assert!(!first.is_there() && !second.is_there());
+}
+
+#[test]
 fn a_synchronous_standby_has_what_was_acknowledged() {
     let mut primary = Postgres::start();
     marked(&primary);
