@@ -44,7 +44,7 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
         .guessing()
         .takes::<DeleteBody>()
         .gives::<ErasedBody>()
-        .refuses(&[Code::PasswordWrong])
+        .refuses(&[Code::PasswordWrong, Code::LastAdministrator])
         .to(delete::<S>),
         user(Method::POST, "/api/v1/users/find", "Find somebody by mail address, to start a conversation.")
             .guessing()

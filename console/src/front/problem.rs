@@ -89,6 +89,8 @@ problems! {
     RoleMissing = 403, "ROLE_MISSING", "Only administrators may do this.";
     /// A group keeps an owner.
     LastOwner = 409, "LAST_OWNER", "Make somebody else an owner first.";
+    /// The console keeps an administrator.
+    LastAdministrator = 409, "LAST_ADMINISTRATOR", "Make another account an administrator first.";
     /// One of the two blocked the other.
     Blocked = 403, "BLOCKED", "This person does not take messages from you.";
     /// Somebody else was faster.
@@ -176,8 +178,7 @@ impl From<AccountError> for Problem {
             AccountError::NotFound => Code::NotFound.into(),
             AccountError::NotAllowed => Code::NotAllowed.into(),
             AccountError::LastOwner => Code::LastOwner.into(),
-            // No call of these interfaces changes a role.
-            AccountError::LastAdministrator => Code::NotAllowed.into(),
+            AccountError::LastAdministrator => Code::LastAdministrator.into(),
             AccountError::Blocked => Code::Blocked.into(),
             AccountError::Overtaken => Code::Overtaken.into(),
             AccountError::TooMany { limit } => {

@@ -158,6 +158,23 @@ fn deletion_leaves_tombstones_and_no_way_back() {
 }
 
 #[test]
+fn the_last_administrator_makes_another_one_before_deleting_the_account() {
+    use schema_store::rows::role::AccountRole::Admin;
+    let api = Api::start();
+    let make = |name: &str| {
+        let hash = console::access::password::hash_password(PASSWORD).unwrap();
+        api.run(api.store.create_admin(email(name), name.to_owned(), hash, Admin)).unwrap();
+        api.log_in(name)
+    };
+    let ada = make("ada");
+    let delete = |who| api.delete("/api/v1/me", who, Some(&json!({"password": PASSWORD})));
+    delete(&ada).refused(409, "LAST_ADMINISTRATOR");
+    assert_eq!(api.get("/api/v1/me", Some(&ada)).ok()["name"], "ada", "everything is as before");
+    make("eve");
+    delete(&ada).ok();
+}
+
+#[test]
 fn suspended_and_banned_accounts_are_told_so() {
     use schema_store::rows::account::{Origin, StatusChange};
     let api = Api::start();

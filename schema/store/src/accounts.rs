@@ -250,7 +250,8 @@ pub trait Accounts: Clone + Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Answer<ExportPage>> + Send;
     /// Erases an account: profile, email, keys, sessions, tokens gone; own messages replaced by tombstones
-    /// (`Gone` ERASED); leaves every conversation; a row in the erasure ledger. Not undoable.
+    /// (`Gone` ERASED); leaves every conversation; a row in the erasure ledger. Not undoable. `LastAdministrator`: the
+    /// account is the only one, and another one comes first.
     fn erase_account(
         &self,
         user: UserId,

@@ -390,6 +390,26 @@ async fn a_group_keeps_an_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_administrators_that_erase_themselves_at_once_one_stays() {
+    let nodes = Nodes::start().await;
+    let mut administrators = Vec::new();
+    for n in 0..AT_ONCE {
+        let (email, hash) = (format!("a{n}@example.org"), "$argon2id$x".to_owned());
+        let made = nodes.stores[0].create_admin(email, format!("a{n}"), hash, AccountRole::Admin).await;
+        administrators.push(made.unwrap());
+    }
+    let erased = nodes
+        .at_once(move |store, n| {
+            let own = administrators[n];
+            async move { store.erase_account(own, "asked".to_owned(), Origin::system()).await.map(drop) }
+        })
+        .await;
+    assert_eq!(wins(&erased), AT_ONCE - 1, "{erased:?}");
+    assert!(erased.contains(&Err(AccountError::LastAdministrator)));
+    nodes.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_generation_begins_beside_everything_else() {
     const ROUNDS: usize = 5;
     let nodes = Nodes::start().await;

@@ -40,10 +40,12 @@ impl Concerned {
         if change.takes_two() && self.status != UserStatus::Active {
             return Err(AccountError::NotActive(self.status));
         }
-        if self.administrators == [self.user] {
-            return Err(AccountError::LastAdministrator);
-        }
-        Ok(())
+        self.must_leave_one()
+    }
+
+    /// Refused when the account is the only active administrator, which stays one.
+    pub fn must_leave_one(&self) -> Answer<()> {
+        if self.administrators == [self.user] { Err(AccountError::LastAdministrator) } else { Ok(()) }
     }
 }
 

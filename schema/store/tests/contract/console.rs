@@ -453,6 +453,22 @@ pub async fn a_role_is_changed_by_another_administrator<S: Store + Accounts + Co
     assert!([&done.0, &done.1].contains(&&Err(AccountError::LastAdministrator)), "{done:?}");
 }
 
+pub async fn the_last_administrator_is_not_erased<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
+    let (ada, eve) = (bed.staff("ada", AccountRole::Admin).await, bed.staff("eve", AccountRole::Admin).await);
+    let erase = async |user| bed.store.erase_account(user, "asked".into(), Origin::system()).await.map(drop);
+    let status =
+        async |change| bed.store.set_status(eve, change, "away".into(), Origin::system()).await.unwrap();
+    status(StatusChange::Suspend { until: None }).await;
+    assert_eq!(erase(ada).await, Err(AccountError::LastAdministrator), "who is suspended does not count");
+    let profile = bed.store.profile(ada).await.unwrap();
+    assert_eq!((profile.name.as_str(), profile.role), ("ada", AccountRole::Admin), "nothing happened");
+    erase(eve).await.unwrap();
+    assert_eq!(erase(ada).await, Err(AccountError::LastAdministrator), "who is gone does not either");
+    erase(bed.staff("mia", AccountRole::Moderator).await).await.unwrap();
+    bed.staff("bob", AccountRole::Admin).await;
+    erase(ada).await.unwrap();
+}
+
 pub async fn an_administrator_and_a_first_role_take_two<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
     use AccountRole::{Admin, Moderator, Sre, User};
     let (ada, eve) = (bed.staff("ada", Admin).await, bed.staff("eve", Admin).await);

@@ -7,16 +7,18 @@ use schema_wire::v1::user_event::Event;
 use schema_wire::{ConversationId, UserId};
 use tokio_postgres::Row;
 
+use super::administrators::look;
 use super::audit::record;
 use super::events::push_all;
 use super::membership::{hand_over, hold, leave};
 use super::read::ids;
-use super::{lock_users_whole, must_stand, own, standing_of};
+use super::{lock_users_whole, must_stand, own};
 use crate::accept::{ERASURE_REASON_BYTES_MAX, cut};
 use crate::accounts::Answer;
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, id, role, uint};
 use crate::rows::account::{Erasure, Origin, audit_event};
+use crate::rows::role::AccountRole;
 use crate::stored::{GONE_ERASED, int};
 
 /// What the account's own lock or its conversations keep others from touching.
@@ -47,7 +49,8 @@ const SHARED_ROWS: [&str; 7] = [
 
 pub async fn erase(tx: &Tx, user: UserId, reason: &str, by: &Origin, now: u64) -> Answer<Erasure> {
     own(tx, user).await?;
-    standing_of(tx, user, now).await?;
+    let concerned = look(tx, user, now).await?;
+    concerned.must_leave_one()?;
     let reason = cut(reason, ERASURE_REASON_BYTES_MAX);
     let held = hold_all(tx, user).await?;
     let member_of = memberships(tx, user).await?;
@@ -57,8 +60,14 @@ pub async fn erase(tx: &Tx, user: UserId, reason: &str, by: &Origin, now: u64) -
     let told = leave_all(tx, user, &member_of, now).await?;
     let messages = bury_messages(tx, user, now).await?;
     let devices = remove_own(tx, user, now).await?;
-    let people = told.iter().map(|(heir, _)| *heir).chain([user]);
+    // Of administrators that erase themselves at the same time, the last one finds itself the last.
+    let is_admin = concerned.role == AccountRole::Admin;
+    let peers = is_admin.then_some(concerned.administrators).into_iter().flatten();
+    let people = told.iter().map(|(heir, _)| *heir).chain([user]).chain(peers);
     must_stand(lock_users_whole(tx, people, now).await?.get(&user).copied())?;
+    if is_admin {
+        look(tx, user, now).await?.must_leave_one()?;
+    }
     // Whoever adds this user somewhere held the row before, or finds it deleted after.
     if !memberships(tx, user).await?.is_empty() {
         return tx.again();

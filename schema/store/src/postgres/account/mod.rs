@@ -5,6 +5,7 @@
 //! to other people are inserted after those people's rows were locked.
 
 pub mod admin;
+pub mod administrators;
 pub mod audit;
 pub mod conversation;
 pub mod erase;

@@ -5,12 +5,12 @@ use schema_wire::UserId;
 
 use super::staff::must_ask;
 use crate::accounts::{AccountError, Answer};
-use crate::console::Concerned;
+use crate::postgres::account::administrators::hold;
 use crate::postgres::account::audit::record;
 use crate::postgres::account::own;
 use crate::postgres::account::read::account_role;
 use crate::postgres::transaction::Tx;
-use crate::postgres::value::{At, Id, id, status};
+use crate::postgres::value::{At, Id};
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::console::{RoleChange, StaffRequestId};
 use crate::rows::role::AccountRole;
@@ -56,21 +56,6 @@ pub async fn agree(tx: &Tx, wanted: StaffRequestId, user: UserId, by: &Origin, n
     concerned.must_go(change, by.actor)?;
     let detail = format!("{}, asked for by {}", change.told(), request.asked_by);
     apply(tx, change, &detail, by, now).await
-}
-
-/// Holds the account's row and those of all administrators, in order of id.
-async fn hold(tx: &Tx, user: UserId, now: u64) -> Answer<Concerned> {
-    let rows = tx
-        .query(
-            "SELECT id, role, status, suspended_until FROM users
-             WHERE id = ANY (array_append(
-               ARRAY(SELECT id FROM users WHERE role = 'ADMIN' AND role <> 'USER'), $1::uuid))
-             ORDER BY id FOR NO KEY UPDATE",
-            &[&Id(user.0)],
-        )
-        .await?;
-    let held = rows.iter().map(|row| Ok((id(row, 0)?, account_role(row, 1)?, status(row, 2, now)?)));
-    Concerned::among(user, held.collect::<Answer<_>>()?)
 }
 
 async fn apply(tx: &Tx, change: RoleChange, detail: &str, by: &Origin, now: u64) -> Answer<()> {

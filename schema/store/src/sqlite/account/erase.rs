@@ -3,9 +3,9 @@
 use rusqlite::{Transaction, params};
 use schema_wire::{ConversationId, UserId};
 
+use super::administrators::look;
 use super::audit::record;
 use super::membership::{hand_over, leave};
-use super::standing_of;
 use crate::accept::{ERASURE_REASON_BYTES_MAX, cut};
 use crate::accounts::Answer;
 use crate::rows::account::{Erasure, Origin, audit_event};
@@ -35,7 +35,7 @@ const OWN_ROWS: [&str; 18] = [
 ];
 
 pub fn erase(tx: &Transaction<'_>, user: UserId, reason: &str, by: &Origin, now: u64) -> Answer<Erasure> {
-    standing_of(tx, user, now)?;
+    look(tx, user, now)?.must_leave_one()?;
     let reason = cut(reason, ERASURE_REASON_BYTES_MAX);
     let conversations_left = leave_all(tx, user, now)?;
     let messages = bury_messages(tx, user, now)?;

@@ -1,6 +1,7 @@
 //! The account side in SQL: one function per call, run inside the call's transaction.
 
 pub mod admin;
+pub mod administrators;
 pub mod audit;
 pub mod conversation;
 pub mod erase;

@@ -5,12 +5,12 @@ use schema_wire::UserId;
 
 use super::staff::must_ask;
 use crate::accounts::{AccountError, Answer};
-use crate::console::Concerned;
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::console::{RoleChange, StaffRequestId};
 use crate::rows::role::AccountRole;
+use crate::sqlite::account::administrators::look;
 use crate::sqlite::account::audit::record;
-use crate::sqlite::value::{account_role, id, status};
+use crate::sqlite::value::account_role;
 use crate::stored::int;
 
 pub fn change(tx: &Transaction<'_>, change: RoleChange, by: &Origin, now: u64) -> Answer<()> {
@@ -56,16 +56,6 @@ pub fn agree(
     concerned.must_go(change, by.actor)?;
     let detail = format!("{}, asked for by {}", change.told(), request.asked_by);
     apply(tx, change, &detail, by, now)
-}
-
-fn look(tx: &Transaction<'_>, user: UserId, now: u64) -> Answer<Concerned> {
-    let mut find = tx.prepare_cached(
-        "SELECT id, role, status, suspended_until FROM users WHERE id = ?1
-         UNION SELECT id, role, status, suspended_until FROM users WHERE role <> 'USER' AND role = 'ADMIN'",
-    )?;
-    let rows =
-        find.query_map([user.0], |row| Ok((id(row, 0)?, account_role(row, 1)?, status(row, 2, now)?)))?;
-    Concerned::among(user, rows.collect::<rusqlite::Result<_>>()?)
 }
 
 fn apply(tx: &Transaction<'_>, change: RoleChange, detail: &str, by: &Origin, now: u64) -> Answer<()> {
