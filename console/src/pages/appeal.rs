@@ -8,7 +8,7 @@ use schema_store::AccountError;
 use schema_store::rows::moderation::{Appeal, AppealState, CaseDetail, CaseState, Decision};
 use schema_wire::UserId;
 
-use super::case::{Card, show};
+use super::case::{Card, may_decide, show};
 use super::decision::{measures, named};
 use crate::app::App;
 use crate::frame::Desk;
@@ -110,7 +110,7 @@ fn outcome(visit: &Visit, appeal: &Appeal) -> AnyView {
 }
 
 fn answer_form(visit: &Visit, card: &Card, appeal: &Appeal) -> Option<AnyView> {
-    if !visit.is_one_of(MODERATORS) || card.case.row.state != CaseState::Open {
+    if !may_decide(visit, &card.case) || card.case.row.state != CaseState::Open {
         return None;
     }
     if has_part(visit, &card.case) {

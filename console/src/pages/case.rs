@@ -15,6 +15,7 @@ use schema_wire::record::UserStatus;
 use super::appeal::{appeals, has_part};
 use super::decision::{measures, reverse_form, undo_bar};
 use super::queue::{about, keys, state};
+use super::user::{hindered, hindrance};
 use super::users::status;
 use crate::access::seal::Seal;
 use crate::app::App;
@@ -173,8 +174,7 @@ fn notice(
 
 fn draw(visit: &Visit, card: &Card) -> Page {
     let case = &card.case;
-    let may_act =
-        visit.is_one_of(MODERATORS) && case.row.state != CaseState::Decided && !has_part(visit, case);
+    let may_act = may_decide(visit, case) && case.row.state != CaseState::Decided && !has_part(visit, case);
     let undo = case.decisions.iter().find_map(|decision| undo_bar(visit, decision));
     let reports: Vec<AnyView> = case.reports.iter().map(|report| report_card(visit, report)).collect();
     let flags: Vec<AnyView> = case.flags.iter().map(|flag| flag_card(visit, flag)).collect();
@@ -189,6 +189,7 @@ fn draw(visit: &Visit, card: &Card) -> Page {
                 {flags}
             </div>
             <div>
+                {hindered(visit, case.row.user, case.role)}
                 {may_act.then(|| decision_form(visit, card))}
                 {facts(visit, case)}
             </div>
@@ -199,8 +200,13 @@ fn draw(visit: &Visit, card: &Card) -> Page {
     Page { title: visit.language.of("case-title", "name", &case.row.name), body: body.into_any() }
 }
 
+/// Whether decisions about this account are the visitor's.
+pub fn may_decide(visit: &Visit, case: &CaseDetail) -> bool {
+    visit.is_one_of(MODERATORS) && hindrance(visit, case.row.user, case.role).is_none()
+}
+
 fn claim_form(visit: &Visit, case: &CaseDetail) -> Option<AnyView> {
-    let viewer = visit.signed_in().filter(|_| visit.is_one_of(MODERATORS))?;
+    let viewer = visit.signed_in().filter(|_| may_decide(visit, case))?;
     if case.row.state != CaseState::Open || has_part(visit, case) {
         return None;
     }
@@ -391,7 +397,7 @@ fn history(visit: &Visit, card: &Card) -> Option<AnyView> {
             _ => "",
         };
         let label = visit.t(&format!("decision-{}", decision.state.name().to_lowercase()));
-        let reversible = visit.is_one_of(MODERATORS) && decision.state == DecisionState::Done;
+        let reversible = may_decide(visit, &card.case) && decision.state == DecisionState::Done;
         view! {
             <tr>
                 <th scope="row">{measures(visit, decision)}</th>

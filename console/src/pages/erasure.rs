@@ -14,7 +14,7 @@ use schema_wire::record::UserStatus;
 use super::factor::Factors;
 use super::key::Party;
 use super::proof::{self, doubted};
-use super::user::{must_be_above, named};
+use super::user::{hindered, hindrance, must_be_above, named};
 use super::users::shown_name;
 use crate::api::export::document;
 use crate::app::App;
@@ -150,21 +150,25 @@ async fn export<S: Desk>(
 fn draw(visit: &Visit, shown: &Shown) -> Page {
     let user = shown.detail.row.user;
     let own = visit.signed_in().map(|viewer| viewer.user);
+    let role = shown.detail.row.role;
+    let may_act = hindrance(visit, user, role).is_none();
     let form = match &shown.asked {
-        None => ask_form(visit, shown),
-        Some(asked) => view! {
-            {asked_card(visit, asked)}
-            {(Some(asked.asked_by) != own).then(|| agree_form(visit, shown))}
+        None => may_act.then(|| ask_form(visit, shown)),
+        Some(asked) => {
+            let may_agree = may_act && Some(asked.asked_by) != own;
+            let agree = may_agree.then(|| agree_form(visit, shown));
+            Some(view! { {asked_card(visit, asked)} {agree} }.into_any())
         }
-        .into_any(),
     };
+    let export = format!("/users/{user}/export");
     let name = shown_name(visit, &shown.detail.row);
     let body = view! {
         <p><a href=format!("/users/{user}")>{name.clone()}</a></p>
+        {hindered(visit, user, role)}
         <section class="card" aria-labelledby="copy">
             <h2 id="copy">{visit.t("export-title")}</h2>
             <p>{visit.t("export-what")}</p>
-            {button(visit, format!("/users/{user}/export"), visit.t("export-do"), "quiet")}
+            {may_act.then(|| button(visit, export, visit.t("export-do"), "quiet"))}
         </section>
         <section class="card" aria-labelledby="erase">
             <h2 id="erase">{visit.t("erasure-title")}</h2>

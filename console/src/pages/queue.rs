@@ -198,7 +198,8 @@ fn waiting(visit: &Visit, decisions: &[Decision]) -> Option<AnyView> {
 fn waiting_row(visit: &Visit, decision: &Decision) -> AnyView {
     let at = UserId(decision.id.0);
     let own = visit.signed_in().is_some_and(|viewer| viewer.user == decision.moderator);
-    let may = visit.is_one_of(MODERATORS) && decision.state == DecisionState::Waiting;
+    let is_about_them = visit.signed_in().is_some_and(|viewer| viewer.user == decision.subject);
+    let may = visit.is_one_of(MODERATORS) && !is_about_them && decision.state == DecisionState::Waiting;
     let act = match (may, own) {
         (false, _) => None,
         (true, true) => {

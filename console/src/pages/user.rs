@@ -82,16 +82,29 @@ async fn show<S: Desk>(
     Ok(render::show(code, visit, Person { detail, shown }, draw).await)
 }
 
-/// Staff are for administrators only; nobody acts on oneself here.
+/// Why the visitor may not act on this account, whatever their role: the key of the text. Staff are for administrators
+/// only; nobody acts on oneself here.
+pub fn hindrance(visit: &Visit, user: UserId, role: AccountRole) -> Option<&'static str> {
+    if visit.signed_in().is_some_and(|viewer| viewer.user == user) {
+        return Some("hindrance-own");
+    }
+    (role != AccountRole::User && !visit.is_one_of(ADMINISTRATORS)).then_some("hindrance-staff")
+}
+
+/// The same as words on a page, for whoever would act otherwise.
+pub fn hindered(visit: &Visit, user: UserId, role: AccountRole) -> Option<AnyView> {
+    let key = hindrance(visit, user, role).filter(|_| visit.is_one_of(MODERATORS))?;
+    Some(view! { <p class="hint">{visit.t(key)}</p> }.into_any())
+}
+
+/// The account, when the visitor may act on it.
 pub async fn must_be_above<S: Desk>(
     app: &App<S>,
     visit: &Visit,
     user: UserId,
 ) -> Result<PersonDetail, Trouble> {
     let detail = app.store.person(user).await?;
-    let is_admin = visit.is_one_of(ADMINISTRATORS);
-    let is_self = visit.signed_in().is_some_and(|viewer| viewer.user == user);
-    if is_self || (detail.row.role != AccountRole::User && !is_admin) {
+    if hindrance(visit, user, detail.row.role).is_some() {
         return Err(Trouble::Forbidden);
     }
     Ok(detail)
@@ -251,8 +264,7 @@ fn devices(visit: &Visit, detail: &PersonDetail) -> AnyView {
 
 fn device_row(visit: &Visit, detail: &PersonDetail, device: &Device) -> AnyView {
     let action = format!("/users/{}/devices/{}/revoke", detail.row.user, device.id);
-    let revoke =
-        visit.is_one_of(MODERATORS).then(|| button(visit, action, visit.t("device-revoke"), "quiet"));
+    let revoke = may_act(visit, detail).then(|| button(visit, action, visit.t("device-revoke"), "quiet"));
     view! {
         <tr>
             <th scope="row"><bdi>{device.name.clone()}</bdi></th>
@@ -264,6 +276,10 @@ fn device_row(visit: &Visit, detail: &PersonDetail, device: &Device) -> AnyView 
     .into_any()
 }
 
+fn may_act(visit: &Visit, detail: &PersonDetail) -> bool {
+    visit.is_one_of(MODERATORS) && hindrance(visit, detail.row.user, detail.row.role).is_none()
+}
+
 fn actions(visit: &Visit, person: &Person) -> Option<AnyView> {
     let detail = &person.detail;
     let is_gone = detail.row.status == UserStatus::Deleted;
@@ -271,7 +287,7 @@ fn actions(visit: &Visit, person: &Person) -> Option<AnyView> {
         return None;
     }
     let user = detail.row.user;
-    let may = visit.is_one_of(MODERATORS);
+    let may = may_act(visit, detail);
     let is_out = matches!(detail.row.status, UserStatus::Suspended { .. } | UserStatus::Banned);
     let case =
         view! { <p><a class="button" href=format!("/moderation/{user}")>{visit.t("person-case")}</a></p> };
@@ -292,6 +308,7 @@ fn actions(visit: &Visit, person: &Person) -> Option<AnyView> {
             <section class="card">
                 <h2>{visit.t("person-decide")}</h2>
                 {case}
+                {hindered(visit, user, detail.row.role)}
                 {(may && is_out).then(|| reactivate_form(visit, user, &person.shown))}
                 {reset}
                 {visit.is_one_of(ADMINISTRATORS).then(|| administrators_part(visit, user))}

@@ -1,6 +1,7 @@
 //! The pages over real HTTP: who may do what, what a session is worth, what is refused.
 #![allow(clippy::unwrap_used)]
 
+mod above;
 mod bad_input;
 mod detect;
 mod fields;

@@ -1,0 +1,103 @@
+//! Who acts on whom: a page shows the forms that its reader may send, and says why there are none.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use schema_store::Moderation;
+use schema_store::rows::account::Origin;
+use schema_store::rows::console::Stage;
+use schema_store::rows::moderation::{Measure, NewDecision, NewReport};
+use schema_store::rows::role::AccountRole::{self, Admin, Auditor, Moderator, User};
+use schema_wire::UserId;
+
+use crate::support::Desk;
+
+const OWN: &str = "This is your own account";
+const STAFF: &str = "only an administrator acts on it";
+
+/// A warned account with a report, and an appeal against the warning.
+fn warned(desk: &Desk, name: &str, role: AccountRole) -> UserId {
+    let subject = desk.person(name, role);
+    let by = |user| Origin { actor: Some(user), ..Origin::system() };
+    let reporter = desk.person(&format!("{name}-reporter"), User);
+    let decider = desk.person(&format!("{name}-decider"), Admin);
+    let report = || NewReport {
+        reporter,
+        subject,
+        message: None,
+        reason: "SPAM".into(),
+        comment: String::new(),
+        evidence: None,
+        opening: None,
+    };
+    desk.run(desk.store.file_report(report(), Origin::system())).unwrap();
+    let decision = NewDecision {
+        subject,
+        moderator: decider,
+        measures: vec![Measure::Warn],
+        days: 0,
+        with_address: false,
+        reason: "spam".into(),
+        notice: Some("Please stop.".into()),
+    };
+    let made = desk.run(desk.store.decide(decision, by(decider))).unwrap();
+    desk.forward(Duration::from_secs(60));
+    desk.run(desk.store.apply_due()).unwrap();
+    desk.run(desk.store.appeal(made.id, "It was not me".into(), by(subject))).unwrap();
+    subject
+}
+
+/// Where the forms of the page about this account lead that belong to it.
+fn forms(desk: &Desk, path: &str, cookie: &str, of: UserId) -> BTreeSet<String> {
+    let page = desk.get(path, Some(cookie));
+    assert_eq!(page.status, 200, "{path}: {}", page.text);
+    let forms = page.text.split(r#"<form method="post" action=""#).skip(1);
+    let actions = forms.map(|rest| rest.split('"').next().unwrap().to_owned());
+    actions.filter(|to| to.contains(&of.to_string()) || to.contains("/decisions/")).collect()
+}
+
+#[test]
+fn no_page_shows_a_form_that_is_refused_for_who_one_is() {
+    let desk = Desk::start();
+    for (name, viewer, subject, may) in [
+        ("mia", Moderator, Some(User), true),
+        ("max", Moderator, Some(Moderator), false),
+        ("mo", Moderator, Some(Auditor), false),
+        ("ada", Admin, Some(User), true),
+        ("al", Admin, Some(Moderator), true),
+        ("ann", Admin, Some(Admin), true),
+        ("own", Moderator, None, false),
+        ("self", Admin, None, false),
+        ("aud", Auditor, Some(User), false),
+    ] {
+        let subject_role = subject.unwrap_or(viewer);
+        let user = warned(&desk, &format!("{name}-subject"), subject_role);
+        let reader = if subject.is_some() { desk.person(name, viewer) } else { user };
+        let cookie = desk.session_of(reader, Stage::Full);
+        let paths = [format!("/moderation/{user}"), format!("/users/{user}")];
+        let erasure = (viewer == Admin).then(|| format!("/users/{user}/erasure"));
+        let mut shown = BTreeSet::new();
+        for path in paths.into_iter().chain(erasure) {
+            let expected = match (viewer, subject) {
+                (Auditor, _) => None,
+                (_, None) => Some(OWN),
+                (Moderator, Some(role)) if role != User => Some(STAFF),
+                _ => None,
+            };
+            let text = desk.get(&path, Some(&cookie)).text;
+            for reason in [OWN, STAFF] {
+                assert_eq!(text.contains(reason), expected == Some(reason), "{name}: {path}: {reason}");
+            }
+            shown.extend(forms(&desk, &path, &cookie, user));
+        }
+        let decides = shown.iter().any(|to| to.ends_with("/decide"));
+        let answers = shown.iter().any(|to| to.ends_with("/answer"));
+        let reverses = shown.iter().any(|to| to.ends_with("/reverse"));
+        let resets = shown.iter().any(|to| to.ends_with("/reset-mail"));
+        assert_eq!([decides, answers, reverses, resets], [may; 4], "{name}: {shown:?}");
+        for to in shown {
+            let answer = desk.post(&to, Some(&cookie), "");
+            assert_ne!(answer.status, 403, "{name}: {to}");
+        }
+    }
+}
