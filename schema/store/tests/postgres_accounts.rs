@@ -9,6 +9,7 @@ use schema_store::accounts::ADD_TO_GROUPS;
 use schema_store::audit_chain::Verified;
 use schema_store::postgres::{Options, Statements, migrate};
 use schema_store::rows::account::{Activation, AuditEntry, NewInvite, Origin, Registration};
+use schema_store::rows::backup::Erased;
 use schema_store::rows::console::RoleChange;
 use schema_store::rows::conversation::{GroupDraft, HistoryPolicy, RequestAnswer};
 use schema_store::rows::device::{KeyUpload, NewSession};
@@ -407,6 +408,23 @@ async fn of_administrators_that_erase_themselves_at_once_one_stays() {
     assert_eq!(wins(&erased), AT_ONCE - 1, "{erased:?}");
     assert!(erased.contains(&Err(AccountError::LastAdministrator)));
     nodes.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_backup_erases_again_whoever_was_its_only_administrator() {
+    let nodes = Nodes::start().await;
+    let mut erased = Vec::new();
+    for name in ["ada", "eve"] {
+        let (email, hash) = (format!("{name}@example.org"), "$argon2id$x".to_owned());
+        let user =
+            nodes.stores[0].create_admin(email, name.to_owned(), hash, AccountRole::Admin).await.unwrap();
+        erased.push(Erased { user, reason: "asked".to_owned(), erased_at: 1 });
+    }
+    let restored = nodes.stores[0].after_restore("restored".to_owned(), erased.clone()).await.unwrap();
+    assert_eq!(restored.erased_again, 2);
+    assert_eq!(nodes.server.sql("SELECT count(*) FROM users WHERE status <> 'DELETED'"), "0");
+    let again = nodes.stores[0].after_restore("once more".to_owned(), erased).await.unwrap();
+    assert_eq!(again.erased_again, 0, "each step may be repeated");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,7 @@ use contract::{Bed, START, TestClock, message, offset, sketch};
 use rusqlite::Connection;
 use schema_store::audit_chain::Verified;
 use schema_store::rows::account::{AuditEntry, Origin};
-use schema_store::rows::backup::{BackupEnd, BackupRow, DrillRow};
+use schema_store::rows::backup::{BackupEnd, BackupRow, DrillRow, Erased};
 use schema_store::rows::condition::Condition;
 use schema_store::rows::console::{KeyUse, NewSecurityKey};
 use schema_store::rows::role::AccountRole;
@@ -429,6 +429,23 @@ async fn a_copy_is_of_one_moment_and_says_what_is_wrong_with_it() {
     assert!(matches!(sqlite::check_copy(&copy), Err(sqlite::CopyError::Damaged { .. })));
     let missing = sqlite::copy(&folder.path().join("none"), &copy).unwrap_err();
     assert!(matches!(missing, sqlite::CopyError::Missing { .. }), "{missing}");
+}
+
+#[tokio::test]
+async fn a_restored_backup_erases_again_whoever_was_its_only_administrator() {
+    let folder = tempfile::tempdir().unwrap();
+    let bed = open(&folder.path().join("store.db"), &TestClock::new());
+    let erased = |user| Erased { user, reason: "asked".to_owned(), erased_at: 1 };
+    let both = ["ada", "eve"].map(|name| bed.staff(name, AccountRole::Admin));
+    let mut all = Vec::new();
+    for user in both {
+        all.push(erased(user.await));
+    }
+    let restored = bed.store.after_restore("restored".to_owned(), all.clone()).await.unwrap();
+    assert_eq!(restored.erased_again, 2);
+    assert!(bed.store.profile(all[1].user).await.is_err(), "nobody is left");
+    let again = bed.store.after_restore("once more".to_owned(), all).await.unwrap();
+    assert_eq!(again.erased_again, 0, "each step may be repeated");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use schema_wire::Generation;
 
 use super::PostgresStore;
-use super::account::erase::erase;
+use super::account::erase::erase_whoever;
 use super::transaction::{Access, Tx};
 use super::value::{At, Id};
 use crate::accounts::{AccountError, Answer};
@@ -35,7 +35,7 @@ async fn erase_again(tx: &Tx, erasure: &Erased, now: u64) -> Answer<bool> {
     if known.is_some() {
         return Ok(false);
     }
-    match erase(tx, erasure.user, &erasure.reason, &Origin::system(), now).await {
+    match erase_whoever(tx, erasure.user, &erasure.reason, &Origin::system(), now).await {
         Ok(_) => Ok(true),
         Err(AccountError::NotFound) => {
             tx.execute(

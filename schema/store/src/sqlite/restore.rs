@@ -3,7 +3,7 @@
 use rusqlite::{Transaction, params};
 
 use super::SqliteStore;
-use super::account::erase::erase;
+use super::account::erase::erase_whoever;
 use super::generation::begin;
 use super::value::int;
 use crate::accounts::{AccountError, Answer};
@@ -35,7 +35,7 @@ fn erase_again(tx: &Transaction<'_>, erasure: &Erased, now: u64) -> Answer<bool>
     if is_known {
         return Ok(false);
     }
-    match erase(tx, erasure.user, &erasure.reason, &Origin::system(), now) {
+    match erase_whoever(tx, erasure.user, &erasure.reason, &Origin::system(), now) {
         Ok(_) => Ok(true),
         Err(AccountError::NotFound) => {
             tx.execute(

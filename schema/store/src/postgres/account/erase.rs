@@ -12,7 +12,7 @@ use super::audit::record;
 use super::events::push_all;
 use super::membership::{hand_over, hold, leave};
 use super::read::ids;
-use super::{lock_users_whole, must_stand, own};
+use super::{lock_users_whole, must_stand, own, standing_of};
 use crate::accept::{ERASURE_REASON_BYTES_MAX, cut};
 use crate::accounts::Answer;
 use crate::postgres::transaction::Tx;
@@ -47,10 +47,31 @@ const SHARED_ROWS: [&str; 7] = [
     "UPDATE invites SET email = NULL WHERE used_by = $1",
 ];
 
+/// Erases an account unless it is the last administrator's.
 pub async fn erase(tx: &Tx, user: UserId, reason: &str, by: &Origin, now: u64) -> Answer<Erasure> {
     own(tx, user).await?;
     let concerned = look(tx, user, now).await?;
     concerned.must_leave_one()?;
+    let is_admin = concerned.role == AccountRole::Admin;
+    let peers = if is_admin { concerned.administrators } else { Vec::new() };
+    wipe(tx, user, &peers, (reason, by), now).await
+}
+
+/// The same whoever it is: a restored backup may know nobody else who was an administrator by then.
+pub async fn erase_whoever(tx: &Tx, user: UserId, reason: &str, by: &Origin, now: u64) -> Answer<Erasure> {
+    own(tx, user).await?;
+    standing_of(tx, user, now).await?;
+    wipe(tx, user, &[], (reason, by), now).await
+}
+
+/// `peers`: the administrators, of whom one has to stay. Their rows are held with the account's.
+async fn wipe(
+    tx: &Tx,
+    user: UserId,
+    peers: &[UserId],
+    (reason, by): (&str, &Origin),
+    now: u64,
+) -> Answer<Erasure> {
     let reason = cut(reason, ERASURE_REASON_BYTES_MAX);
     let held = hold_all(tx, user).await?;
     let member_of = memberships(tx, user).await?;
@@ -60,12 +81,10 @@ pub async fn erase(tx: &Tx, user: UserId, reason: &str, by: &Origin, now: u64) -
     let told = leave_all(tx, user, &member_of, now).await?;
     let messages = bury_messages(tx, user, now).await?;
     let devices = remove_own(tx, user, now).await?;
-    // Of administrators that erase themselves at the same time, the last one finds itself the last.
-    let is_admin = concerned.role == AccountRole::Admin;
-    let peers = is_admin.then_some(concerned.administrators).into_iter().flatten();
-    let people = told.iter().map(|(heir, _)| *heir).chain([user]).chain(peers);
+    let people = told.iter().map(|(heir, _)| *heir).chain([user]).chain(peers.iter().copied());
     must_stand(lock_users_whole(tx, people, now).await?.get(&user).copied())?;
-    if is_admin {
+    // Of administrators that erase themselves at the same time, the last one finds itself the last.
+    if !peers.is_empty() {
         look(tx, user, now).await?.must_leave_one()?;
     }
     // Whoever adds this user somewhere held the row before, or finds it deleted after.

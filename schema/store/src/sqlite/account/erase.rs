@@ -6,6 +6,7 @@ use schema_wire::{ConversationId, UserId};
 use super::administrators::look;
 use super::audit::record;
 use super::membership::{hand_over, leave};
+use super::standing_of;
 use crate::accept::{ERASURE_REASON_BYTES_MAX, cut};
 use crate::accounts::Answer;
 use crate::rows::account::{Erasure, Origin, audit_event};
@@ -34,8 +35,21 @@ const OWN_ROWS: [&str; 18] = [
     "DELETE FROM publish_keys WHERE sender_id = ?1",
 ];
 
+/// Erases an account unless it is the last administrator's.
 pub fn erase(tx: &Transaction<'_>, user: UserId, reason: &str, by: &Origin, now: u64) -> Answer<Erasure> {
     look(tx, user, now)?.must_leave_one()?;
+    erase_whoever(tx, user, reason, by, now)
+}
+
+/// The same whoever it is: a restored backup may know nobody else who was an administrator by then.
+pub fn erase_whoever(
+    tx: &Transaction<'_>,
+    user: UserId,
+    reason: &str,
+    by: &Origin,
+    now: u64,
+) -> Answer<Erasure> {
+    standing_of(tx, user, now)?;
     let reason = cut(reason, ERASURE_REASON_BYTES_MAX);
     let conversations_left = leave_all(tx, user, now)?;
     let messages = bury_messages(tx, user, now)?;
