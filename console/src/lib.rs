@@ -15,6 +15,7 @@ mod due;
 pub mod frame;
 pub mod front;
 pub mod mail;
+mod owed;
 pub mod pages;
 pub mod parts;
 mod serve;

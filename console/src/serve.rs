@@ -43,6 +43,7 @@ use crate::due::look_after;
 use crate::front::guard::Peer;
 use crate::front::metrics::Metrics;
 use crate::mail::{self, MailFault, Postman, Switch};
+use crate::owed::send_owed;
 use crate::pages;
 use crate::settings::{InForce, read_settings};
 use crate::statistics::count;
@@ -147,6 +148,7 @@ pub async fn start<S: Backing>(
         .unzip();
     let mut working = JoinSet::new();
     working.spawn(look_after(app.clone()));
+    working.spawn(send_owed(app.clone()));
     working.spawn(watch_over(app.clone()));
     working.spawn(detect(app.clone()));
     working.spawn(read_bans(app.clone()));

@@ -2,21 +2,24 @@
 //! behind the answer: nobody can tell by time or content of the answer who has an account.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use schema_store::Accounts;
 use schema_store::rows::account::Origin;
 use schema_store::rows::console::FactorLetter;
 use schema_store::token::NewToken;
 use schema_wire::record::UserStatus;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::letter::Letter;
-use super::sink::MailSink;
+use super::sink::{MailFault, MailSink};
 use crate::clock::Clock;
 
 /// Errands that may wait; more are refused.
 const ERRANDS_MAX: usize = 256;
+/// How long a letter may take, all its commands together.
+pub const LETTER_WITHIN: Duration = Duration::from_secs(60);
 /// Life of a reset link in milliseconds.
 pub const RESET_TTL_MS: u64 = 60 * 60 * 1000;
 /// Life of a verification link in milliseconds.
@@ -36,10 +39,26 @@ pub enum Errand {
     Factor(FactorLetter),
 }
 
+/// What became of a letter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Delivery {
+    Sent,
+    /// It can't be sent now: to be tried again.
+    Later,
+    /// Nobody will ever take it.
+    Never,
+}
+
+struct Waiting {
+    errand: Errand,
+    /// For whoever waits for what becomes of it.
+    said: Option<oneshot::Sender<Delivery>>,
+}
+
 /// Where requests leave errands.
 #[derive(Clone)]
 pub struct Post {
-    errands: Option<mpsc::Sender<Errand>>,
+    errands: Option<mpsc::Sender<Waiting>>,
 }
 
 impl Post {
@@ -50,7 +69,21 @@ impl Post {
 
     /// Leaves an errand; false when there is no mail or too much waits.
     pub fn leave(&self, errand: Errand) -> bool {
-        self.errands.as_ref().is_some_and(|errands| errands.try_send(errand).is_ok())
+        self.put(Waiting { errand, said: None })
+    }
+
+    /// The same, and waits for what became of the letter.
+    pub async fn deliver(&self, errand: Errand) -> Delivery {
+        let (say, said) = oneshot::channel();
+        if self.put(Waiting { errand, said: Some(say) }) {
+            said.await.unwrap_or(Delivery::Later)
+        } else {
+            Delivery::Later
+        }
+    }
+
+    fn put(&self, waiting: Waiting) -> bool {
+        self.errands.as_ref().is_some_and(|errands| errands.try_send(waiting).is_ok())
     }
 }
 
@@ -61,16 +94,30 @@ pub struct Postman<S> {
     pub public_url: String,
 }
 
+async fn deliver(sink: &dyn MailSink, letter: Letter) -> Delivery {
+    let late = Err(MailFault::Server { permanent: false });
+    let Err(fault) = tokio::time::timeout(LETTER_WITHIN, sink.send(letter)).await.unwrap_or(late) else {
+        return Delivery::Sent;
+    };
+    tracing::warn!(%fault, "a letter was not sent");
+    match fault {
+        MailFault::Address | MailFault::Server { permanent: true } => Delivery::Never,
+        MailFault::Folder(_) | MailFault::Server { .. } | MailFault::Settings => Delivery::Later,
+    }
+}
+
 impl<S: Accounts> Postman<S> {
     /// Starts working through a new queue; the task ends when the last `Post` is dropped and nothing waits any more.
     pub fn start(self, sink: Option<Arc<dyn MailSink>>) -> (Post, JoinHandle<()>) {
         let Some(sink) = sink else { return (Post { errands: None }, tokio::spawn(async {})) };
         let (errands, mut waiting) = mpsc::channel(ERRANDS_MAX);
         let working = tokio::spawn(async move {
-            while let Some(errand) = waiting.recv().await {
+            while let Some(Waiting { errand, said }) = waiting.recv().await {
                 let Some(letter) = self.write(errand).await else { continue };
-                if let Err(fault) = sink.send(letter).await {
-                    tracing::warn!(%fault, "a letter was not sent");
+                let delivery = deliver(&*sink, letter).await;
+                if let Some(said) = said {
+                    // Whoever asked may be gone.
+                    let _ = said.send(delivery);
                 }
             }
         });

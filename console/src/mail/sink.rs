@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::response::Category;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 
 use super::letter::Letter;
@@ -27,6 +28,7 @@ pub enum MailFault {
     Address,
     #[error("the mail folder can't be written: {0}")]
     Folder(#[from] io::Error),
+    /// Permanent: it never will take this one.
     #[error("the SMTP server did not take the letter (permanent: {permanent})")]
     Server { permanent: bool },
     #[error("the SMTP settings do not work")]
@@ -111,9 +113,15 @@ impl MailSink for SmtpSink {
         Box::pin(async move {
             let message = letter.seal(&self.from)?;
             let sent = self.transport.send(message).await;
-            sent.map(drop).map_err(|error| MailFault::Server { permanent: error.is_permanent() })
+            sent.map(drop).map_err(|error| MailFault::Server { permanent: is_about_it(&error) })
         })
     }
+}
+
+/// Whether the server refuses this letter for good, not whoever brings it: what is about the right to send (530, 535) is
+/// mended in the settings (RFC 5321 section 4.2.1, RFC 4954 section 6).
+fn is_about_it(error: &lettre::transport::smtp::Error) -> bool {
+    error.is_permanent() && error.status().is_some_and(|code| code.category != Category::Unspecified3)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod full;
 mod keys;
 mod live;
 mod matrix;
+mod owed;
 mod roles;
 mod sessions;
 mod settings;

@@ -1,9 +1,6 @@
 //! Settings and what they do: limits that hold without a restart, letters that go to another server, the environment that
 //! goes first.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use schema_store::rows::account::Origin;
@@ -11,6 +8,7 @@ use schema_store::rows::console::Stage;
 use schema_store::rows::role::AccountRole;
 use schema_store::{Accounts, Operations};
 
+use crate::owed::mail_server;
 use crate::support::{Desk, PASSWORD, encoded};
 
 /// As long as a change may take to hold at another console.
@@ -68,45 +66,13 @@ fn what_the_environment_says_is_shown_and_not_changed() {
     assert_eq!(set.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["limit-window"]);
 }
 
-/// A server that takes letters, one connection after the other, and hands on what it heard.
-fn mail_server() -> (u16, Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (heard, letters) = channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let stream = stream.unwrap();
-            let mut answers = stream.try_clone().unwrap();
-            let (mut letter, mut in_letter) = (String::new(), false);
-            let _ = answers.write_all(b"220 here\r\n");
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                letter += &format!("{line}\n");
-                let answer: &[u8] = match line.as_str() {
-                    "." => b"250 taken\r\n",
-                    _ if in_letter => continue,
-                    "DATA" => b"354 go on\r\n",
-                    _ => b"250 fine\r\n",
-                };
-                in_letter = line == "DATA";
-                if answers.write_all(answer).is_err() {
-                    break;
-                }
-                if line == "." && heard.send(std::mem::take(&mut letter)).is_err() {
-                    return;
-                }
-            }
-        }
-    });
-    (port, letters)
-}
-
 #[test]
 fn letters_go_to_the_server_that_was_set() {
     let desk = Desk::start();
     let ada = desk.person("ada", AccountRole::Admin);
     let cookie = desk.session_of(ada, Stage::Full);
     let mia = desk.person("mia", AccountRole::Moderator);
-    let (port, letters) = mail_server();
+    let (port, letters) = mail_server(&[]);
     let set = |password: &str, more: &str| {
         let server =
             format!("mail-host=127.0.0.1&mail-port={port}&mail-tls=none&mail-from=desk%40here.example");

@@ -79,6 +79,15 @@ pub trait Operations: Clone + Send + Sync + 'static {
     /// What was counted last.
     fn statistics(&self) -> impl Future<Output = Answer<Option<Statistics>>> + Send;
 
+    /// Takes a piece of work that one console does at a time, or keeps it, for so many milliseconds from now; with 0 lets go
+    /// of it. False: somebody else does it.
+    fn hold_work(
+        &self,
+        work: &'static str,
+        holder: [u8; 16],
+        for_ms: u64,
+    ) -> impl Future<Output = Answer<bool>> + Send;
+
     /// What somebody set, by name; what nobody set is missing.
     fn settings_set(&self) -> impl Future<Output = Answer<Vec<Setting>>> + Send;
     /// Sets them, all or none; each has its entry in the trail, with both values. The same again is no change.

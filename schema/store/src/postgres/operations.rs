@@ -110,6 +110,21 @@ impl Operations for PostgresStore {
         self.read(async move |tx, _| statistics::find(tx).await).await
     }
 
+    async fn hold_work(&self, work: &'static str, holder: [u8; 16], for_ms: u64) -> Answer<bool> {
+        self.write(async move |tx, now| {
+            let held = tx
+                .execute(
+                    "INSERT INTO held_work (work, holder, until) VALUES ($1, $2, $3)
+                     ON CONFLICT (work) DO UPDATE SET holder = excluded.holder, until = excluded.until
+                     WHERE held_work.holder = excluded.holder OR held_work.until <= $4",
+                    &[&work, &Id(holder), &At(now.saturating_add(for_ms)), &At(now)],
+                )
+                .await?;
+            Ok(held > 0)
+        })
+        .await
+    }
+
     async fn settings_set(&self) -> Answer<Vec<Setting>> {
         self.read(async move |tx, _| {
             let rows = tx

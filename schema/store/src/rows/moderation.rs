@@ -288,7 +288,7 @@ pub struct Appeal {
 }
 
 /// What a letter tells of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Told {
     /// The decision itself: the account may appeal.
     Decision,

@@ -105,6 +105,19 @@ impl Operations for SqliteStore {
         self.read(|tx, _| statistics::find(tx)).await
     }
 
+    async fn hold_work(&self, work: &'static str, holder: [u8; 16], for_ms: u64) -> Answer<bool> {
+        self.write(move |tx, now| {
+            let held = tx.execute(
+                "INSERT INTO held_work (work, holder, until) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (work) DO UPDATE SET holder = excluded.holder, until = excluded.until
+                 WHERE held_work.holder = excluded.holder OR held_work.until <= ?4",
+                params![work, holder, int(now.saturating_add(for_ms)), int(now)],
+            )?;
+            Ok(held > 0)
+        })
+        .await
+    }
+
     async fn settings_set(&self) -> Answer<Vec<Setting>> {
         self.read(|tx, _| {
             let mut find = tx.prepare_cached(

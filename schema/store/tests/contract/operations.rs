@@ -148,3 +148,19 @@ pub async fn a_backup_is_asked_for_and_taken_once<S: Overseen + Operations>(bed:
         "old ones go"
     );
 }
+
+pub async fn work_is_held_by_one<S: Operations>(bed: Bed<S>) {
+    let hold = async |holder, for_ms| bed.store.hold_work("letters", [holder; 16], for_ms).await.unwrap();
+    assert!(hold(1, 1000).await);
+    assert!(!hold(2, 1000).await, "somebody does it");
+    assert!(bed.store.hold_work("others", [2; 16], 1000).await.unwrap(), "that is other work");
+    bed.clock.forward(999);
+    assert!(!hold(2, 1000).await && hold(1, 1000).await, "kept");
+    bed.clock.forward(999);
+    assert!(!hold(2, 0).await, "nor lets anybody go for another");
+    bed.clock.forward(1);
+    assert!(hold(2, 1000).await, "whoever did it is late");
+    assert!(!hold(1, 1000).await);
+    assert!(hold(2, 0).await, "let go");
+    assert!(hold(1, 1000).await);
+}
