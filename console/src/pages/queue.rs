@@ -10,6 +10,7 @@ use schema_store::rows::moderation::{
 };
 use schema_store::rows::oversight::PersonRow;
 use schema_wire::UserId;
+use schema_wire::record::UserStatus;
 
 use super::decision::{measures, undo_bar};
 use super::users::{look_for, people, search_form};
@@ -150,9 +151,16 @@ fn row(visit: &Visit, case: &CaseRow) -> AnyView {
     let reporters = visit.language.count("case-reporter-count", case.reporters.into());
     let flags =
         (case.flags > 0).then(|| badge("warn", visit.language.count("case-flag-count", case.flags.into())));
+    // Of an account that is erased there is no card.
+    let card = (case.status != UserStatus::Deleted).then(|| format!("/moderation/{}", case.user));
+    let can_be_opened = card.is_some().then_some("");
+    let subject = match card {
+        Some(card) => view! { <a href=card><bdi>{case.name.clone()}</bdi></a> }.into_any(),
+        None => visit.t("somebody-gone").into_any(),
+    };
     view! {
-        <tr data-case="">
-            <th scope="row"><a href=format!("/moderation/{}", case.user)><bdi>{case.name.clone()}</bdi></a></th>
+        <tr data-case=can_be_opened>
+            <th scope="row">{subject}</th>
             <td>{about(visit, &case.about)}</td>
             <td>{reports}", "{reporters}" "{flags}</td>
             <td>{state(visit, case)}</td>

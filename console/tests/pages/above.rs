@@ -1,13 +1,14 @@
-//! Who acts on whom: a page shows the forms that its reader may send, and says why there are none.
+//! Who acts on whom: a page shows the forms that its reader may send, and says why there are none. Nobody acts on who is
+//! gone.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use schema_store::Moderation;
 use schema_store::rows::account::Origin;
 use schema_store::rows::console::Stage;
 use schema_store::rows::moderation::{Measure, NewDecision, NewReport};
 use schema_store::rows::role::AccountRole::{self, Admin, Auditor, Moderator, User};
+use schema_store::{Accounts, Moderation};
 use schema_wire::UserId;
 
 use crate::support::Desk;
@@ -100,4 +101,29 @@ fn no_page_shows_a_form_that_is_refused_for_who_one_is() {
             assert_ne!(answer.status, 403, "{name}: {to}");
         }
     }
+}
+
+#[test]
+fn the_queue_leads_to_no_card_of_an_erased_account() {
+    let desk = Desk::start();
+    let cookie = desk.fresh_session(Moderator);
+    let (reporter, subject) = (desk.person("alice", User), desk.person("bob", User));
+    let report = NewReport {
+        reporter,
+        subject,
+        message: None,
+        reason: "SPAM".into(),
+        comment: String::new(),
+        evidence: None,
+        opening: None,
+    };
+    desk.run(desk.store.file_report(report, Origin::system())).unwrap();
+    let card = format!("/moderation/{subject}");
+    let page = |state: &str| desk.get(&format!("/moderation?state={state}"), Some(&cookie)).text;
+    assert!(page("open").contains(&card));
+    desk.run(desk.store.erase_account(subject, "asked".into(), Origin::system())).unwrap();
+    assert_eq!(desk.get(&card, Some(&cookie)).status, 404);
+    assert!(!page("open").contains("data-case"), "nothing is left to do");
+    let resolved = page("resolved");
+    assert!(resolved.contains("somebody who is gone") && !resolved.contains(&card), "{resolved}");
 }

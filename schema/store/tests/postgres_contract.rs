@@ -6,8 +6,8 @@
 mod contract;
 
 use contract::{
-    Bed, TestClock, account, console, detection, keys, log, member, moderation, operations, oversight,
-    relation, services, stream,
+    Bed, TestClock, account, console, detection, erasure, keys, log, member, moderation, operations,
+    oversight, relation, services, stream,
 };
 use schema_store::PostgresStore;
 use schema_store::postgres::{Options, Statements, migrate};
@@ -105,3 +105,22 @@ macro_rules! each {
 }
 
 contract!(each);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_about_erased_accounts_go_also_those_of_before() {
+    let ground = Ground::prepare(Way::Straight).await;
+    let bed = ground.bed("erased").await;
+    erasure::erased(&bed).await;
+    let sql = |text: &str| ground.server.sql_in("erased", text);
+    assert_eq!(sql(erasure::LEFTOVERS).trim(), "0");
+    sql(&erasure::left_before("bytea", "'203.0.113.7'"));
+    assert!(
+        sql(erasure::LEFTOVERS).trim().parse::<u32>().unwrap() > 8,
+        "as a release left it that did not know"
+    );
+    sql(include_str!("../migrations/postgres/V34__erased_in_moderation.sql"));
+    assert_eq!(sql(erasure::LEFTOVERS).trim(), "0");
+    let living =
+        "SELECT count(*) FROM reports WHERE status = 'PENDING' AND evidence IS NOT NULL AND comment <> ''";
+    assert_eq!(sql(living).trim(), "1", "of who is there");
+}

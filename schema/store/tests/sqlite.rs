@@ -5,8 +5,8 @@
 mod contract;
 
 use contract::{
-    Bed, TestClock, account, console, detection, keys, log, member, moderation, operations, oversight,
-    relation, services, stream,
+    Bed, TestClock, account, console, detection, erasure, keys, log, member, moderation, operations,
+    oversight, relation, services, stream,
 };
 use schema_store::rows::node::NodeState;
 use schema_store::sqlite::Options;
@@ -34,6 +34,7 @@ macro_rules! each {
 }
 
 contract!(each);
+
 #[tokio::test]
 async fn the_only_node_always_gets_its_number() {
     let (_folder, bed) = bed();
@@ -50,4 +51,20 @@ async fn the_only_node_always_gets_its_number() {
         (row.address.as_str(), row.state, row.name.as_str()),
         ("127.0.0.1:9", NodeState::Draining, "here")
     );
+}
+
+#[tokio::test]
+async fn texts_about_erased_accounts_go_also_those_of_before() {
+    let (folder, bed) = bed();
+    erasure::erased(&bed).await;
+    let sql = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+    let left = || sql.query_row(erasure::LEFTOVERS, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(left(), 0);
+    sql.execute_batch(&erasure::left_before("BLOB", "'203.0.113.7'")).unwrap();
+    assert!(left() > 8, "as a release left it that did not know");
+    sql.execute_batch(include_str!("../migrations/sqlite/V34__erased_in_moderation.sql")).unwrap();
+    assert_eq!(left(), 0);
+    let living =
+        "SELECT count(*) FROM reports WHERE status = 'PENDING' AND evidence IS NOT NULL AND comment <> ''";
+    assert_eq!(sql.query_row(living, [], |row| row.get::<_, i64>(0)).unwrap(), 1, "of who is there");
 }

@@ -21,11 +21,11 @@ use crate::contract::{Bed, START, events, message, offset};
 pub trait Desk: Store + Accounts + ConsoleAccess + Moderation {}
 impl<S: Store + Accounts + ConsoleAccess + Moderation> Desk for S {}
 
-fn by(user: UserId) -> Origin {
+pub fn by(user: UserId) -> Origin {
     Origin { actor: Some(user), ..Origin::system() }
 }
 
-fn about(reporter: UserId, subject: UserId) -> NewReport {
+pub fn about(reporter: UserId, subject: UserId) -> NewReport {
     NewReport {
         reporter,
         subject,
@@ -37,7 +37,7 @@ fn about(reporter: UserId, subject: UserId) -> NewReport {
     }
 }
 
-fn decision(subject: UserId, moderator: UserId, measures: &[Measure]) -> NewDecision {
+pub fn decision(subject: UserId, moderator: UserId, measures: &[Measure]) -> NewDecision {
     NewDecision {
         subject,
         moderator,
@@ -50,15 +50,15 @@ fn decision(subject: UserId, moderator: UserId, measures: &[Measure]) -> NewDeci
 }
 
 impl<S: Desk> Bed<S> {
-    async fn status(&self, user: UserId) -> UserStatus {
+    pub async fn status(&self, user: UserId) -> UserStatus {
         self.store.profile(user).await.unwrap().status
     }
 
-    async fn decide(&self, subject: UserId, moderator: UserId, measures: &[Measure]) -> Decision {
+    pub async fn decide(&self, subject: UserId, moderator: UserId, measures: &[Measure]) -> Decision {
         self.store.decide(decision(subject, moderator, measures), by(moderator)).await.unwrap()
     }
 
-    async fn apply_all(&self) -> usize {
+    pub async fn apply_all(&self) -> usize {
         let mut applied = 0;
         while self.store.apply_due().await.unwrap().is_some() {
             applied += 1;
@@ -66,7 +66,7 @@ impl<S: Desk> Bed<S> {
         applied
     }
 
-    async fn state(&self, subject: UserId) -> CaseState {
+    pub async fn state(&self, subject: UserId) -> CaseState {
         self.store.case(subject).await.unwrap().row.state
     }
 }

@@ -15,6 +15,7 @@ use super::read::ids;
 use super::{lock_users_whole, must_stand, own, standing_of};
 use crate::accept::{ERASURE_REASON_BYTES_MAX, cut};
 use crate::accounts::Answer;
+use crate::postgres::moderation::forget::forget;
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, id, role, uint};
 use crate::rows::account::{Erasure, Origin, audit_event};
@@ -95,6 +96,7 @@ async fn wipe(
     for statement in SHARED_ROWS {
         tx.execute(statement, &[&Id(user.0)]).await?;
     }
+    forget(tx, user, by, now).await?;
     blank_profile(tx, user, now).await?;
     tx.execute(
         "INSERT INTO erasure_ledger (user_id, reason, messages, erased_at) VALUES ($1, $2, $3, $4)",

@@ -7,6 +7,7 @@ mod apply;
 mod case;
 mod decision;
 mod erasure;
+pub mod forget;
 mod letter;
 mod note;
 pub mod report;

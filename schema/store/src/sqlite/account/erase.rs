@@ -11,6 +11,7 @@ use crate::accept::{ERASURE_REASON_BYTES_MAX, cut};
 use crate::accounts::Answer;
 use crate::rows::account::{Erasure, Origin, audit_event};
 use crate::sqlite::changes::note_erased;
+use crate::sqlite::moderation::forget::forget;
 use crate::sqlite::value::{GONE_ERASED, id, int};
 
 /// What belongs to the account alone and is removed with it.
@@ -64,6 +65,7 @@ pub fn erase_whoever(
         params![user.0, int(now)],
     )?;
     tx.execute("UPDATE invites SET email = NULL WHERE used_by = ?1", [user.0])?;
+    forget(tx, user, by, now)?;
     blank_profile(tx, user, now)?;
     tx.execute(
         "INSERT INTO erasure_ledger (user_id, reason, messages, erased_at) VALUES (?1, ?2, ?3, ?4)",

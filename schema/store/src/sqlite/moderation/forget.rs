@@ -1,0 +1,45 @@
+//! What moderation keeps about an account that is erased: that something was decided, what, when and by whom. Texts,
+//! evidence and the address go, and nothing about the account stays open.
+
+use rusqlite::{Transaction, params};
+use schema_wire::UserId;
+
+use crate::rows::account::Origin;
+use crate::stored::int;
+
+/// Ends what is open; a decision still under way ends as one whose account was gone when its time came.
+const CLOSED: [&str; 3] = [
+    "UPDATE reports SET status = 'RESOLVED', resolution = 'ERASED', resolved_at = ?2, resolved_by = ?3
+     WHERE reported_user_id = ?1 AND status = 'PENDING'",
+    "UPDATE flags SET status = 'CLOSED', closed_at = ?2, closed_by = ?3 WHERE user_id = ?1 AND status = 'OPEN'",
+    "UPDATE moderation_decisions SET state = 'FAILED', ended_at = ?2, ended_by = ?3
+     WHERE user_id = ?1 AND state IN ('WAITING', 'PENDING')",
+];
+
+/// An address that was banned with the account stays banned, but for a reason that may name somebody.
+const EMPTIED: [&str; 6] = [
+    "UPDATE banned_ips SET reason = '' WHERE EXISTS (SELECT 1 FROM moderation_decisions d
+       WHERE d.user_id = ?1 AND d.address = ip_address
+         AND substr(d.reason, 1, length(banned_ips.reason)) = banned_ips.reason)",
+    "UPDATE reports SET evidence = NULL, comment = '' WHERE reported_user_id = ?1",
+    "UPDATE flags SET detail = '' WHERE user_id = ?1",
+    "UPDATE moderation_decisions SET reason = '', notice = NULL, address = NULL, mailed_at = nullif(mailed_at, 0)
+     WHERE user_id = ?1",
+    "UPDATE moderation_actions SET reason = '' WHERE user_id = ?1",
+    "DELETE FROM moderation_mutes WHERE user_id = ?1",
+];
+
+pub fn forget(tx: &Transaction<'_>, subject: UserId, by: &Origin, now: u64) -> rusqlite::Result<()> {
+    for statement in CLOSED {
+        tx.execute(statement, params![subject.0, int(now), by.actor.map(|user| user.0)])?;
+    }
+    tx.execute(
+        "UPDATE moderation_cases SET state = 'RESOLVED', resolved_at = ?2, claimed_by = NULL, claim_expires_at = 0
+         WHERE user_id = ?1 AND state <> 'RESOLVED'",
+        params![subject.0, int(now)],
+    )?;
+    for statement in EMPTIED {
+        tx.execute(statement, [subject.0])?;
+    }
+    Ok(())
+}
