@@ -7,7 +7,7 @@ use std::time::Duration;
 use schema_store::AccountError;
 use schema_store::accounts::Answer;
 use schema_store::detection::{EVASION, MINUTE_MS, NEW_ACCOUNT, NEW_FOR_MS, SAME_WITHIN_MS, Sender};
-use schema_store::rows::account::{Origin, StatusChange};
+use schema_store::rows::account::Origin;
 use schema_store::rows::detection::Evader;
 use schema_store::rows::moderation::NewFlag;
 
@@ -106,7 +106,7 @@ async fn look<S: Backing>(app: &App<S>, turn: u32) -> Answer<()> {
     for sender in app.store.senders(usual.least()).await? {
         for finding in judge(&sender, &usual) {
             match act(app, &sender, finding).await {
-                // It went away, or somebody else acted on it, in between.
+                // It went away in between, or is out already.
                 Ok(()) | Err(AccountError::NotFound | AccountError::NotActive(_)) => {}
                 Err(other) => return Err(other),
             }
@@ -139,8 +139,8 @@ async fn act<S: Backing>(app: &App<S>, sender: &Sender, finding: Finding) -> Ans
     app.store.raise_flag(flag).await?;
     // Who looks after the others is not locked out by a machine.
     if blocks && !sender.is_staff {
-        let change = StatusChange::Suspend { until: Some(app.clock.now_ms() + BLOCK_MS) };
-        app.store.set_status(sender.user, change, detail, Origin::system()).await?;
+        let until = app.clock.now_ms() + BLOCK_MS;
+        app.store.suspend_active(sender.user, until, detail, Origin::system()).await?;
     }
     Ok(())
 }

@@ -397,6 +397,15 @@ pub trait Accounts: Clone + Send + Sync + 'static {
         reason: String,
         by: Origin,
     ) -> impl Future<Output = Answer<()>> + Send;
+    /// Suspends an account that is active: `NotActive` otherwise, so that nothing graver or longer is softened, and
+    /// whoever asks at the same time suspends it once.
+    fn suspend_active(
+        &self,
+        user: UserId,
+        until: u64,
+        reason: String,
+        by: Origin,
+    ) -> impl Future<Output = Answer<()>> + Send;
     /// Bans an address or a block of them (`true`), or lifts the ban.
     fn set_address_ban(
         &self,

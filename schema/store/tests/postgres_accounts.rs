@@ -508,3 +508,21 @@ async fn administrators_who_take_each_others_role_leave_one() {
     assert!(left(&admins) >= 1 && lowered >= 1);
     nodes.settled().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consoles_that_block_somebody_at_once_write_one_strike() {
+    let nodes = Nodes::start().await;
+    let alice = nodes.person("alice").await.user;
+    let block = move |store: PostgresStore, _| async move {
+        store.suspend_active(alice, LATER, "a flood".into(), Origin::system()).await
+    };
+    let answers = nodes.at_once(block).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+    assert!(
+        answers
+            .iter()
+            .flat_map(|answer| answer.as_ref().err())
+            .all(|error| matches!(error, AccountError::NotActive(_)))
+    );
+    assert_eq!(nodes.server.sql("SELECT count(*) FROM moderation_actions").trim(), "1");
+}

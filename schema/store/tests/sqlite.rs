@@ -5,7 +5,7 @@
 mod contract;
 
 use contract::{
-    Bed, TestClock, account, console, detection, erasure, keys, log, member, moderation, operations,
+    Bed, TestClock, account, block, console, detection, erasure, keys, log, member, moderation, operations,
     oversight, relation, services, stream,
 };
 use schema_store::rows::node::NodeState;

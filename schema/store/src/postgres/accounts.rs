@@ -310,6 +310,11 @@ impl Accounts for PostgresStore {
         self.write_over(vec![Item::Profile(user)], work).await
     }
 
+    async fn suspend_active(&self, user: UserId, until: u64, reason: String, by: Origin) -> Answer<()> {
+        let work = async move |tx: &Tx, now| admin::suspend_active(tx, user, until, &reason, &by, now).await;
+        self.write_over(vec![Item::Profile(user)], work).await
+    }
+
     async fn set_address_ban(
         &self,
         network: Network,

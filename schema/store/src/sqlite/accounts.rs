@@ -287,6 +287,10 @@ impl Accounts for SqliteStore {
         self.write(move |tx, now| admin::set_status(tx, user, change, &reason, &by, now)).await
     }
 
+    async fn suspend_active(&self, user: UserId, until: u64, reason: String, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| admin::suspend_active(tx, user, until, &reason, &by, now)).await
+    }
+
     async fn set_address_ban(
         &self,
         network: Network,

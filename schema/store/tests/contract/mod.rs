@@ -14,6 +14,7 @@ macro_rules! contract {
             console: a_session_lives_while_it_is_used, a_session_ends_with_role_and_account, own_sessions_are_listed_and_ended, a_code_works_once, each_session_is_shown_a_secret_of_its_own, a_change_of_factors_owes_a_letter, a_security_key_is_kept_and_its_counter_grows, a_challenge_is_taken_once_by_its_session, who_lost_every_factor_begins_anew, failures_lock_longer_each_time, an_account_with_a_role_takes_two, a_role_is_changed_by_another_administrator, the_last_administrator_is_not_erased, an_administrator_and_a_first_role_take_two;
             detection: busy_senders_are_counted, the_same_to_many_is_noticed, rules_look_at_what_can_be_read, who_comes_back_after_a_ban_is_noticed;
             moderation: ten_reports_are_one_case, evidence_is_weighed, a_claim_keeps_others_away_for_a_while, nothing_happens_before_its_time, a_ban_needs_four_eyes, a_ban_takes_the_address_along, a_banned_block_takes_two, a_mute_keeps_reports_and_raises_no_case, an_appeal_comes_back_to_somebody_else, a_granted_appeal_reverses_the_decision, an_erasure_needs_four_eyes, what_does_not_go_is_refused, what_was_decided_about_staff_is_for_administrators;
+            block: a_block_is_for_who_is_active;
             erasure: an_erased_account_leaves_nothing_to_decide;
             operations: figures_are_kept_and_forgotten, a_setting_is_changed_with_both_values_in_the_trail, accounts_are_counted_now_and_then, a_backup_is_asked_for_and_taken_once, work_is_held_by_one;
             oversight: people_are_found_by_what_is_known_of_them, an_account_is_shown_with_what_belongs_to_it, the_trail_is_filtered, guessing_addresses_are_listed;
@@ -23,6 +24,7 @@ macro_rules! contract {
 }
 
 pub mod account;
+pub mod block;
 pub mod console;
 pub mod detection;
 pub mod erasure;

@@ -4,7 +4,7 @@ use schema_wire::record::UserStatus;
 use schema_wire::{Network, UserId};
 
 use super::audit::record;
-use super::{own, standing_of};
+use super::{must_be_active, own, standing_of};
 use crate::accept::{REASON_BYTES_MAX, cut, must_be_ahead};
 use crate::accounts::{AccountError, Answer};
 use crate::postgres::transaction::Tx;
@@ -48,6 +48,20 @@ pub async fn set_status(
     .await?;
     record(tx, event, Some(user), reason, by, now).await?;
     Ok(())
+}
+
+/// Under the account's own lock: what is found does not change before it is written.
+pub async fn suspend_active(
+    tx: &Tx,
+    user: UserId,
+    until: u64,
+    reason: &str,
+    by: &Origin,
+    now: u64,
+) -> Answer<()> {
+    own(tx, user).await?;
+    must_be_active(Some(standing_of(tx, user, now).await?))?;
+    set_status(tx, user, StatusChange::Suspend { until: Some(until) }, reason, by, now).await
 }
 
 /// The trigger writes the change log.

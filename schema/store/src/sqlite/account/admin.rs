@@ -5,7 +5,7 @@ use schema_wire::record::UserStatus;
 use schema_wire::{Network, UserId};
 
 use super::audit::record;
-use super::standing_of;
+use super::{must_be_active, standing_of};
 use crate::accept::{REASON_BYTES_MAX, cut, must_be_ahead};
 use crate::accounts::{AccountError, Answer};
 use crate::rows::account::{Origin, StatusChange, audit_event};
@@ -58,6 +58,18 @@ pub fn set_status(
     )?;
     record(tx, event, Some(user), reason, by, now)?;
     Ok(())
+}
+
+pub fn suspend_active(
+    tx: &Transaction<'_>,
+    user: UserId,
+    until: u64,
+    reason: &str,
+    by: &Origin,
+    now: u64,
+) -> Answer<()> {
+    must_be_active(tx, user, now)?;
+    set_status(tx, user, StatusChange::Suspend { until: Some(until) }, reason, by, now)
 }
 
 pub fn set_address_ban(
