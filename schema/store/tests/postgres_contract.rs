@@ -7,7 +7,7 @@ mod contract;
 
 use contract::{
     Bed, TestClock, account, block, console, detection, erasure, keys, log, member, moderation, operations,
-    oversight, relation, services, stream,
+    oversight, relation, reversal, services, stream,
 };
 use schema_store::PostgresStore;
 use schema_store::postgres::{Options, Statements, migrate};

@@ -6,7 +6,7 @@ mod contract;
 
 use contract::{
     Bed, TestClock, account, block, console, detection, erasure, keys, log, member, moderation, operations,
-    oversight, relation, services, stream,
+    oversight, relation, reversal, services, stream,
 };
 use schema_store::rows::node::NodeState;
 use schema_store::sqlite::Options;

@@ -95,13 +95,14 @@ pub(crate) fn must_be_undoable(decision: &Decision, by: &Origin, now: u64) -> An
     }
 }
 
-/// Whether an account is out because of this decision.
-pub(crate) fn is_out_by(decision: &Decision, standing: UserStatus) -> bool {
-    match standing {
+/// Whether an account that is out since then is so because of this decision, and of nothing that came later.
+pub(crate) fn is_out_by(decision: &Decision, standing: UserStatus, since: Option<u64>) -> bool {
+    let is_such = match standing {
         UserStatus::Suspended { .. } => decision.measures.contains(&Measure::Suspend),
         UserStatus::Banned => decision.measures.contains(&Measure::Ban),
         _ => false,
-    }
+    };
+    is_such && since.is_some() && since == decision.ended_at
 }
 
 /// Somebody else, with evidence of sensible size.

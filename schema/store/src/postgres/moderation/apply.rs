@@ -1,24 +1,23 @@
-//! Decisions take effect, all of one in one transaction, and are reversed afterwards. Everything that could wait for
-//! another transaction comes before the first audit entry.
+//! Decisions take effect, all of one in one transaction. Everything that could wait for another transaction comes before
+//! the first audit entry.
 
 use std::net::IpAddr;
 
 use schema_wire::record::UserStatus;
 use schema_wire::{UserId, v1};
 
-use super::appeal;
-use super::decision::{due, end, find, role_of};
+use super::decision::{due, end, find};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{MUTE_MS, is_out_by, must_be_above, only_closes};
+use crate::moderation::{MUTE_MS, only_closes};
 use crate::postgres::account::admin::{set_address_ban, set_status};
 use crate::postgres::account::audit::record;
 use crate::postgres::account::read::address;
-use crate::postgres::account::{lock_users, must_stand, own};
+use crate::postgres::account::{lock_users, must_stand};
 use crate::postgres::stream::push;
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, time_opt};
 use crate::rows::account::{Origin, StatusChange, audit_event};
-use crate::rows::moderation::{AppealState, CaseState, Decision, DecisionId, DecisionState, Measure};
+use crate::rows::moderation::{CaseState, Decision, DecisionState, Measure};
 use crate::stored::address_text;
 
 const DAY_MS: u64 = 86_400_000;
@@ -119,7 +118,7 @@ async fn mute(tx: &Tx, decision: &Decision, now: u64) -> Answer<()> {
 }
 
 /// The account's own stream carries the notice to every device, at once or when it comes back.
-async fn tell(tx: &Tx, decision: &Decision, text: &str, now: u64) -> Answer<()> {
+pub async fn tell(tx: &Tx, decision: &Decision, text: &str, now: u64) -> Answer<()> {
     let id = decision.id.0.to_vec().into();
     let warning = v1::Warning { id, at: now, text: text.to_owned(), ..Default::default() };
     Ok(push(tx, decision.subject, warning, now).await?)
@@ -127,12 +126,28 @@ async fn tell(tx: &Tx, decision: &Decision, text: &str, now: u64) -> Answer<()> 
 
 async fn ban_address(tx: &Tx, decision: &Decision, by: &Origin, now: u64) -> Answer<()> {
     let Some(address) = last_address(tx, decision.subject).await? else { return Ok(()) };
+    if is_banned_anyway(tx, address).await? {
+        return Ok(());
+    }
     tx.execute(
         "UPDATE moderation_decisions SET address = $2::inet WHERE id = $1",
         &[&Id(decision.id.0), &address_text(address)],
     )
     .await?;
     set_address_ban(tx, address.into(), true, &decision.reason, by, now).await
+}
+
+/// Whether others than decisions banned the address for good: it is not this decision's then, nor lifted with it.
+async fn is_banned_anyway(tx: &Tx, address: IpAddr) -> Answer<bool> {
+    let found = tx
+        .query_opt(
+            "SELECT 1 FROM banned_ips b WHERE b.ip_address = $1::inet AND b.expires_at IS NULL AND NOT EXISTS (
+               SELECT 1 FROM moderation_decisions d WHERE d.address = b.ip_address AND d.state = 'DONE'
+                 AND d.ended_at >= b.created_at)",
+            &[&address_text(address)],
+        )
+        .await?;
+    Ok(found.is_some())
 }
 
 /// Where the account was last used from.
@@ -198,49 +213,4 @@ pub async fn settle(tx: &Tx, subject: UserId, from: CaseState, now: u64) -> Answ
     };
     tx.execute(sql, &[&Id(subject.0), &At(left.unwrap_or(now)), &from.name()]).await?;
     Ok(())
-}
-
-pub async fn reverse(tx: &Tx, wanted: DecisionId, reason: &str, by: &Origin, now: u64) -> Answer<Decision> {
-    let subject = find(tx, wanted).await?.subject;
-    own(tx, subject).await?;
-    let standing = must_stand(lock_users(tx, [subject], now).await?.remove(&subject));
-    let decision = find(tx, wanted).await?;
-    if decision.state != DecisionState::Done {
-        return Err(AccountError::Overtaken);
-    }
-    let actor = by.actor.filter(|actor| *actor != subject).ok_or(AccountError::NotAllowed)?;
-    must_be_above(role_of(tx, subject).await?, role_of(tx, actor).await?)?;
-    let stands = is_out_by(&decision, standing?);
-    if decision.notice.is_some() {
-        tell(tx, &decision, &format!("Withdrawn: {reason}"), now).await?;
-    }
-    if decision.measures.contains(&Measure::Mute) {
-        tx.execute("DELETE FROM moderation_mutes WHERE user_id = $1", &[&Id(subject.0)]).await?;
-    }
-    tx.execute(
-        "UPDATE moderation_actions SET undone_at = $2, undone_by = $3 WHERE decision_id = $1 AND user_id = $4",
-        &[&Id(wanted.0), &At(now), &by.actor.map(|user| Id(user.0)), &Id(subject.0)],
-    )
-    .await?;
-    end(tx, &decision, DecisionState::Reversed, by, now).await?;
-    // Whoever appealed against it has what was asked for.
-    let granted = appeal::close(tx, &decision, AppealState::Granted, reason, by, now).await?;
-    if granted {
-        settle(tx, subject, CaseState::Open, now).await?;
-    }
-    if let Some(address) = decision.address {
-        match set_address_ban(tx, address.into(), false, reason, by, now).await {
-            // Somebody lifted it before.
-            Ok(()) | Err(AccountError::NotFound) => {}
-            Err(other) => return Err(other),
-        }
-    }
-    if stands {
-        set_status(tx, subject, StatusChange::Reactivate, reason, by, now).await?;
-    }
-    if granted {
-        record(tx, audit_event::APPEAL_GRANTED, Some(subject), reason, by, now).await?;
-    }
-    record(tx, audit_event::DECISION_REVERSED, Some(subject), reason, by, now).await?;
-    find(tx, wanted).await
 }

@@ -76,7 +76,20 @@ async fn check(tx: &Tx, new: &NewDecision, now: u64) -> Answer<()> {
     must_be_sound(new)?;
     let standing = standing_of(tx, new.subject, now).await?;
     let subject = role_of(tx, new.subject).await?;
-    must_be_allowed(new, standing, subject, role_of(tx, new.moderator).await?)
+    must_be_allowed(new, standing, subject, role_of(tx, new.moderator).await?)?;
+    must_be_new(tx, new).await
+}
+
+/// The same is not decided again while it is under way: a form that was sent twice, or a second moderator.
+async fn must_be_new(tx: &Tx, new: &NewDecision) -> Answer<()> {
+    let same = tx
+        .query_opt(
+            "SELECT 1 FROM moderation_decisions WHERE user_id = $1 AND state IN ('WAITING', 'PENDING') AND actions = $2
+             LIMIT 1",
+            &[&Id(new.subject.0), &Measure::names(&new.measures)],
+        )
+        .await?;
+    same.is_none().then_some(()).ok_or(AccountError::Overtaken)
 }
 
 pub async fn role_of(tx: &Tx, user: UserId) -> Answer<AccountRole> {

@@ -3,9 +3,10 @@
 use rusqlite::{Row, Transaction, params};
 use schema_wire::{UserId, v1};
 
-use super::apply::{reverse, settle};
+use super::apply::settle;
 use super::case::must_be_free;
 use super::decision::{find, role_of};
+use super::reverse::reverse;
 use crate::accounts::{AccountError, Answer};
 use crate::moderation::{must_be_above, must_be_open_to_appeal, must_be_told};
 use crate::rows::account::{Origin, audit_event};

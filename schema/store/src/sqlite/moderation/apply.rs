@@ -1,4 +1,4 @@
-//! Decisions take effect, all of one in one transaction, and are reversed afterwards.
+//! Decisions take effect, all of one in one transaction.
 
 use std::net::IpAddr;
 
@@ -6,12 +6,11 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::record::UserStatus;
 use schema_wire::{UserId, v1};
 
-use super::appeal;
-use super::decision::{due, end, find, role_of};
+use super::decision::{due, end, find};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{MUTE_MS, is_out_by, must_be_above, only_closes};
+use crate::moderation::{MUTE_MS, only_closes};
 use crate::rows::account::{Origin, StatusChange, audit_event};
-use crate::rows::moderation::{AppealState, CaseState, Decision, DecisionId, DecisionState, Measure};
+use crate::rows::moderation::{CaseState, Decision, DecisionState, Measure};
 use crate::sqlite::account::admin::{set_address_ban, set_status};
 use crate::sqlite::account::audit::record;
 use crate::sqlite::account::standing_of;
@@ -103,7 +102,7 @@ fn note(tx: &Transaction<'_>, decision: &Decision, action: &str, now: u64) -> ru
 }
 
 /// The account's own stream carries the notice to every device, at once or when it comes back.
-fn tell(tx: &Transaction<'_>, decision: &Decision, text: &str, now: u64) -> rusqlite::Result<()> {
+pub fn tell(tx: &Transaction<'_>, decision: &Decision, text: &str, now: u64) -> rusqlite::Result<()> {
     let id = decision.id.0.to_vec().into();
     let warning = v1::Warning { id, at: now, text: text.to_owned(), ..Default::default() };
     push(tx, decision.subject, warning, now)
@@ -111,12 +110,27 @@ fn tell(tx: &Transaction<'_>, decision: &Decision, text: &str, now: u64) -> rusq
 
 fn ban_address(tx: &Transaction<'_>, decision: &Decision, by: &Origin, now: u64) -> Answer<()> {
     let Some(address) = last_address(tx, decision.subject)? else { return Ok(()) };
+    if is_banned_anyway(tx, address)? {
+        return Ok(());
+    }
     set_address_ban(tx, address.into(), true, &decision.reason, by, now)?;
     tx.execute(
         "UPDATE moderation_decisions SET address = ?2 WHERE id = ?1",
         params![decision.id.0, address.to_string()],
     )?;
     Ok(())
+}
+
+/// Whether others than decisions banned the address for good: it is not this decision's then, nor lifted with it.
+fn is_banned_anyway(tx: &Transaction<'_>, address: IpAddr) -> rusqlite::Result<bool> {
+    let found = tx.query_row(
+        "SELECT 1 FROM banned_ips b WHERE b.ip_address = ?1 AND b.expires_at IS NULL AND NOT EXISTS (
+           SELECT 1 FROM moderation_decisions d WHERE d.address = b.ip_address AND d.state = 'DONE'
+             AND d.ended_at >= b.created_at)",
+        [address.to_string()],
+        |_| Ok(()),
+    );
+    Ok(found.optional()?.is_some())
 }
 
 /// Where the account was last used from.
@@ -178,49 +192,4 @@ pub fn settle(tx: &Transaction<'_>, subject: UserId, from: CaseState, now: u64) 
     };
     tx.execute(sql, params![subject.0, int(left.unwrap_or(now)), from.name()])?;
     Ok(())
-}
-
-pub fn reverse(
-    tx: &Transaction<'_>,
-    wanted: DecisionId,
-    reason: &str,
-    by: &Origin,
-    now: u64,
-) -> Answer<Decision> {
-    let decision = find(tx, wanted)?;
-    if decision.state != DecisionState::Done {
-        return Err(AccountError::Overtaken);
-    }
-    let actor = by.actor.filter(|actor| *actor != decision.subject).ok_or(AccountError::NotAllowed)?;
-    must_be_above(role_of(tx, decision.subject)?, role_of(tx, actor)?)?;
-    let standing = standing_of(tx, decision.subject, now)?;
-    let stands = is_out_by(&decision, standing);
-    if stands {
-        set_status(tx, decision.subject, StatusChange::Reactivate, reason, by, now)?;
-    }
-    if let Some(address) = decision.address {
-        match set_address_ban(tx, address.into(), false, reason, by, now) {
-            // Somebody lifted it before.
-            Ok(()) | Err(AccountError::NotFound) => {}
-            Err(other) => return Err(other),
-        }
-    }
-    if decision.measures.contains(&Measure::Mute) {
-        tx.execute("DELETE FROM moderation_mutes WHERE user_id = ?1", [decision.subject.0])?;
-    }
-    tx.execute(
-        "UPDATE moderation_actions SET undone_at = ?2, undone_by = ?3 WHERE decision_id = ?1 AND user_id = ?4",
-        params![wanted.0, int(now), by.actor.map(|user| user.0), decision.subject.0],
-    )?;
-    if decision.notice.is_some() {
-        tell(tx, &decision, &format!("Withdrawn: {reason}"), now)?;
-    }
-    end(tx, &decision, DecisionState::Reversed, by, now)?;
-    // Whoever appealed against it has what was asked for.
-    if appeal::close(tx, &decision, AppealState::Granted, reason, by, now)? {
-        settle(tx, decision.subject, CaseState::Open, now)?;
-        record(tx, audit_event::APPEAL_GRANTED, Some(decision.subject), reason, by, now)?;
-    }
-    record(tx, audit_event::DECISION_REVERSED, Some(decision.subject), reason, by, now)?;
-    find(tx, wanted)
 }

@@ -70,7 +70,19 @@ pub fn decide(tx: &Transaction<'_>, new: &NewDecision, by: &Origin, now: u64) ->
 fn check(tx: &Transaction<'_>, new: &NewDecision, now: u64) -> Answer<()> {
     must_be_sound(new)?;
     let standing = standing_of(tx, new.subject, now)?;
-    must_be_allowed(new, standing, role_of(tx, new.subject)?, role_of(tx, new.moderator)?)
+    must_be_allowed(new, standing, role_of(tx, new.subject)?, role_of(tx, new.moderator)?)?;
+    must_be_new(tx, new)
+}
+
+/// The same is not decided again while it is under way: a form that was sent twice, or a second moderator.
+fn must_be_new(tx: &Transaction<'_>, new: &NewDecision) -> Answer<()> {
+    let same = tx.query_row(
+        "SELECT 1 FROM moderation_decisions WHERE user_id = ?1 AND state IN ('WAITING', 'PENDING') AND actions = ?2
+         LIMIT 1",
+        params![new.subject.0, Measure::names(&new.measures)],
+        |_| Ok(()),
+    );
+    same.optional()?.is_none().then_some(()).ok_or(AccountError::Overtaken)
 }
 
 pub fn role_of(tx: &Transaction<'_>, user: UserId) -> Answer<AccountRole> {

@@ -10,6 +10,7 @@ pub mod forget;
 mod letter;
 mod note;
 pub mod report;
+mod reverse;
 
 use schema_wire::{Network, UserId};
 
@@ -73,7 +74,7 @@ impl Moderation for SqliteStore {
     }
 
     async fn reverse(&self, wanted: DecisionId, reason: String, by: Origin) -> Answer<Decision> {
-        self.write(move |tx, now| apply::reverse(tx, wanted, &reason, &by, now)).await
+        self.write(move |tx, now| reverse::reverse(tx, wanted, &reason, &by, now)).await
     }
 
     async fn apply_due(&self) -> Answer<Option<Decision>> {

@@ -1,0 +1,93 @@
+//! Decisions that took effect are reversed: what each did is undone where it is still its own doing. Everything that
+//! could wait for another transaction comes before the first audit entry.
+
+use std::net::IpAddr;
+
+use schema_wire::UserId;
+
+use super::appeal;
+use super::apply::{settle, tell};
+use super::decision::{end, find, role_of};
+use crate::accounts::{AccountError, Answer};
+use crate::moderation::{MUTE_MS, is_out_by, must_be_above};
+use crate::postgres::account::admin::{set_address_ban, set_status};
+use crate::postgres::account::audit::record;
+use crate::postgres::account::{lock_users, must_stand, own};
+use crate::postgres::transaction::Tx;
+use crate::postgres::value::{At, Id, time_opt};
+use crate::rows::account::{Origin, StatusChange, audit_event};
+use crate::rows::moderation::{AppealState, CaseState, Decision, DecisionId, DecisionState, Measure};
+use crate::stored::address_text;
+
+pub async fn reverse(tx: &Tx, wanted: DecisionId, reason: &str, by: &Origin, now: u64) -> Answer<Decision> {
+    let subject = find(tx, wanted).await?.subject;
+    own(tx, subject).await?;
+    let standing = must_stand(lock_users(tx, [subject], now).await?.remove(&subject));
+    let decision = find(tx, wanted).await?;
+    if decision.state != DecisionState::Done {
+        return Err(AccountError::Overtaken);
+    }
+    let actor = by.actor.filter(|actor| *actor != subject).ok_or(AccountError::NotAllowed)?;
+    must_be_above(role_of(tx, subject).await?, role_of(tx, actor).await?)?;
+    let stands = is_out_by(&decision, standing?, out_since(tx, subject).await?);
+    if decision.notice.is_some() {
+        tell(tx, &decision, &format!("Withdrawn: {reason}"), now).await?;
+    }
+    unmute(tx, &decision).await?;
+    tx.execute(
+        "UPDATE moderation_actions SET undone_at = $2, undone_by = $3 WHERE decision_id = $1 AND user_id = $4",
+        &[&Id(wanted.0), &At(now), &by.actor.map(|user| Id(user.0)), &Id(subject.0)],
+    )
+    .await?;
+    end(tx, &decision, DecisionState::Reversed, by, now).await?;
+    // Whoever appealed against it has what was asked for.
+    let granted = appeal::close(tx, &decision, AppealState::Granted, reason, by, now).await?;
+    if granted {
+        settle(tx, subject, CaseState::Open, now).await?;
+    }
+    if let Some(address) = decision.address
+        && is_banned_by(tx, &decision, address).await?
+    {
+        set_address_ban(tx, address.into(), false, reason, by, now).await?;
+    }
+    if stands {
+        set_status(tx, subject, StatusChange::Reactivate, reason, by, now).await?;
+    }
+    if granted {
+        record(tx, audit_event::APPEAL_GRANTED, Some(subject), reason, by, now).await?;
+    }
+    record(tx, audit_event::DECISION_REVERSED, Some(subject), reason, by, now).await?;
+    find(tx, wanted).await
+}
+
+/// Since when the account is out; of one that was let in again, nothing.
+async fn out_since(tx: &Tx, user: UserId) -> Answer<Option<u64>> {
+    let find = "SELECT coalesce(banned_at, suspended_at) FROM users WHERE id = $1";
+    Ok(time_opt(&tx.query_one(find, &[&Id(user.0)]).await?, 0)?)
+}
+
+/// Ends the mute that the decision began: one of a later decision lasts until another moment.
+async fn unmute(tx: &Tx, decision: &Decision) -> Answer<()> {
+    if let Some(began) = decision.ended_at.filter(|_| decision.measures.contains(&Measure::Mute)) {
+        tx.execute(
+            "DELETE FROM moderation_mutes WHERE user_id = $1 AND until = $2",
+            &[&Id(decision.subject.0), &At(began + MUTE_MS)],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Whether the address is banned because of this decision alone: neither because of another one, nor because two agreed
+/// on it since.
+async fn is_banned_by(tx: &Tx, decision: &Decision, address: IpAddr) -> Answer<bool> {
+    let found = tx
+        .query_opt(
+            "SELECT 1 FROM banned_ips b WHERE b.ip_address = $1::inet AND b.created_at <= $2 AND NOT EXISTS (
+               SELECT 1 FROM moderation_decisions d WHERE d.address = b.ip_address AND d.state = 'DONE'
+                 AND d.ended_at >= b.created_at AND d.id <> $3)",
+            &[&address_text(address), &decision.ended_at.map(At), &Id(decision.id.0)],
+        )
+        .await?;
+    Ok(found.is_some())
+}

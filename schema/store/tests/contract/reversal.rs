@@ -1,0 +1,139 @@
+//! Decisions beside each other: none is made twice at once, and whoever reverses one leaves the others alone.
+
+use std::net::IpAddr;
+
+use schema_store::AccountError;
+use schema_store::moderation::UNDO_MS;
+use schema_store::rows::account::{AuditEntry, Origin, StatusChange};
+use schema_store::rows::moderation::{DecisionId, DecisionState, Measure, NewDecision};
+use schema_store::rows::role::AccountRole;
+use schema_wire::record::UserStatus;
+use schema_wire::{Network, UserId};
+
+use crate::contract::Bed;
+use crate::contract::moderation::{Desk, by, decision};
+
+const DAY_MS: u64 = 86_400_000;
+
+impl<S: Desk> Bed<S> {
+    /// A decision that took effect.
+    async fn done(&self, new: NewDecision, second: UserId) -> DecisionId {
+        let made = self.store.decide(new.clone(), by(new.moderator)).await.unwrap();
+        if made.state == DecisionState::Waiting {
+            self.store.second(made.id, true, by(second)).await.unwrap();
+        }
+        self.clock.forward(UNDO_MS);
+        assert_eq!(self.apply_all().await, 1);
+        made.id
+    }
+
+    async fn reverse(&self, wanted: DecisionId, who: UserId) {
+        self.store.reverse(wanted, "a mistake".into(), by(who)).await.unwrap();
+    }
+
+    async fn moderators(&self) -> (UserId, UserId) {
+        (self.staff("mia", AccountRole::Moderator).await, self.staff("tom", AccountRole::Moderator).await)
+    }
+}
+
+pub async fn a_reversal_undoes_its_own_decision_only<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) = bed.moderators().await;
+    let bob = bed.person("bob").await.user;
+    let done =
+        async |measure, days| bed.done(NewDecision { days, ..decision(bob, mia, &[measure]) }, tom).await;
+    let is_suspended = async || matches!(bed.status(bob).await, UserStatus::Suspended { .. });
+    let january = done(Measure::Suspend, 7).await;
+    bed.clock.forward(10 * DAY_MS);
+    assert_eq!(bed.status(bob).await, UserStatus::Active, "it ran out");
+    let february = done(Measure::Suspend, 30).await;
+    bed.reverse(january, tom).await;
+    assert!(is_suspended().await, "of the other decision");
+    assert_eq!(bed.store.case(bob).await.unwrap().strikes, 1);
+    bed.reverse(february, tom).await;
+    assert_eq!(bed.status(bob).await, UserStatus::Active);
+    let first = done(Measure::Ban, 0).await;
+    let reactivate = StatusChange::Reactivate;
+    bed.store.set_status(bob, reactivate, "an error".into(), by(tom)).await.unwrap();
+    bed.clock.forward(DAY_MS);
+    let second = done(Measure::Ban, 0).await;
+    bed.reverse(first, tom).await;
+    assert_eq!(bed.status(bob).await, UserStatus::Banned, "he was let in and banned again");
+    bed.reverse(second, tom).await;
+    assert_eq!(bed.status(bob).await, UserStatus::Active);
+    let suspended = done(Measure::Suspend, 7).await;
+    bed.clock.forward(1);
+    let longer = StatusChange::Suspend { until: None };
+    bed.store.set_status(bob, longer, "by hand".into(), by(tom)).await.unwrap();
+    bed.reverse(suspended, tom).await;
+    assert_eq!(bed.status(bob).await, UserStatus::Suspended { until: None }, "not by the decision any more");
+}
+
+pub async fn a_reversal_ends_its_own_mute_only<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) = bed.moderators().await;
+    let bob = bed.person("bob").await.user;
+    let mute = async || bed.done(decision(bob, mia, &[Measure::Mute]), tom).await;
+    let muted_until = async || bed.store.case(bob).await.unwrap().muted_until;
+    let first = mute().await;
+    bed.clock.forward(DAY_MS);
+    let second = mute().await;
+    let until = muted_until().await;
+    bed.reverse(first, tom).await;
+    assert_eq!((muted_until().await, until.is_some()), (until, true));
+    bed.reverse(second, tom).await;
+    assert_eq!(muted_until().await, None);
+}
+
+pub async fn an_address_stays_banned_as_long_as_somebody_wants_it<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) = bed.moderators().await;
+    let address = IpAddr::from([203, 0, 113, 7]);
+    let banned = async || {
+        let listed = bed.store.address_bans(None, 9).await.unwrap();
+        listed.into_iter().map(|ban| (ban.network, ban.reason)).collect::<Vec<_>>()
+    };
+    let ban = async |name: &str| {
+        let user = bed.person(name).await.user;
+        let from_there = Origin { actor: Some(user), address: Some(address), user_agent: None };
+        let seen = AuditEntry { event: "LOGIN", subject: Some(user), detail: String::new() };
+        bed.store.audit(seen, from_there).await.unwrap();
+        bed.done(NewDecision { with_address: true, ..decision(user, mia, &[Measure::Ban]) }, tom).await
+    };
+    let network = Network::from(address);
+    let (bob, carol) = (ban("bob").await, ban("carol").await);
+    bed.reverse(bob, tom).await;
+    assert_eq!(banned().await, [(network, "spam".to_owned())], "carol came from there too");
+    bed.reverse(carol, tom).await;
+    assert_eq!(banned().await, []);
+    let dave = ban("dave").await;
+    bed.store.set_address_ban(network, false, "theirs again".into(), by(mia)).await.unwrap();
+    bed.clock.forward(DAY_MS);
+    let asked = bed.store.ask_address_ban(network, "a botnet".into(), by(mia)).await.unwrap();
+    bed.store.agree_to_address_ban(asked, by(tom)).await.unwrap();
+    let by_two = [(network, "a botnet".to_owned())];
+    let (erin, frank) = (ban("erin").await, ban("frank").await);
+    for decision in [dave, frank, erin] {
+        bed.reverse(decision, tom).await;
+        assert_eq!(banned().await, by_two, "two agreed on it, and as they said it");
+    }
+}
+
+pub async fn the_same_is_not_decided_twice_at_once<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) = bed.moderators().await;
+    let bob = bed.person("bob").await.user;
+    let decide = async |who, measures: &[Measure]| {
+        bed.store.decide(decision(bob, who, measures), by(who)).await.map(|made| made.id)
+    };
+    let first = decide(mia, &[Measure::Warn]).await.unwrap();
+    for who in [mia, tom] {
+        assert_eq!(decide(who, &[Measure::Warn]).await, Err(AccountError::Overtaken), "nobody reported bob");
+    }
+    decide(tom, &[Measure::Suspend]).await.unwrap();
+    bed.store.undo(first, by(mia)).await.unwrap();
+    decide(tom, &[Measure::Warn]).await.unwrap();
+    bed.clock.forward(UNDO_MS);
+    assert_eq!((bed.apply_all().await, bed.store.case(bob).await.unwrap().strikes), (2, 2));
+    decide(mia, &[Measure::Warn]).await.unwrap();
+    let ban = decide(mia, &[Measure::Ban]).await.unwrap();
+    assert_eq!(decide(tom, &[Measure::Ban]).await, Err(AccountError::Overtaken), "one waits");
+    bed.store.second(ban, true, by(tom)).await.unwrap();
+    assert_eq!(decide(mia, &[Measure::Ban]).await, Err(AccountError::Overtaken), "one is agreed to");
+}
