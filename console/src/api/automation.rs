@@ -1,6 +1,6 @@
 //! Administration by programs, under `/admin`: people looked up, warned and helped, reports resolved. A service token
-//! names its role; what it does is done in the name of whoever made it, and bound like a moderator's decisions: ten
-//! seconds before anything takes effect, a second moderator for a ban.
+//! names its role, and may no more than that; what it does is done in the name of whoever made it, and bound like a
+//! moderator's decisions: ten seconds before anything takes effect, a second moderator for a ban.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::app::{App, Backing};
 use crate::front::body::{AnyJson, FromText, Params, check_email};
-use crate::front::guard::By;
+use crate::front::guard::{By, Granted};
 use crate::front::problem::{Code, Problem};
 use crate::front::rule::{Route, service};
 use crate::mail::RESET_TTL_MS;
@@ -202,6 +202,7 @@ async fn reset<S: Backing>(
 async fn warn<S: Backing>(
     State(app): State<App<S>>,
     By(origin): By,
+    Granted(role): Granted,
     AnyJson(body): AnyJson<WarnBody>,
 ) -> Result<Json<DecisionBody>, Problem> {
     let subject = UserId::from_text("user_id", &body.user_id)?;
@@ -210,6 +211,7 @@ async fn warn<S: Backing>(
     let new = NewDecision {
         subject,
         moderator,
+        acts_as: Some(role),
         measures: vec![Measure::Warn],
         days: 0,
         with_address: false,
@@ -222,6 +224,7 @@ async fn warn<S: Backing>(
 async fn resolve<S: Backing>(
     State(app): State<App<S>>,
     By(origin): By,
+    Granted(role): Granted,
     Path(report): Path<String>,
     AnyJson(body): AnyJson<ResolveBody>,
 ) -> Result<Json<DecisionBody>, Problem> {
@@ -243,6 +246,7 @@ async fn resolve<S: Backing>(
     let new = NewDecision {
         subject,
         moderator,
+        acts_as: Some(role),
         measures: vec![measure],
         days: if measure == Measure::Suspend { body.duration_days } else { 0 },
         with_address: false,

@@ -61,6 +61,18 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
     }
 }
 
+/// The role of the service token that something is done with: whoever made it may be more.
+#[derive(Clone, Copy, Debug)]
+pub struct Granted(pub AccountRole);
+
+impl<S: Send + Sync> FromRequestParts<S> for Granted {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().copied().ok_or_else(|| Code::TokenMissing.into())
+    }
+}
+
 /// Lets a request through to its route, or not.
 pub async fn guard<S: Backing>(
     State((app, rule)): State<(App<S>, Arc<Rule>)>,
@@ -109,6 +121,7 @@ async fn admit<S: Backing>(app: &App<S>, rule: &Rule, request: &mut Request) -> 
             count(app, rule.budget, Subject::User(grant.user)).await?;
             origin.actor = Some(grant.user);
             origin.user_agent = Some(format!("service token {}", grant.name));
+            request.extensions_mut().insert(Granted(grant.role));
         }
     }
     request.extensions_mut().insert(By(origin));

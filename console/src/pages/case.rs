@@ -150,7 +150,7 @@ fn wanted(
         None
     };
     let with_address = fields.has("address") && measure == Measure::Ban;
-    Ok(NewDecision { subject, moderator, measures, days, with_address, reason, notice })
+    Ok(NewDecision { subject, moderator, acts_as: None, measures, days, with_address, reason, notice })
 }
 
 /// What the account is told: own words or a template, under a name that stands for the moderator.

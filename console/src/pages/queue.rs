@@ -13,6 +13,7 @@ use schema_wire::UserId;
 use schema_wire::record::UserStatus;
 
 use super::decision::{measures, undo_bar};
+use super::user::{hindered, hindrance};
 use super::users::{look_for, people, search_form};
 use crate::app::App;
 use crate::frame::Desk;
@@ -206,10 +207,12 @@ fn waiting(visit: &Visit, decisions: &[Decision]) -> Option<AnyView> {
 fn waiting_row(visit: &Visit, decision: &Decision) -> AnyView {
     let at = UserId(decision.id.0);
     let own = visit.signed_in().is_some_and(|viewer| viewer.user == decision.moderator);
-    let is_about_them = visit.signed_in().is_some_and(|viewer| viewer.user == decision.subject);
-    let may = visit.is_one_of(MODERATORS) && !is_about_them && decision.state == DecisionState::Waiting;
-    let act = match (may, own) {
-        (false, _) => None,
+    let (subject, role) = (decision.subject, decision.subject_role);
+    let may_act = visit.is_one_of(MODERATORS) && decision.state == DecisionState::Waiting;
+    // Who decided may take it back, whatever became of their role or the account's.
+    let is_hindered = hindrance(visit, subject, role).is_some() && !own;
+    let act = match (may_act && !is_hindered, own) {
+        (false, _) => hindered(visit, subject, role).filter(|_| may_act),
         (true, true) => {
             Some(button(visit, format!("/moderation/decisions/{at}/undo"), visit.t("decision-withdraw"), "quiet"))
         }

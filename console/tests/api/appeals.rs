@@ -28,6 +28,7 @@ fn decide(api: &Api, subject: UserId, moderator: UserId, measure: Measure) -> De
     let new = NewDecision {
         subject,
         moderator,
+        acts_as: None,
         measures: vec![measure],
         days: 7,
         with_address: false,

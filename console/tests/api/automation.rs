@@ -90,3 +90,34 @@ fn a_token_does_what_its_role_may() {
     api.send("GET", "/admin/users/search?q=bob", Some(&"0".repeat(64)), None, &[])
         .refused(401, "TOKEN_INVALID");
 }
+
+#[test]
+fn a_token_acts_on_staff_with_its_own_role_only() {
+    let api = Api::start();
+    let staff = |name: &str, role| {
+        let email = format!("{name}@staff.example");
+        api.run(api.store.create_admin(email, name.into(), "none".into(), role)).unwrap()
+    };
+    let (eve, tom) = (staff("eve", AccountRole::Admin), staff("tom", AccountRole::Moderator));
+    let (moderator, admin) =
+        (token(&api, "mia", AccountRole::Moderator), token(&api, "ada", AccountRole::Admin));
+    let reporter = UserId::parse(&api.user("alice").user).unwrap();
+    for subject in [eve, tom] {
+        let report = NewReport {
+            reporter,
+            subject,
+            message: None,
+            reason: "SPAM".into(),
+            comment: String::new(),
+            evidence: None,
+            opening: None,
+        };
+        let report = UserId(api.run(api.store.file_report(report, Origin::system())).unwrap().0);
+        let warned = json!({"user_id": subject.to_string(), "reason": "stop"});
+        let resolved = json!({"action": "PERMANENT_BAN", "reason": "stop"});
+        let resolve = format!("/admin/reports/{report}/resolve");
+        post(&api, "/admin/users/warn", &moderator, &warned).refused(403, "NOT_ALLOWED");
+        post(&api, &resolve, &moderator, &resolved).refused(403, "NOT_ALLOWED");
+        post(&api, &resolve, &admin, &resolved).ok();
+    }
+}

@@ -16,6 +16,19 @@ use crate::support::Desk;
 const OWN: &str = "This is your own account";
 const STAFF: &str = "only an administrator acts on it";
 
+fn warning(subject: UserId, decider: UserId) -> NewDecision {
+    NewDecision {
+        subject,
+        moderator: decider,
+        acts_as: None,
+        measures: vec![Measure::Warn],
+        days: 0,
+        with_address: false,
+        reason: "spam".into(),
+        notice: Some("Please stop.".into()),
+    }
+}
+
 /// A warned account with a report, and an appeal against the warning.
 fn warned(desk: &Desk, name: &str, role: AccountRole) -> UserId {
     let subject = desk.person(name, role);
@@ -32,16 +45,7 @@ fn warned(desk: &Desk, name: &str, role: AccountRole) -> UserId {
         opening: None,
     };
     desk.run(desk.store.file_report(report(), Origin::system())).unwrap();
-    let decision = NewDecision {
-        subject,
-        moderator: decider,
-        measures: vec![Measure::Warn],
-        days: 0,
-        with_address: false,
-        reason: "spam".into(),
-        notice: Some("Please stop.".into()),
-    };
-    let made = desk.run(desk.store.decide(decision, by(decider))).unwrap();
+    let made = desk.run(desk.store.decide(warning(subject, decider), by(decider))).unwrap();
     desk.forward(Duration::from_secs(60));
     desk.run(desk.store.apply_due()).unwrap();
     desk.run(desk.store.appeal(made.id, "It was not me".into(), by(subject))).unwrap();
@@ -126,4 +130,56 @@ fn the_queue_leads_to_no_card_of_an_erased_account() {
     assert!(!page("open").contains("data-case"), "nothing is left to do");
     let resolved = page("resolved");
     assert!(resolved.contains("somebody who is gone") && !resolved.contains(&card), "{resolved}");
+}
+
+#[test]
+fn the_queue_offers_what_waits_about_staff_to_administrators_only() {
+    let desk = Desk::start();
+    let by = |user| Origin { actor: Some(user), ..Origin::system() };
+    let (decider, mia) = (desk.person("decider", Admin), desk.person("mia", Moderator));
+    let waiting = |subject| {
+        let ban = NewDecision { measures: vec![Measure::Ban], ..warning(subject, decider) };
+        UserId(desk.run(desk.store.decide(ban, by(decider))).unwrap().id.0)
+    };
+    let (about_staff, about_user) = (waiting(mia), waiting(desk.person("bob", User)));
+    let forms = |viewer: UserId| {
+        let cookie = desk.session_of(viewer, Stage::Full);
+        let text = desk.get("/moderation", Some(&cookie)).text;
+        let offers = |id: UserId, what: &str| text.contains(&format!("/moderation/decisions/{id}/{what}"));
+        let offered = [about_staff, about_user].map(|id| {
+            assert_eq!(offers(id, "agree"), offers(id, "refuse"));
+            (offers(id, "agree"), offers(id, "undo"))
+        });
+        (offered, text.contains(STAFF), text.contains(OWN))
+    };
+    let (tom, eve, otto) =
+        (desk.person("tom", Moderator), desk.person("eve", Admin), desk.person("otto", Auditor));
+    let (none, second, own) = ((false, false), (true, false), (false, true));
+    assert_eq!(forms(tom), ([none, second], true, false));
+    assert_eq!(forms(mia), ([none, second], false, true));
+    assert_eq!(forms(eve), ([second, second], false, false));
+    assert_eq!(forms(decider), ([own, own], false, false));
+    assert_eq!(forms(otto), ([none, none], false, false));
+    let cookie = desk.session_of(tom, Stage::Full);
+    for what in ["agree", "refuse"] {
+        let answer = desk.post(&format!("/moderation/decisions/{about_staff}/{what}"), Some(&cookie), "");
+        assert_eq!(answer.status, 403, "{what}");
+    }
+}
+
+#[test]
+fn a_form_that_is_sent_twice_decides_once() {
+    let desk = Desk::start();
+    let cookie = desk.fresh_session(Moderator);
+    let bob = desk.person("bob", User);
+    let fields = "measure=WARN&reason=spam&template=other&notify=yes";
+    let send = || desk.post(&format!("/moderation/{bob}/decide"), Some(&cookie), fields);
+    let (first, second) = (send(), send());
+    assert_eq!((first.status, second.status), (303, 303));
+    assert_eq!(second.said.as_deref(), Some("overtaken"), "{:?}", first.said);
+    desk.forward(Duration::from_secs(60));
+    while desk.run(desk.store.apply_due()).unwrap().is_some() {}
+    let case = desk.run(desk.store.case(bob)).unwrap();
+    assert_eq!((case.strikes, case.decisions.len()), (1, 1));
+    assert_eq!(desk.run(desk.store.due_letters(9)).unwrap().len(), 1);
 }

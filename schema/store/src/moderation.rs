@@ -66,9 +66,10 @@ pub trait Moderation: Clone + Send + Sync + 'static {
     fn release_case(&self, subject: UserId, by: Origin) -> impl Future<Output = Answer<()>> + Send;
 
     /// Keeps a decision until its time comes; a ban waits for a second moderator first. `Overtaken`: the case is claimed
-    /// by somebody else, or decided already. `NotAllowed`: oneself, or staff without being an administrator.
+    /// by somebody else, or decided already, or the same is under way. `NotAllowed`: oneself, or staff without being an administrator.
     fn decide(&self, new: NewDecision, by: Origin) -> impl Future<Output = Answer<Decision>> + Send;
-    /// The second pair of eyes: agrees or refuses. `NotAllowed` for whoever decided. `Overtaken`: it does not wait.
+    /// The second pair of eyes: agrees or refuses. `NotAllowed` for whoever decided, and about staff without being an
+    /// administrator. `Overtaken`: it does not wait.
     fn second(
         &self,
         decision: DecisionId,

@@ -84,6 +84,7 @@ async fn decisions<S: Backing>(store: &S, staff: &Staff, reporter: UserId) -> Re
     let decision = |subject, measure, notice: &str| NewDecision {
         subject,
         moderator: staff.colleague,
+        acts_as: None,
         measures: vec![measure],
         days: 0,
         with_address: false,

@@ -52,7 +52,12 @@ pub(crate) fn must_be_allowed(
     if new.subject == new.moderator {
         return Err(AccountError::NotAllowed);
     }
-    must_be_above(subject, moderator)
+    must_be_above(subject, authority(moderator, new.acts_as))
+}
+
+/// The lesser of one's own role and the one that was lent for it.
+fn authority(own: AccountRole, acts_as: Option<AccountRole>) -> AccountRole {
+    acts_as.filter(|_| own == AccountRole::Admin).unwrap_or(own)
 }
 
 /// Staff are for administrators only: what is decided about them, and what becomes of that.

@@ -243,6 +243,8 @@ pub struct CaseDetail {
 pub struct NewDecision {
     pub subject: UserId,
     pub moderator: UserId,
+    /// The role it is decided with, where that is less than the moderator's own: a service token's.
+    pub acts_as: Option<AccountRole>,
     pub measures: Vec<Measure>,
     /// Of a suspension: 7 to 30.
     pub days: u32,
@@ -258,6 +260,8 @@ pub struct NewDecision {
 pub struct Decision {
     pub id: DecisionId,
     pub subject: UserId,
+    /// As it is now: staff are for administrators.
+    pub subject_role: AccountRole,
     pub moderator: UserId,
     pub moderator_name: String,
     pub measures: Vec<Measure>,

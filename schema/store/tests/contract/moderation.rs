@@ -41,6 +41,7 @@ pub fn decision(subject: UserId, moderator: UserId, measures: &[Measure]) -> New
     NewDecision {
         subject,
         moderator,
+        acts_as: None,
         measures: measures.to_vec(),
         days: 7,
         with_address: false,
@@ -362,6 +363,12 @@ pub async fn what_was_decided_about_staff_is_for_administrators<S: Desk>(bed: Be
     assert!(matches!(bed.status(mia).await, UserStatus::Suspended { .. }));
     assert_eq!(reverse(eve).await, Ok(DecisionState::Reversed));
     assert_eq!(bed.status(mia).await, UserStatus::Active);
+    let ban = bed.decide(mia, ada, &[Measure::Ban]).await.id;
+    let second = async |agrees, who| bed.store.second(ban, agrees, by(who)).await.map(|d| d.state);
+    for agrees in [true, false] {
+        assert_eq!(second(agrees, tom).await, Err(AccountError::NotAllowed), "nor agree to it, nor refuse");
+    }
+    assert_eq!(second(true, eve).await, Ok(DecisionState::Pending));
 }
 
 pub async fn an_appeal_comes_back_to_somebody_else<S: Desk>(bed: Bed<S>) {

@@ -7,7 +7,7 @@ use super::case::must_be_free;
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
 use crate::moderation::{
-    UNDO_MS, beginning, must_be_allowed, must_be_second, must_be_sound, must_be_undoable,
+    UNDO_MS, beginning, must_be_above, must_be_allowed, must_be_second, must_be_sound, must_be_undoable,
 };
 use crate::postgres::account::audit::record;
 use crate::postgres::account::read::{account_role, address, id_opt};
@@ -24,8 +24,9 @@ const CARD_ROWS: i64 = 50;
 
 const ROW: &str =
     "SELECT d.id, d.user_id, d.moderator_id, coalesce(m.name, ''), d.actions, d.days, d.with_address,
-       abbrev(d.address), d.reason, d.notice, d.state, d.created_at, d.due_at, d.second_id, d.ended_at
-     FROM moderation_decisions d LEFT JOIN users m ON m.id = d.moderator_id";
+       abbrev(d.address), d.reason, d.notice, d.state, d.created_at, d.due_at, d.second_id, d.ended_at,
+       coalesce(s.role, 'USER')
+     FROM moderation_decisions d LEFT JOIN users m ON m.id = d.moderator_id LEFT JOIN users s ON s.id = d.user_id";
 
 pub async fn decide(tx: &Tx, new: &NewDecision, by: &Origin, now: u64) -> Answer<Decision> {
     own(tx, new.subject).await?;
@@ -107,6 +108,7 @@ pub async fn own_decision(tx: &Tx, wanted: DecisionId) -> Answer<Decision> {
 pub async fn second(tx: &Tx, wanted: DecisionId, agrees: bool, by: &Origin, now: u64) -> Answer<Decision> {
     let decision = own_decision(tx, wanted).await?;
     let moderator = must_be_second(&decision, by)?;
+    must_be_above(decision.subject_role, role_of(tx, moderator).await?)?;
     let event = if agrees {
         tx.execute(
             "UPDATE moderation_decisions SET state = 'PENDING', second_id = $2, due_at = $3 WHERE id = $1",
@@ -187,6 +189,7 @@ fn decision(row: &Row) -> Answer<Decision> {
     Ok(Decision {
         id: id(row, 0)?,
         subject: id(row, 1)?,
+        subject_role: account_role(row, 15)?,
         moderator: id(row, 2)?,
         moderator_name: row.try_get(3)?,
         measures: measures.ok_or(Failed::Unreadable("a measure"))?,

@@ -7,7 +7,7 @@ use super::case::must_be_free;
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
 use crate::moderation::{
-    UNDO_MS, beginning, must_be_allowed, must_be_second, must_be_sound, must_be_undoable,
+    UNDO_MS, beginning, must_be_above, must_be_allowed, must_be_second, must_be_sound, must_be_undoable,
 };
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::moderation::{CaseState, Decision, DecisionId, DecisionState, Measure, NewDecision};
@@ -22,8 +22,9 @@ const CARD_ROWS: u32 = 50;
 
 const ROW: &str =
     "SELECT d.id, d.user_id, d.moderator_id, coalesce(m.name, ''), d.actions, d.days, d.with_address,
-       d.address, d.reason, d.notice, d.state, d.created_at, d.due_at, d.second_id, d.ended_at
-     FROM moderation_decisions d LEFT JOIN users m ON m.id = d.moderator_id";
+       d.address, d.reason, d.notice, d.state, d.created_at, d.due_at, d.second_id, d.ended_at,
+       coalesce(s.role, 'USER')
+     FROM moderation_decisions d LEFT JOIN users m ON m.id = d.moderator_id LEFT JOIN users s ON s.id = d.user_id";
 
 pub fn decide(tx: &Transaction<'_>, new: &NewDecision, by: &Origin, now: u64) -> Answer<Decision> {
     check(tx, new, now)?;
@@ -100,6 +101,7 @@ pub fn second(
 ) -> Answer<Decision> {
     let decision = find(tx, wanted)?;
     let moderator = must_be_second(&decision, by)?;
+    must_be_above(decision.subject_role, role_of(tx, moderator)?)?;
     if agrees {
         tx.execute(
             "UPDATE moderation_decisions SET state = 'PENDING', second_id = ?2, due_at = ?3 WHERE id = ?1",
@@ -186,6 +188,7 @@ fn decision(row: &Row<'_>) -> rusqlite::Result<Decision> {
     Ok(Decision {
         id: id(row, 0)?,
         subject: id(row, 1)?,
+        subject_role: account_role(row, 15)?,
         moderator: id(row, 2)?,
         moderator_name: row.get(3)?,
         measures: measures.ok_or_else(|| unknown(4))?,
