@@ -7,6 +7,7 @@ use crate::access::Secret;
 use crate::metrics::{ProcessStats, Snapshot, certificate, hdr_lines, prometheus};
 use crate::transport::http::{self, Head, HeadBuffer, Status};
 
+pub mod connection;
 pub mod control;
 pub mod listener;
 #[cfg(test)]

@@ -10,12 +10,13 @@ use futures_channel::oneshot;
 use relay_proto::event::Control;
 use schema_store::Store;
 use schema_wire::Disconnect;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
+use super::connection::{Answers, Patience, accept};
 use super::control::Order;
-use super::{Exchange, Inbound, NodeState, Request, accepted, respond, told};
+use super::{Exchange, NodeState, Request, accepted, respond, told};
 use crate::access::{Gate, KeyFiles, Secret};
 use crate::consumers::{Consumer, consumers_json};
 use crate::mesh::cores::{Inbox, Mail};
@@ -25,9 +26,7 @@ use crate::transport::tls::Certificates;
 
 /// Connections at once; scrapers need one or two.
 const CONNECTIONS_MAX: usize = 64;
-/// A connection that says nothing for this long is closed.
-const IDLE: Duration = Duration::from_secs(30);
-/// How long a shard may take to hand its figures over before it counts as stuck.
+/// How long the shards may take to hand their figures over before those that have not count as stuck.
 const SNAPSHOT: Duration = Duration::from_secs(2);
 /// How often files and store are looked at.
 const WATCH: Duration = Duration::from_secs(2);
@@ -96,14 +95,15 @@ pub fn start<S: Store>(
         .map_err(io("start the internal listener's runtime"))?;
     let stop = Arc::new(Notify::new());
     let stopped = stop.clone();
+    let known = Known { inboxes: inboxes.into(), watched: watched.clone() };
     let thread = std::thread::Builder::new()
         .name("internal".into())
         .spawn(move || {
             runtime.block_on(async move {
                 tokio::select! {
                     () = stopped.notified() => {}
-                    () = accept(listener, inboxes, watched.clone()) => {}
-                    () = watch(watched.clone(), keys, store) => {}
+                    () = serve(listener, known) => {}
+                    () = watch(watched, keys, store) => {}
                 }
             });
         })
@@ -111,64 +111,30 @@ pub fn start<S: Store>(
     Ok(Running { address, stop, thread })
 }
 
-async fn accept(listener: std::net::TcpListener, inboxes: Vec<Inbox>, watched: Arc<Watched>) {
-    let listener = TcpListener::from_std(listener).expect("a bound, non-blocking socket inside a runtime");
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let place = places.clone().acquire_owned().await.expect("never closed");
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let (inboxes, watched) = (inboxes.clone(), watched.clone());
-                tokio::spawn(async move {
-                    // A scraper that went away is no event.
-                    let _ = serve(stream, &inboxes, &watched).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the internal listener cannot accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+/// The node behind the listener.
+#[derive(Clone)]
+struct Known {
+    inboxes: Arc<[Inbox]>,
+    watched: Arc<Watched>,
+}
+
+impl Answers for Known {
+    fn exchange(&self) -> Exchange {
+        Exchange::new(self.watched.metrics_enabled).controlled(self.watched.secret.clone())
+    }
+
+    async fn answer(&self, request: Request) -> Vec<u8> {
+        answer(request, &self.inboxes, &self.watched).await
+    }
+
+    async fn obey(&self, order: Order, keeps_open: bool) -> Vec<u8> {
+        obey(order, keeps_open, &self.inboxes, &self.watched).await
     }
 }
 
-async fn serve(mut stream: TcpStream, inboxes: &[Inbox], watched: &Watched) -> std::io::Result<()> {
-    let mut exchange = Exchange::new(watched.metrics_enabled).controlled(watched.secret.clone());
-    let mut buffer = [0u8; 4096];
-    let mut read = 0;
-    loop {
-        match exchange.push(&buffer[..read]) {
-            Inbound::NeedMore => {
-                let received = tokio::time::timeout(IDLE, stream.read(&mut buffer)).await;
-                read = received.map_err(|_| std::io::ErrorKind::TimedOut)??;
-                if read == 0 {
-                    return Ok(());
-                }
-                continue;
-            }
-            Inbound::Request(request) => {
-                let keeps_open = request.keeps_open;
-                stream.write_all(&answer(request, inboxes, watched).await).await?;
-                if !keeps_open {
-                    return stream.shutdown().await;
-                }
-            }
-            Inbound::Order { order, keeps_open } => {
-                stream.write_all(&obey(order, keeps_open, inboxes, watched).await).await?;
-                if !keeps_open {
-                    return stream.shutdown().await;
-                }
-            }
-            Inbound::Refused { response, keeps_open } => {
-                stream.write_all(&response).await?;
-                if !keeps_open {
-                    return stream.shutdown().await;
-                }
-            }
-        }
-        read = 0;
-    }
+async fn serve(listener: std::net::TcpListener, known: Known) {
+    let listener = TcpListener::from_std(listener).expect("a bound, non-blocking socket inside a runtime");
+    accept(listener, CONNECTIONS_MAX, Patience::default(), known).await;
 }
 
 async fn obey(order: Order, keeps_open: bool, inboxes: &[Inbox], watched: &Watched) -> Vec<u8> {
@@ -234,9 +200,11 @@ async fn gather<T>(inboxes: &[Inbox], question: impl Fn(oneshot::Sender<T>) -> M
             asked.push(answered);
         }
     }
+    // One deadline for all: with many stuck shards the answer must not come later than with one.
+    let by = Instant::now() + SNAPSHOT;
     let mut answers = Vec::with_capacity(asked.len());
     for answered in asked {
-        if let Ok(Ok(answer)) = tokio::time::timeout(SNAPSHOT, answered).await {
+        if let Ok(Ok(answer)) = timeout_at(by, answered).await {
             answers.push(answer);
         }
     }
