@@ -1,5 +1,7 @@
 //! Which of the log goes: what no kept backup of the daily window needs to be rolled forward from.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::archive::Archive;
@@ -8,7 +10,7 @@ use crate::error::BackupError;
 use crate::key::Keyring;
 use crate::name::BackupName;
 use crate::place::Place;
-use crate::postgres::{LogFile, Lsn};
+use crate::postgres::{Base, LogFile, Lsn};
 use crate::retain::{Retention, reckoned};
 
 /// What went.
@@ -29,23 +31,40 @@ pub async fn prune(
 ) -> Result<Dropped, BackupError> {
     let whole: Vec<BackupName> =
         entries(place).await?.into_iter().filter(|entry| entry.is_whole).map(|entry| entry.name).collect();
-    let Some(oldest) = oldest_rolled(retention, reckoned(now, &whole), &whole) else {
-        return Ok(Dropped::default());
-    };
-    let Some(base) = catalogue::manifest(place, oldest, keys).await?.base else {
-        return Ok(Dropped::default());
-    };
-    drop_older(place, (&base.system, base.segment_bytes), base.start, only_say).await
+    let mut bases = Vec::new();
+    for name in rolled(retention, reckoned(now, &whole), &whole) {
+        bases.extend(catalogue::manifest(place, name, keys).await?.base);
+    }
+    let mut dropped = Dropped::default();
+    for ((system, segment_bytes), oldest) in oldest_of_each(&bases) {
+        let of = drop_older(place, (system, segment_bytes), oldest, only_say).await?;
+        dropped.pieces += of.pieces;
+        dropped.bytes += of.bytes;
+    }
+    Ok(dropped)
 }
 
-/// The oldest kept backup of the daily window.
-fn oldest_rolled(retention: &Retention, now: Timestamp, whole: &[BackupName]) -> Option<BackupName> {
+/// The kept backups of the daily window; the newest when none is of it.
+fn rolled(retention: &Retention, now: Timestamp, whole: &[BackupName]) -> Vec<BackupName> {
     let in_window = |name: &BackupName| now.as_second() - name.time().as_second() <= retention.days * 86_400;
     let kept = retention.keep(now, whole);
-    kept.iter().copied().filter(in_window).min().or_else(|| kept.into_iter().max())
+    let newest = kept.iter().copied().max();
+    let rolled: Vec<BackupName> = kept.into_iter().filter(in_window).collect();
+    if rolled.is_empty() { newest.into_iter().collect() } else { rolled }
 }
 
-/// Removes whole segments before the one of `oldest`, which is where the oldest backup that may be rolled forward begins.
+/// Where the log of each server is needed from. A restore to an earlier moment begins there again, so that the oldest
+/// backup need not be the one that begins first.
+fn oldest_of_each(bases: &[Base]) -> BTreeMap<(&str, u64), Lsn> {
+    let mut oldest = BTreeMap::new();
+    for base in bases {
+        let of = oldest.entry((base.system.as_str(), base.segment_bytes)).or_insert(base.start);
+        *of = base.start.min(*of);
+    }
+    oldest
+}
+
+/// Removes whole segments before the one of `oldest`, from which on a backup may be rolled forward.
 /// Histories stay: they are small, and tell later timelines apart.
 async fn drop_older(
     place: &Place,
@@ -81,27 +100,62 @@ fn is_older(file: &str, segment_bytes: u64, oldest: Lsn) -> bool {
 mod tests {
     use super::*;
 
-    /// Three years of a backup a day, pruned each day, with a log of 40 segments a day.
+    /// The segment in which the backup of a day begins: 40 a day, and every 50 days a restore that goes back 20 days.
+    fn segment_of(day: i64) -> u64 {
+        (day * 40 - (day / 50) * 800 + 100_000).try_into().unwrap()
+    }
+
+    fn base(segment: u64) -> Base {
+        let (bytes, start) = (16 << 20, Lsn(segment * (16 << 20) + 40));
+        Base {
+            system: "7".to_owned(),
+            version: 150_004,
+            segment_bytes: bytes,
+            timeline: 1,
+            start,
+            stop: start,
+            user: "u".to_owned(),
+            database: "d".to_owned(),
+        }
+    }
+
+    /// Three years of a backup a day, pruned each day.
     #[test]
-    fn every_kept_backup_of_the_window_can_be_rolled_forward_for_three_years() {
+    fn every_kept_backup_of_the_window_can_be_rolled_forward_for_three_years_of_restores() {
         let start = 1_767_225_600;
         let at = |day: i64| BackupName::at(Timestamp::from_second(start + day * 86_400).unwrap());
-        let (mut there, mut log_from) = (Vec::new(), 0);
+        let of = |name: BackupName| segment_of((name.time().as_second() - start) / 86_400);
+        let mut there = Vec::new();
         for day in 0..3 * 366 {
             let now = Timestamp::from_second(start + day * 86_400 + 3_600).unwrap();
             there.push(at(day));
             there = Retention::BUCKET.keep(now, &there);
-            let oldest = oldest_rolled(&Retention::BUCKET, now, &there).unwrap();
-            let segment_of = |name: BackupName| (name.time().as_second() - start) / 86_400 * 40;
-            log_from = log_from.max(segment_of(oldest));
+            let bases: Vec<Base> =
+                rolled(&Retention::BUCKET, now, &there).into_iter().map(|name| base(of(name))).collect();
+            let oldest = oldest_of_each(&bases)[&("7", 16 << 20)];
+            let is_gone = |segment: u64| {
+                let file = LogFile::Segment { number: segment, timeline: 1, bytes: 16 << 20 };
+                is_older(&file.to_string(), 16 << 20, oldest)
+            };
             for name in &there {
                 let age_days = (now.as_second() - name.time().as_second()) / 86_400;
                 if age_days < Retention::BUCKET.days {
-                    assert!(segment_of(*name) >= log_from, "day {day}: {name} lost its log");
+                    assert!(!is_gone(of(*name)), "day {day}: {name} lost its log");
                 }
             }
-            assert!(day * 40 - log_from <= 31 * 40, "and not much else stays");
+            assert!(is_gone(segment_of(day) - 51 * 40), "day {day}: and not much else stays");
         }
+    }
+
+    #[test]
+    fn each_server_keeps_from_where_its_own_backups_begin() {
+        let other = Base { system: "8".to_owned(), ..base(3) };
+        let bases = [base(500), base(300), other, base(400)];
+        let oldest: Vec<_> = oldest_of_each(&bases).into_iter().collect();
+        assert_eq!(oldest, [(("7", 16 << 20), base(300).start), (("8", 16 << 20), base(3).start)]);
+        let day = |day: i64| BackupName::at(Timestamp::from_second(1_767_225_600 + day * 86_400).unwrap());
+        let later = day(400).time();
+        assert_eq!(rolled(&Retention::LOCAL, later, &[day(1), day(2)]), [day(2)], "the newest at least");
     }
 
     #[test]
