@@ -14,7 +14,7 @@ use crate::key::Keyring;
 use crate::name::BackupName;
 use crate::place::Place;
 use crate::restore::{Target, restore};
-use crate::run::on_thread;
+use crate::run::{FolderLock, on_thread};
 
 /// Where it restores to, inside the data folder; gone afterwards.
 const SCRATCH: &str = "backup.drill";
@@ -66,6 +66,7 @@ pub async fn drill(
     folder: &Path,
     told: &mut dyn FnMut(u64, u64),
 ) -> Result<Drilled, BackupError> {
+    let _lock = FolderLock::of_drills(folder)?;
     let scratch = Scratch::inside(folder)?;
     let began = Instant::now();
     let target = Target { database: scratch.0.join("messenger.db"), replace: false };

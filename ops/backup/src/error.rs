@@ -40,6 +40,8 @@ pub enum BackupError {
     Newer { name: String, schema: u32, known: u32 },
     #[error("another backup or restore runs on {folder}; wait for it")]
     Busy { folder: String },
+    #[error("another drill runs in {folder}; wait for it")]
+    Drilling { folder: String },
     #[error(
         "{place}: the newest backup there, {name}, is of the future: set this machine's clock, or move that backup out of the place if it was made under a wrong one"
     )]

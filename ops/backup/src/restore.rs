@@ -14,12 +14,12 @@ use crate::manifest::Manifest;
 use crate::name::BackupName;
 use crate::pipe::{Sink, open_object};
 use crate::place::Place;
-use crate::run::{self, FolderLock, Made, Passing, on_thread, read_ledger};
+use crate::run::{self, DRILL_LOCK, FolderLock, Made, Passing, on_thread, read_ledger};
 
 /// What is being restored, beside the database.
 const PARTIAL: &str = "restore.partial";
 /// What may lie in a folder that counts as empty: the locks, and what embedded backups keep there.
-const IGNORED: [&str; 4] = ["lock", "backup.lock", "backup.key", "backups"];
+const IGNORED: [&str; 5] = ["lock", "backup.lock", DRILL_LOCK, "backup.key", "backups"];
 
 /// Where to, and whether over something.
 #[derive(Clone, Debug)]

@@ -32,6 +32,8 @@ const CLAIM_AGAIN: Duration = Duration::from_millis(200);
 const CLOCKS_DIFFER_SECONDS: i64 = 2;
 /// Kept while a backup or restore runs on a data folder.
 const LOCK: &str = "backup.lock";
+/// Kept while a drill runs in a data folder; outside of its scratch, which every drill begins by removing.
+pub(crate) const DRILL_LOCK: &str = "backup.drill.lock";
 /// The copy that is being sealed, plain, beside the database and for its owner only.
 const COPY: &str = "backup.copy";
 
@@ -52,11 +54,23 @@ pub struct FolderLock {
 impl FolderLock {
     /// Takes it, or says that it is taken.
     pub fn take(folder: &Path) -> Result<Self, BackupError> {
-        let path = folder.join(LOCK);
+        Self::at(folder, LOCK)
+    }
+
+    /// The same for drills, which backups and restores of the folder need not wait for.
+    pub(crate) fn of_drills(folder: &Path) -> Result<Self, BackupError> {
+        Self::at(folder, DRILL_LOCK)
+    }
+
+    fn at(folder: &Path, name: &str) -> Result<Self, BackupError> {
+        let path = folder.join(name);
         let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = opened.map_err(|why| BackupError::file(&path, why))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) if name == DRILL_LOCK => {
+                Err(BackupError::Drilling { folder: folder.display().to_string() })
+            }
             Err(TryLockError::WouldBlock) => Err(BackupError::Busy { folder: folder.display().to_string() }),
             Err(TryLockError::Error(why)) => Err(BackupError::file(&path, why)),
         }

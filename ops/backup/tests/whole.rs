@@ -293,7 +293,11 @@ fn a_backup_of_a_database_in_use_is_of_one_moment() {
 #[test]
 fn a_drill_restores_beside_and_leaves_nothing() {
     let (bed, names) = several();
-    let before = bed.files("data");
+    let but_the_lock = || {
+        let files = bed.files("data").into_iter().filter(|file| file != "backup.drill.lock");
+        files.collect::<Vec<_>>()
+    };
+    let before = but_the_lock();
     let turn = |which| {
         bed::on_ring(async {
             let folder = bed.folder.path().join("data");
@@ -303,7 +307,12 @@ fn a_drill_restores_beside_and_leaves_nothing() {
     let drilled = turn(Which::Latest).unwrap();
     assert_eq!((drilled.name, drilled.contents.messages), (names[1], 40));
     assert_eq!(turn(Which::Named(names[0])).unwrap().contents.messages, 20);
-    assert_eq!(bed.files("data"), before);
+    assert_eq!(but_the_lock(), before);
+    let held = std::fs::File::open(bed.folder.path().join("data/backup.drill.lock")).unwrap();
+    held.lock().unwrap();
+    let busy = turn(Which::Latest).unwrap_err();
+    assert!(matches!(busy, BackupError::Drilling { .. }), "{busy}");
+    drop(held);
     let database = bed.database();
     let sqlite = rusqlite::Connection::open(&database).unwrap();
     sqlite.execute("UPDATE audit_logs SET detail = 'nothing' WHERE id = 1", []).unwrap();
@@ -311,7 +320,7 @@ fn a_drill_restores_beside_and_leaves_nothing() {
     bed.back_up().unwrap();
     let broken = turn(Which::Latest).unwrap_err();
     assert!(matches!(broken, BackupError::Audit { entry: 1, .. }), "{broken}");
-    assert_eq!(bed.files("data").iter().filter(|file| file.contains("drill")).count(), 0);
+    assert_eq!(but_the_lock().iter().filter(|file| file.contains("drill")).count(), 0);
 }
 
 #[test]

@@ -214,7 +214,10 @@ impl Failure {
             BackupError::Name(_) => Code::Settings,
             BackupError::None { .. } | BackupError::NoSuch { .. } => Code::NoBackup,
             BackupError::Newer { .. } => Code::Newer,
-            BackupError::Busy { .. } | BackupError::SameSecond | BackupError::Pruned { .. } => Code::Busy,
+            BackupError::Busy { .. }
+            | BackupError::Drilling { .. }
+            | BackupError::SameSecond
+            | BackupError::Pruned { .. } => Code::Busy,
             BackupError::NotEmpty { .. } | BackupError::File { .. } | BackupError::Copy(_) => Code::Folder,
             BackupError::Database(_)
             | BackupError::Prepare(_)

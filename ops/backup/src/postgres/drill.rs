@@ -13,7 +13,7 @@ use super::restore::{Recovery, clear, recover};
 use crate::drill::Drilled;
 use crate::error::BackupError;
 use crate::name::BackupName;
-use crate::run::on_thread;
+use crate::run::{FolderLock, on_thread};
 
 /// Where it restores to, inside the folder it is given.
 const SCRATCH: &str = "backup.drill";
@@ -26,6 +26,7 @@ pub async fn drill(
     folder: &Path,
     told: &mut dyn FnMut(u64, u64),
 ) -> Result<Drilled, BackupError> {
+    let _lock = FolderLock::of_drills(folder)?;
     let scratch = folder.join(SCRATCH);
     let began = Instant::now();
     let recovered = recover(recovery, &scratch, told).await?;

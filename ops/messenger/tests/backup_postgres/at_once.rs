@@ -2,6 +2,7 @@
 
 use schema_store::Accounts;
 use schema_store::rows::account::Origin;
+use servers::account;
 
 use crate::bed::{Bed, fine, messages, refused};
 use crate::people::person;
@@ -46,6 +47,24 @@ async fn two_backups_at_once_are_one() {
     assert!(made >= 1, "somebody is first");
     let checked = fine(&bed.run(&["backup", "verify", "all"]));
     assert_eq!(checked.lines().count(), made, "{checked}");
+}
+
+#[test]
+fn a_second_drill_leaves_the_first_one_alone() {
+    let bed = Bed::new();
+    bed.back_up();
+    // What a drill that is under way holds and has.
+    let held = std::fs::File::create(bed.path("data/backup.drill.lock")).unwrap();
+    account::hand_over(&bed.path("data/backup.drill.lock"), 0o600);
+    held.lock().unwrap();
+    std::fs::create_dir(bed.path("data/backup.drill")).unwrap();
+    account::hand_over(&bed.path("data/backup.drill"), 0o700);
+    refused(&bed.run(&["backup", "drill"]), 13, "another drill");
+    assert!(bed.path("data/backup.drill").exists(), "it is still there");
+    bed.back_up();
+    drop(held);
+    fine(&bed.run(&["backup", "drill"]));
+    assert!(!bed.path("data/backup.drill").exists(), "what a dead one left is gone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
