@@ -16,8 +16,8 @@ use crate::rows::moderation::{
 
 pub(crate) use rules::{
     beginning, is_out_by, must_be_above, must_be_allowed, must_be_narrow, must_be_open_to_appeal,
-    must_be_reportable, must_be_second, must_be_sound, must_be_told, must_be_undoable, only_closes, proof_of,
-    told,
+    must_be_reportable, must_be_second, must_be_sound, must_be_told, must_be_undoable, only_closes, outcome,
+    proof_of, told,
 };
 
 /// How long a decision waits before it takes effect, in milliseconds.
@@ -36,6 +36,9 @@ pub const BLOCK_BITS_MIN: (u8, u8) = (8, 16);
 pub const EVIDENCE_BYTES_MAX: usize = 64 * 1024;
 /// Longest reason, comment or notice, in bytes.
 pub const TEXT_BYTES_MAX: usize = 2048;
+/// What an account is told of a decision that was reversed, in both languages: nobody says which one it reads.
+pub const REVERSED_NOTICE: &str = "The decision about your account was reversed: it no longer stands.\n\n\
+     La décision prise au sujet de votre compte a été annulée : elle ne s’applique plus.";
 /// Most open reports of one reporter.
 pub const OPEN_REPORTS_MAX: usize = 200;
 
@@ -78,7 +81,8 @@ pub trait Moderation: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Answer<Decision>> + Send;
     /// Takes a decision back before it takes effect. `Overtaken`: it did already.
     fn undo(&self, decision: DecisionId, by: Origin) -> impl Future<Output = Answer<Decision>> + Send;
-    /// Takes a decision back after it took effect. `Overtaken`: it did not, or not any more.
+    /// Takes a decision back after it took effect. The account, if it was told of the decision, is told that, and not why.
+    /// `Overtaken`: it did not, or not any more.
     fn reverse(
         &self,
         decision: DecisionId,

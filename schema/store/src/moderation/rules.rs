@@ -3,11 +3,15 @@
 use schema_wire::record::UserStatus;
 use schema_wire::{Network, UserId};
 
-use super::{APPEAL_MS, BLOCK_BITS_MIN, EVIDENCE_BYTES_MAX, SUSPENSION_DAYS, TEXT_BYTES_MAX, UNDO_MS};
+use super::{
+    APPEAL_MS, BLOCK_BITS_MIN, EVIDENCE_BYTES_MAX, REVERSED_NOTICE, SUSPENSION_DAYS, TEXT_BYTES_MAX, UNDO_MS,
+};
 use crate::accounts::{AccountError, Answer};
 use crate::franking::commitment;
 use crate::rows::account::Origin;
-use crate::rows::moderation::{Appeal, Decision, DecisionState, Measure, NewDecision, NewReport, Proof};
+use crate::rows::moderation::{
+    Appeal, AppealState, Decision, DecisionState, Measure, NewDecision, NewReport, Proof,
+};
 use crate::rows::role::AccountRole;
 
 /// What goes together in one decision.
@@ -176,6 +180,15 @@ pub(crate) fn told(decisions: Vec<Decision>, mut appeals: Vec<Appeal>) -> Vec<(D
         (decision, appeal)
     })
     .collect()
+}
+
+/// What an account is told of its appeal; of one that nobody answered before the decision was reversed, only that it was.
+pub(crate) fn outcome(state: AppealState, answer: &str) -> String {
+    match state {
+        AppealState::Granted if answer.is_empty() => REVERSED_NOTICE.to_owned(),
+        AppealState::Granted => format!("{REVERSED_NOTICE}\n\n{answer}"),
+        AppealState::Upheld | AppealState::Open => format!("Upheld: {answer}"),
+    }
 }
 
 /// Whether a decision only closes reports.

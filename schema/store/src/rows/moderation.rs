@@ -298,6 +298,8 @@ pub enum Told {
     Decision,
     /// What became of the appeal.
     Answer,
+    /// That the decision was reversed, to whoever did not appeal.
+    Reversal,
 }
 
 /// A letter that a decision still owes.

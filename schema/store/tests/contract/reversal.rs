@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 
 use schema_store::AccountError;
-use schema_store::moderation::UNDO_MS;
+use schema_store::moderation::{REVERSED_NOTICE, UNDO_MS};
 use schema_store::rows::account::{AuditEntry, Origin, StatusChange};
-use schema_store::rows::moderation::{DecisionId, DecisionState, Measure, NewDecision};
+use schema_store::rows::moderation::{DecisionId, DecisionState, Measure, NewDecision, Told};
 use schema_store::rows::role::AccountRole;
 use schema_wire::record::UserStatus;
-use schema_wire::{Network, UserId};
+use schema_wire::v1::user_event::Event;
+use schema_wire::{Generation, Network, Offset, Position, UserId};
 
-use crate::contract::Bed;
 use crate::contract::moderation::{Desk, by, decision};
+use crate::contract::{Bed, events};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -136,4 +137,45 @@ pub async fn the_same_is_not_decided_twice_at_once<S: Desk>(bed: Bed<S>) {
     assert_eq!(decide(tom, &[Measure::Ban]).await, Err(AccountError::Overtaken), "one waits");
     bed.store.second(ban, true, by(tom)).await.unwrap();
     assert_eq!(decide(mia, &[Measure::Ban]).await, Err(AccountError::Overtaken), "one is agreed to");
+}
+
+pub async fn a_reversal_is_told_but_not_its_reason<S: Desk>(bed: Bed<S>) {
+    let (mia, tom) = bed.moderators().await;
+    let (alice, bob) = (bed.person("alice").await.user, bed.person("bob").await.user);
+    let owed = async || {
+        let letters = bed.store.due_letters(9).await.unwrap();
+        letters.into_iter().map(|letter| (letter.decision, letter.told, letter.text)).collect::<Vec<_>>()
+    };
+    let ban = bed.done(decision(bob, mia, &[Measure::Ban]), tom).await;
+    bed.store.letter_sent(ban, Told::Decision).await.unwrap();
+    bed.reverse(ban, tom).await;
+    assert_eq!(owed().await, [(ban, Told::Reversal, REVERSED_NOTICE.to_owned())], "his clients were cut off");
+    bed.store.letter_sent(ban, Told::Reversal).await.unwrap();
+    assert_eq!(owed().await, [], "once");
+    let appealed = bed.done(decision(alice, mia, &[Measure::Warn]), tom).await;
+    bed.store.appeal(appealed, "It was not me.".into(), by(alice)).await.unwrap();
+    bed.reverse(appealed, tom).await;
+    assert_eq!(owed().await, [(appealed, Told::Answer, REVERSED_NOTICE.to_owned())], "not a mistake of whom");
+    bed.store.letter_sent(appealed, Told::Answer).await.unwrap();
+    let silent = NewDecision { notice: None, ..decision(alice, mia, &[Measure::Warn]) };
+    let silent = bed.done(silent, tom).await;
+    bed.reverse(silent, tom).await;
+    assert_eq!(owed().await, [], "nobody was told of it");
+    let granted = bed.done(decision(alice, mia, &[Measure::Warn]), tom).await;
+    bed.store.appeal(granted, "Nor was this.".into(), by(alice)).await.unwrap();
+    bed.store.answer_appeal(granted, true, "Sorry.".into(), by(tom)).await.unwrap();
+    assert_eq!(owed().await, [(granted, Told::Answer, format!("{REVERSED_NOTICE}\n\nSorry."))]);
+    let start = Position { generation: Generation(1), offset: Offset(0) };
+    for user in [alice, bob] {
+        let told = events(&bed, user, start).await.events;
+        let texts: Vec<_> = told
+            .iter()
+            .filter_map(|event| match &event.event {
+                Some(Event::Warning(warning)) => Some(warning.text.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert!(texts.iter().any(|text| text.starts_with(REVERSED_NOTICE)), "{texts:?}");
+        assert!(!texts.iter().any(|text| text.contains("mistake")), "{texts:?}");
+    }
 }

@@ -8,7 +8,7 @@ use super::case::must_be_free;
 use super::decision::{own_decision, role_of};
 use super::reverse::reverse;
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{must_be_above, must_be_open_to_appeal, must_be_told};
+use crate::moderation::{must_be_above, must_be_open_to_appeal, must_be_told, outcome};
 use crate::postgres::account::audit::record;
 use crate::postgres::account::{lock_users, must_stand, standing_of};
 use crate::postgres::fault::Failed;
@@ -61,12 +61,12 @@ pub async fn answer(
         return Err(AccountError::Overtaken);
     }
     if grants {
-        return reverse(tx, wanted, answer, by, now).await;
+        return reverse(tx, wanted, (answer, answer), by, now).await;
     }
     close(tx, &decision, AppealState::Upheld, answer, by, now).await?;
     must_stand(lock_users(tx, [subject], now).await?.remove(&subject))?;
     let id = decision.id.0.to_vec().into();
-    let told = v1::Warning { id, at: now, text: format!("Upheld: {answer}"), ..Default::default() };
+    let told = v1::Warning { id, at: now, text: outcome(AppealState::Upheld, answer), ..Default::default() };
     push(tx, subject, told, now).await?;
     settle(tx, subject, CaseState::Open, now).await?;
     record(tx, audit_event::APPEAL_UPHELD, Some(subject), answer, by, now).await?;

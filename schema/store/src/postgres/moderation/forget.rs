@@ -23,7 +23,8 @@ const EMPTIED: [&str; 6] = [
      WHERE d.user_id = $1 AND b.ip_address = d.address AND starts_with(d.reason, b.reason)",
     "UPDATE reports SET evidence = NULL, comment = '' WHERE reported_user_id = $1",
     "UPDATE flags SET detail = '' WHERE user_id = $1",
-    "UPDATE moderation_decisions SET reason = '', notice = NULL, address = NULL, mailed_at = nullif(mailed_at, 'epoch')
+    "UPDATE moderation_decisions SET reason = '', notice = NULL, address = NULL, mailed_at = nullif(mailed_at, 'epoch'),
+       reversal_mailed_at = nullif(reversal_mailed_at, 'epoch')
      WHERE user_id = $1",
     "UPDATE moderation_actions SET reason = '' WHERE user_id = $1",
     "DELETE FROM moderation_mutes WHERE user_id = $1",

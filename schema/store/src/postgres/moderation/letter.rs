@@ -1,24 +1,29 @@
-//! Letters that decisions, and answers to appeals, still owe.
+//! Letters that decisions, answers to appeals and reversals still owe.
 
 use tokio_postgres::Row;
 
 use crate::accept::page;
 use crate::accounts::Answer;
+use crate::moderation::outcome;
+use crate::postgres::fault::Failed;
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, id};
-use crate::rows::moderation::{DecisionId, DueLetter, Told};
+use crate::rows::moderation::{AppealState, DecisionId, DueLetter, Told};
 
 pub async fn due(tx: &Tx, limit: u32) -> Answer<Vec<DueLetter>> {
     let decisions =
         "SELECT d.id, u.email, d.notice FROM moderation_decisions d JOIN users u ON u.id = d.user_id
          WHERE d.mailed_at = 'epoch' AND u.email IS NOT NULL AND d.notice IS NOT NULL
          ORDER BY d.ended_at LIMIT $1";
-    let answers = "SELECT a.decision_id, u.email, CASE a.state WHEN 'GRANTED' THEN 'Withdrawn: ' ELSE 'Upheld: ' END || a.answer
+    let answers = "SELECT a.decision_id, u.email, a.answer, a.state
          FROM moderation_appeals a JOIN users u ON u.id = a.user_id
          WHERE a.mailed_at = 'epoch' AND u.email IS NOT NULL AND a.answer IS NOT NULL
          ORDER BY a.answered_at LIMIT $1";
+    let reversals =
+        "SELECT d.id, u.email, '', 'GRANTED' FROM moderation_decisions d JOIN users u ON u.id = d.user_id
+         WHERE d.reversal_mailed_at = 'epoch' AND u.email IS NOT NULL ORDER BY d.ended_at LIMIT $1";
     let mut letters = Vec::new();
-    for (told, sql) in [(Told::Decision, decisions), (Told::Answer, answers)] {
+    for (told, sql) in [(Told::Decision, decisions), (Told::Answer, answers), (Told::Reversal, reversals)] {
         for row in tx.query(sql, &[&i64::from(page(limit))]).await? {
             letters.push(letter(told, &row)?);
         }
@@ -27,13 +32,22 @@ pub async fn due(tx: &Tx, limit: u32) -> Answer<Vec<DueLetter>> {
 }
 
 fn letter(told: Told, row: &Row) -> Answer<DueLetter> {
-    Ok(DueLetter { decision: id(row, 0)?, told, email: row.try_get(1)?, text: row.try_get(2)? })
+    let text: String = row.try_get(2)?;
+    let text = match told {
+        Told::Decision => text,
+        Told::Answer | Told::Reversal => {
+            let state = AppealState::parse(row.try_get(3)?).ok_or(Failed::Unreadable("an appeal's state"))?;
+            outcome(state, &text)
+        }
+    };
+    Ok(DueLetter { decision: id(row, 0)?, told, email: row.try_get(1)?, text })
 }
 
 pub async fn sent(tx: &Tx, wanted: DecisionId, told: Told, now: u64) -> Answer<()> {
     let sql = match told {
         Told::Decision => "UPDATE moderation_decisions SET mailed_at = $2 WHERE id = $1",
         Told::Answer => "UPDATE moderation_appeals SET mailed_at = $2 WHERE decision_id = $1",
+        Told::Reversal => "UPDATE moderation_decisions SET reversal_mailed_at = $2 WHERE id = $1",
     };
     tx.execute(sql, &[&Id(wanted.0), &At(now)]).await?;
     Ok(())

@@ -77,7 +77,7 @@ impl Moderation for PostgresStore {
     }
 
     async fn reverse(&self, wanted: DecisionId, reason: String, by: Origin) -> Answer<Decision> {
-        let work = async move |tx: &Tx, now| reverse::reverse(tx, wanted, &reason, &by, now).await;
+        let work = async move |tx: &Tx, now| reverse::reverse(tx, wanted, (&reason, ""), &by, now).await;
         self.write_about(|decision| Some(Item::Profile(decision.subject)), work).await
     }
 

@@ -9,7 +9,7 @@ use super::appeal;
 use super::apply::{settle, tell};
 use super::decision::{end, find, role_of};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{MUTE_MS, is_out_by, must_be_above};
+use crate::moderation::{MUTE_MS, is_out_by, must_be_above, outcome};
 use crate::postgres::account::admin::{set_address_ban, set_status};
 use crate::postgres::account::audit::record;
 use crate::postgres::account::{lock_users, must_stand, own};
@@ -19,7 +19,14 @@ use crate::rows::account::{Origin, StatusChange, audit_event};
 use crate::rows::moderation::{AppealState, CaseState, Decision, DecisionId, DecisionState, Measure};
 use crate::stored::address_text;
 
-pub async fn reverse(tx: &Tx, wanted: DecisionId, reason: &str, by: &Origin, now: u64) -> Answer<Decision> {
+/// The reason stays with moderators; `answer` is what whoever appealed is told besides.
+pub async fn reverse(
+    tx: &Tx,
+    wanted: DecisionId,
+    (reason, answer): (&str, &str),
+    by: &Origin,
+    now: u64,
+) -> Answer<Decision> {
     let subject = find(tx, wanted).await?.subject;
     own(tx, subject).await?;
     let standing = must_stand(lock_users(tx, [subject], now).await?.remove(&subject));
@@ -31,7 +38,7 @@ pub async fn reverse(tx: &Tx, wanted: DecisionId, reason: &str, by: &Origin, now
     must_be_above(role_of(tx, subject).await?, role_of(tx, actor).await?)?;
     let stands = is_out_by(&decision, standing?, out_since(tx, subject).await?);
     if decision.notice.is_some() {
-        tell(tx, &decision, &format!("Withdrawn: {reason}"), now).await?;
+        tell(tx, &decision, &outcome(AppealState::Granted, answer), now).await?;
     }
     unmute(tx, &decision).await?;
     tx.execute(
@@ -41,7 +48,8 @@ pub async fn reverse(tx: &Tx, wanted: DecisionId, reason: &str, by: &Origin, now
     .await?;
     end(tx, &decision, DecisionState::Reversed, by, now).await?;
     // Whoever appealed against it has what was asked for.
-    let granted = appeal::close(tx, &decision, AppealState::Granted, reason, by, now).await?;
+    let granted = appeal::close(tx, &decision, AppealState::Granted, answer, by, now).await?;
+    owe_letter(tx, &decision, granted).await?;
     if granted {
         settle(tx, subject, CaseState::Open, now).await?;
     }
@@ -58,6 +66,17 @@ pub async fn reverse(tx: &Tx, wanted: DecisionId, reason: &str, by: &Origin, now
     }
     record(tx, audit_event::DECISION_REVERSED, Some(subject), reason, by, now).await?;
     find(tx, wanted).await
+}
+
+/// A letter that did not go out yet about the decision need not any more; the answer to an appeal says enough.
+async fn owe_letter(tx: &Tx, decision: &Decision, is_answered: bool) -> Answer<()> {
+    tx.execute(
+        "UPDATE moderation_decisions SET mailed_at = nullif(mailed_at, 'epoch'),
+           reversal_mailed_at = CASE WHEN $2 THEN 'epoch'::timestamptz END WHERE id = $1",
+        &[&Id(decision.id.0), &(decision.notice.is_some() && !is_answered)],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Since when the account is out; of one that was let in again, nothing.

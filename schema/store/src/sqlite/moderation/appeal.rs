@@ -8,7 +8,7 @@ use super::case::must_be_free;
 use super::decision::{find, role_of};
 use super::reverse::reverse;
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{must_be_above, must_be_open_to_appeal, must_be_told};
+use crate::moderation::{must_be_above, must_be_open_to_appeal, must_be_told, outcome};
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::moderation::{Appeal, AppealState, CaseState, Decision, DecisionId};
 use crate::sqlite::account::audit::record;
@@ -57,11 +57,11 @@ pub fn answer(
         return Err(AccountError::Overtaken);
     }
     if grants {
-        return reverse(tx, wanted, answer, by, now);
+        return reverse(tx, wanted, (answer, answer), by, now);
     }
     close(tx, &decision, AppealState::Upheld, answer, by, now)?;
     let id = decision.id.0.to_vec().into();
-    let told = v1::Warning { id, at: now, text: format!("Upheld: {answer}"), ..Default::default() };
+    let told = v1::Warning { id, at: now, text: outcome(AppealState::Upheld, answer), ..Default::default() };
     push(tx, decision.subject, told, now)?;
     settle(tx, decision.subject, CaseState::Open, now)?;
     record(tx, audit_event::APPEAL_UPHELD, Some(decision.subject), answer, by, now)?;

@@ -23,7 +23,8 @@ const EMPTIED: [&str; 6] = [
          AND substr(d.reason, 1, length(banned_ips.reason)) = banned_ips.reason)",
     "UPDATE reports SET evidence = NULL, comment = '' WHERE reported_user_id = ?1",
     "UPDATE flags SET detail = '' WHERE user_id = ?1",
-    "UPDATE moderation_decisions SET reason = '', notice = NULL, address = NULL, mailed_at = nullif(mailed_at, 0)
+    "UPDATE moderation_decisions SET reason = '', notice = NULL, address = NULL, mailed_at = nullif(mailed_at, 0),
+       reversal_mailed_at = nullif(reversal_mailed_at, 0)
      WHERE user_id = ?1",
     "UPDATE moderation_actions SET reason = '' WHERE user_id = ?1",
     "DELETE FROM moderation_mutes WHERE user_id = ?1",

@@ -74,7 +74,7 @@ impl Moderation for SqliteStore {
     }
 
     async fn reverse(&self, wanted: DecisionId, reason: String, by: Origin) -> Answer<Decision> {
-        self.write(move |tx, now| reverse::reverse(tx, wanted, &reason, &by, now)).await
+        self.write(move |tx, now| reverse::reverse(tx, wanted, (&reason, ""), &by, now)).await
     }
 
     async fn apply_due(&self) -> Answer<Option<Decision>> {

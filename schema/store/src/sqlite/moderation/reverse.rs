@@ -9,7 +9,7 @@ use super::appeal;
 use super::apply::{settle, tell};
 use super::decision::{end, find, role_of};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{MUTE_MS, is_out_by, must_be_above};
+use crate::moderation::{MUTE_MS, is_out_by, must_be_above, outcome};
 use crate::rows::account::{Origin, StatusChange, audit_event};
 use crate::rows::moderation::{AppealState, CaseState, Decision, DecisionId, DecisionState, Measure};
 use crate::sqlite::account::admin::{set_address_ban, set_status};
@@ -18,10 +18,11 @@ use crate::sqlite::account::standing_of;
 use crate::sqlite::value::uint_opt;
 use crate::stored::int;
 
+/// The reason stays with moderators; `answer` is what whoever appealed is told besides.
 pub fn reverse(
     tx: &Transaction<'_>,
     wanted: DecisionId,
-    reason: &str,
+    (reason, answer): (&str, &str),
     by: &Origin,
     now: u64,
 ) -> Answer<Decision> {
@@ -46,16 +47,28 @@ pub fn reverse(
         params![wanted.0, int(now), by.actor.map(|user| user.0), subject.0],
     )?;
     if decision.notice.is_some() {
-        tell(tx, &decision, &format!("Withdrawn: {reason}"), now)?;
+        tell(tx, &decision, &outcome(AppealState::Granted, answer), now)?;
     }
     end(tx, &decision, DecisionState::Reversed, by, now)?;
     // Whoever appealed against it has what was asked for.
-    if appeal::close(tx, &decision, AppealState::Granted, reason, by, now)? {
+    let granted = appeal::close(tx, &decision, AppealState::Granted, answer, by, now)?;
+    owe_letter(tx, &decision, granted)?;
+    if granted {
         settle(tx, subject, CaseState::Open, now)?;
         record(tx, audit_event::APPEAL_GRANTED, Some(subject), reason, by, now)?;
     }
     record(tx, audit_event::DECISION_REVERSED, Some(subject), reason, by, now)?;
     find(tx, wanted)
+}
+
+/// A letter that did not go out yet about the decision need not any more; the answer to an appeal says enough.
+fn owe_letter(tx: &Transaction<'_>, decision: &Decision, is_answered: bool) -> rusqlite::Result<()> {
+    tx.execute(
+        "UPDATE moderation_decisions SET mailed_at = nullif(mailed_at, 0), reversal_mailed_at = iif(?2, 0, NULL)
+         WHERE id = ?1",
+        params![decision.id.0, decision.notice.is_some() && !is_answered],
+    )?;
+    Ok(())
 }
 
 /// Since when the account is out; of one that was let in again, nothing.
