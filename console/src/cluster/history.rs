@@ -1,6 +1,8 @@
 //! What is kept of the nodes' figures: stretches of five minutes for two days, of an hour for thirty. Every console does
 //! it; of two that keep the same stretch, the first one's stays.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use schema_store::Operations;
 use schema_store::accounts::Answer;
 
@@ -16,39 +18,48 @@ const COARSE_KEPT_MS: u64 = 30 * 86_400_000;
 /// Most stretches read at once: thirty days of hours.
 const SPANS_MAX: u32 = 1000;
 
-/// The stretch that is not over yet.
-#[derive(Default)]
-pub struct Collecting {
-    began_at: u64,
-    figures: Option<Figures>,
-}
+/// Stretches that may wait for the store: a day of them.
+const WAITING_MAX: usize = 288;
 
-/// Takes a look's stretch; keeps the five minutes, and the hour, that it ends.
+/// The stretch that is not over yet, behind those that the store did not take so far; each with where it begins.
+#[derive(Default)]
+pub struct Collecting(VecDeque<(u64, Figures)>);
+
+/// Takes a look's stretch; keeps the five minutes, and the hour, that it ends. What the store does not take is tried again
+/// with the next look.
 pub async fn collect<S: Operations>(store: &S, collecting: &mut Collecting, span: Span) -> Answer<()> {
     let began_at = begin(span.ended_at() - 1, FINE_S);
-    if collecting.began_at != began_at {
-        let over = collecting.began_at;
-        if let Some(figures) = collecting.figures.take() {
-            store.keep_span(over, FINE_S, figures.write()).await?;
-            if begin(over, COARSE_S) != begin(began_at, COARSE_S) {
-                keep_hour(store, begin(over, COARSE_S)).await?;
-            }
-        }
-        collecting.began_at = began_at;
+    let Collecting(waiting) = collecting;
+    match waiting.back_mut().filter(|(at, _)| *at == began_at) {
+        Some((_, figures)) => figures.append_later(&span.figures),
+        None => waiting.push_back((began_at, span.figures)),
     }
-    match &mut collecting.figures {
-        Some(figures) => figures.append_later(&span.figures),
-        none => *none = Some(span.figures),
+    if waiting.len() > WAITING_MAX {
+        waiting.pop_front();
+    }
+    while let [(over, figures), (next, _), ..] = &*waiting.make_contiguous() {
+        store.keep_span(*over, FINE_S, figures.write()).await?;
+        if begin(*over, COARSE_S) != begin(*next, COARSE_S) {
+            keep_hours(store, begin(*over, COARSE_S)).await?;
+        }
+        waiting.pop_front();
     }
     Ok(())
 }
 
-async fn keep_hour<S: Operations>(store: &S, began_at: u64) -> Answer<()> {
-    let until = began_at + ms(COARSE_S);
-    if let Some(whole) = merged(&read(store, FINE_S, began_at, until).await?) {
-        store.keep_span(began_at, COARSE_S, whole.write()).await?;
+/// Keeps this hour, and those before it that nobody kept while their minutes are there; forgets what is old.
+async fn keep_hours<S: Operations>(store: &S, last: u64) -> Answer<()> {
+    let until = last + ms(COARSE_S);
+    let first = until.saturating_sub(FINE_KEPT_MS);
+    let kept: BTreeSet<u64> =
+        read(store, COARSE_S, first, until).await?.into_iter().map(|span| span.began_at).collect();
+    let hours = (first..until).step_by(ms(COARSE_S) as usize);
+    for began_at in hours.filter(|began_at| !kept.contains(began_at)) {
+        if let Some(whole) = merged(&read(store, FINE_S, began_at, began_at + ms(COARSE_S)).await?) {
+            store.keep_span(began_at, COARSE_S, whole.write()).await?;
+        }
     }
-    store.forget_spans(FINE_S, until.saturating_sub(FINE_KEPT_MS)).await?;
+    store.forget_spans(FINE_S, first).await?;
     store.forget_spans(COARSE_S, until.saturating_sub(COARSE_KEPT_MS)).await
 }
 
@@ -134,5 +145,52 @@ mod tests {
         assert!(gathered(&[], 5).is_empty());
         drop(store);
         std::fs::remove_dir_all(folder).unwrap();
+    }
+    /// Ten seconds with a message, `n` tens of seconds after the beginning.
+    fn span(n: u64) -> Span {
+        let figures = Figures::read("messages_sent_total 1\n", "", 1).unwrap();
+        Span { began_at: BEGIN + n * 10_000, length_ms: 10_000, figures }
+    }
+
+    async fn shape(store: &SqliteStore, hours: u64) -> Vec<(u64, f64)> {
+        let spans = kept(store, BEGIN, BEGIN + hours * ms(COARSE_S), true).await.unwrap();
+        let shape = |one: &Span| (one.length_ms / ms(FINE_S), one.figures.count("messages_sent_total"));
+        spans.iter().map(shape).collect()
+    }
+
+    #[tokio::test]
+    async fn what_the_store_does_not_take_is_kept_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("store.db");
+        let store = SqliteStore::open(&file).unwrap();
+        let operator = rusqlite::Connection::open(&file).unwrap();
+        let mut collecting = Collecting::default();
+        operator.execute_batch("ALTER TABLE metric_spans RENAME TO away").unwrap();
+        let mut refused = 0;
+        for n in 0..62 * 6 {
+            refused += u32::from(collect(&store, &mut collecting, span(n)).await.is_err());
+        }
+        assert!(refused > 0);
+        operator.execute_batch("ALTER TABLE away RENAME TO metric_spans").unwrap();
+        for n in 62 * 6..66 * 6 {
+            collect(&store, &mut collecting, span(n)).await.unwrap();
+        }
+        assert_eq!(shape(&store, 2).await, [(12, 360.0), (1, 30.0)], "nothing is lost, the hour neither");
+    }
+
+    #[tokio::test]
+    async fn an_hour_that_nobody_kept_is_made_up_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("store.db")).unwrap();
+        // One console keeps minutes until it dies before the hour is over; another one begins in the next hour.
+        let mut dies = Collecting::default();
+        for n in 0..56 * 6 {
+            collect(&store, &mut dies, span(n)).await.unwrap();
+        }
+        let mut begins = Collecting::default();
+        for n in 70 * 6..121 * 6 {
+            collect(&store, &mut begins, span(n)).await.unwrap();
+        }
+        assert_eq!(shape(&store, 2).await, [(12, 330.0), (12, 300.0)], "both hours");
     }
 }

@@ -1,7 +1,7 @@
 //! Looks at every node, and at what they lean on, now and then; remembers the last minutes, and hands full stretches to
 //! the history.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -62,6 +62,8 @@ struct Known {
     /// When somebody last looked, unix ms.
     looked_at: Option<u64>,
     said: BTreeMap<u16, Said>,
+    /// What nodes that gave no answer this time had said: what they do meanwhile is told with their next answer.
+    silent: BTreeMap<u16, Said>,
     servers: Option<Servers>,
     spans: VecDeque<Span>,
     heat: Heat,
@@ -70,6 +72,8 @@ struct Known {
 /// What one look found.
 struct Heard {
     nodes: Vec<(u16, Said)>,
+    /// Nodes that are not gone, whether they answered or not.
+    there: BTreeSet<u16>,
     servers: Servers,
 }
 
@@ -104,7 +108,7 @@ impl Watch {
         let began_at = known.looked_at.replace(now);
         let mut sum = Figures::default();
         for (node, said) in &heard.nodes {
-            let grown = match known.said.get(node) {
+            let grown = match known.said.get(node).or_else(|| known.silent.get(node)) {
                 Some(before) if before.started_at == said.started_at => said.figures.since(&before.figures),
                 // What it did before anybody looked belongs to no stretch.
                 _ => Figures { levels: said.figures.levels.clone(), ..Figures::default() },
@@ -116,7 +120,11 @@ impl Watch {
             Some(before) => shared.since(&before.figures()),
             None => Figures { levels: shared.levels, ..Figures::default() },
         });
-        known.said = heard.nodes.into_iter().collect();
+        let said = heard.nodes.into_iter().collect();
+        let before = std::mem::replace(&mut known.said, said);
+        known.silent.extend(before);
+        let Known { said, silent, .. } = &mut *known;
+        silent.retain(|node, _| heard.there.contains(node) && !said.contains_key(node));
         known.servers = Some(heard.servers);
         let began_at = began_at.filter(|at| *at < now)?;
         let span = Span { began_at, length_ms: now - began_at, figures: sum };
@@ -147,8 +155,10 @@ pub async fn watch_over<S: Backing>(app: App<S>) {
 
 async fn look<S: Backing>(app: &App<S>, collecting: &mut history::Collecting) -> Answer<()> {
     let now = app.clock.now_ms();
-    let there: Vec<NodeRow> =
-        app.store.nodes().await?.into_iter().filter(|node| is_there(node, now)).collect();
+    let mut nodes = app.store.nodes().await?;
+    nodes.retain(|node| node.state != NodeState::Gone);
+    let known = nodes.iter().map(|node| node.node.0).collect();
+    let there: Vec<NodeRow> = nodes.into_iter().filter(|node| is_there(node, now)).collect();
     if there.len() > NODES_MAX {
         tracing::warn!(nodes = there.len(), asked = NODES_MAX, "there are more nodes than the console asks");
     }
@@ -166,7 +176,7 @@ async fn look<S: Backing>(app: &App<S>, collecting: &mut history::Collecting) ->
     let servers = Servers::look(&app.store, app.config.shared.as_ref());
     let (nodes, servers) = join(join_all(asked), servers).await;
     app.metrics.beside(servers.render());
-    let heard = Heard { nodes: nodes.into_iter().flatten().collect(), servers };
+    let heard = Heard { nodes: nodes.into_iter().flatten().collect(), there: known, servers };
     let learned = app.watch.learn(heard, now);
     app.watch.live.tick();
     match learned {
@@ -194,7 +204,8 @@ mod tests {
     /// A look at these nodes while Redis has found so many keys.
     fn heard(nodes: Vec<(u16, Said)>, hits: u64) -> Heard {
         let redis = RedisCondition { hits, ..RedisCondition::default() };
-        Heard { nodes, servers: Servers { database: None, redis: Some(Some(redis)) } }
+        let servers = Servers { database: None, redis: Some(Some(redis)) };
+        Heard { nodes, there: BTreeSet::from([1, 2]), servers }
     }
 
     #[test]
@@ -223,5 +234,25 @@ mod tests {
         assert_eq!(watch.recent().len(), LOOKS_MAX);
         assert_eq!(watch.heat(Step::Append, 0).len(), 88);
         assert_eq!(watch.said().len(), 1);
+    }
+    #[test]
+    fn what_a_node_did_while_it_gave_no_answer_is_told_with_the_next_one() {
+        let watch = Watch::default();
+        let sent = |nodes, at| {
+            let span = watch.learn(heard(nodes, 0), at);
+            span.map(|span| span.figures.count("messages_sent_total"))
+        };
+        sent(vec![(1, said(7, 500)), (2, said(8, 90))], 1000);
+        assert_eq!(sent(vec![(2, said(8, 95))], 2000), Some(5.0));
+        assert_eq!(watch.said().len(), 1, "it is not shown as if it had answered");
+        assert_eq!(sent(vec![(2, said(8, 95))], 3000), Some(0.0));
+        assert_eq!(
+            sent(vec![(1, said(7, 900)), (2, said(8, 95))], 4000),
+            Some(400.0),
+            "the slowest moments too"
+        );
+        let gone = Heard { there: BTreeSet::from([2]), ..heard(vec![(2, said(8, 95))], 0) };
+        watch.learn(gone, 5000);
+        assert_eq!(sent(vec![(1, said(7, 950))], 6000), Some(0.0), "one that was gone begins a stretch");
     }
 }

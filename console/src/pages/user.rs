@@ -12,6 +12,7 @@ use schema_store::{AccountError, NewToken};
 use schema_wire::record::UserStatus;
 use schema_wire::{DeviceId, UserId};
 
+use super::factor::Factors;
 use super::users::{shown_name, status};
 use crate::app::App;
 use crate::frame::Desk;
@@ -43,6 +44,8 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
 
 struct Person {
     detail: PersonDetail,
+    /// Whether a reset link may be seen by an administrator.
+    shows_link: bool,
     shown: Shown,
 }
 
@@ -79,7 +82,14 @@ async fn show<S: Desk>(
     shown: Shown,
 ) -> Result<Response, Trouble> {
     let detail = app.store.person(user).await?;
-    Ok(render::show(code, visit, Person { detail, shown }, draw).await)
+    let shows_link = shows_link(app, &detail).await?;
+    Ok(render::show(code, visit, Person { detail, shows_link, shown }, draw).await)
+}
+
+/// Whoever sees the link of somebody with a role and no second factor could sign in as them, and be two people where two
+/// are asked for: such a link goes to their own address only.
+async fn shows_link<S: Desk>(app: &App<S>, detail: &PersonDetail) -> Result<bool, Trouble> {
+    Ok(detail.row.role == AccountRole::User || Factors::of(app, detail.row.user).await?.any())
 }
 
 /// Why the visitor may not act on this account, whatever their role: the key of the text. Staff are for administrators
@@ -164,6 +174,9 @@ async fn reset_link<S: Desk>(
 ) -> Result<Response, Trouble> {
     let id = named(&user)?;
     let detail = must_be_above(&app, &visit, id).await?;
+    if !shows_link(&app, &detail).await? {
+        return Err(Trouble::Forbidden);
+    }
     let email = detail.row.email.ok_or(Trouble::NotFound)?;
     let (secret, token) = NewToken::generate(app.clock.now_ms() + RESET_TTL_MS);
     match app.store.request_reset(email, token, visit.by.clone()).await {
@@ -292,15 +305,18 @@ fn actions(visit: &Visit, person: &Person) -> Option<AnyView> {
     let case =
         view! { <p><a class="button" href=format!("/moderation/{user}")>{visit.t("person-case")}</a></p> };
     let reset = may.then(|| {
-        let link = visit
-            .is_one_of(ADMINISTRATORS)
+        let is_admin = visit.is_one_of(ADMINISTRATORS);
+        let link = (is_admin && person.shows_link)
             .then(|| button(visit, format!("/users/{user}/reset-link"), visit.t("reset-link"), "warn"));
+        let hint = (is_admin && !person.shows_link)
+            .then(|| view! { <p class="hint">{visit.t("reset-link-staff")}</p> });
         view! {
             <h2>{visit.t("reset-title")}</h2>
             <div class="row">
                 {button(visit, format!("/users/{user}/reset-mail"), visit.t("reset-mail"), "quiet")}
                 {link}
             </div>
+            {hint}
         }
     });
     Some(

@@ -274,6 +274,7 @@ reactivate = Reactivate now
 reset-title = Password
 reset-mail = Mail a reset link
 reset-link = Show a reset link
+reset-link-staff = This account has a role and no second factor: whoever saw the link could sign in as them. It is mailed only.
 reset-link-once = This link works once and for 1 hour. It is not shown again.
 audit-id = No.
 audit-event = Event

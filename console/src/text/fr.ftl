@@ -274,6 +274,7 @@ reactivate = Réactiver maintenant
 reset-title = Mot de passe
 reset-mail = Envoyer un lien de réinitialisation
 reset-link = Montrer un lien de réinitialisation
+reset-link-staff = Ce compte a un rôle et pas de second facteur : quiconque verrait le lien pourrait se connecter à sa place. Il part par courriel seulement.
 reset-link-once = Ce lien sert une fois et pendant 1 heure. Il ne sera plus montré.
 audit-id = Nº
 audit-event = Événement

@@ -55,7 +55,8 @@ pub struct Sender {
 pub trait Detection: Clone + Send + Sync + 'static {
     /// Active accounts that sent at least `at_least` messages within an hour.
     fn senders(&self, at_least: u64) -> impl Future<Output = Answer<Vec<Sender>>> + Send;
-    /// New accounts that were used from an address, or with the key of a device, of a banned one.
+    /// New accounts, once each, that were used with the key of a device, or from an address, of a banned one, and are not
+    /// flagged for it yet.
     fn evaders(&self) -> impl Future<Output = Answer<Vec<Evader>>> + Send;
     /// What is worth a look besides the cases.
     fn signals(&self) -> impl Future<Output = Answer<Signals>> + Send;

@@ -110,21 +110,27 @@ pub async fn evaders(tx: &Tx, now: u64) -> Answer<Vec<Evader>> {
     let since = At(now.saturating_sub(EVASION_WITHIN_MS));
     let rows = tx
         .query(
-            "WITH fresh AS MATERIALIZED (SELECT id FROM users WHERE status = 'ACTIVE' AND created_at > $1
+            "WITH fresh AS MATERIALIZED (SELECT id FROM users u WHERE status = 'ACTIVE' AND created_at > $1
+                                          AND NOT EXISTS (SELECT 1 FROM flags
+                                            WHERE user_id = u.id AND rule = $3 AND flags.created_at > $1)
                                         ORDER BY created_at DESC LIMIT $2),
                   banned AS MATERIALIZED (SELECT id FROM users WHERE status = 'BANNED' AND banned_at > $1
                                           ORDER BY banned_at DESC LIMIT $2),
                   own AS MATERIALIZED (SELECT f.id, a.ip_address FROM fresh f CROSS JOIN LATERAL (
                     SELECT DISTINCT ip_address FROM audit_logs
                     WHERE user_id = f.id AND actor_id = f.id AND ip_address IS NOT NULL) a),
-                  theirs AS MATERIALIZED (SELECT b.id, a.ip_address FROM banned b CROSS JOIN LATERAL (
-                    SELECT DISTINCT ip_address FROM audit_logs
-                    WHERE user_id = b.id AND actor_id = b.id AND ip_address IS NOT NULL) a)
-             SELECT f.id, b.id, true FROM fresh f JOIN key_bundles k ON k.user_id = f.id
-               JOIN (SELECT b.id, k.identity_key FROM banned b JOIN key_bundles k ON k.user_id = b.id) b
-                 ON b.identity_key = k.identity_key
-             UNION SELECT own.id, theirs.id, false FROM own JOIN theirs ON theirs.ip_address = own.ip_address",
-            &[&since, &i64::from(EVASION_ACCOUNTS_MAX)],
+                  theirs AS MATERIALIZED (SELECT DISTINCT ON (a.ip_address) b.id, a.ip_address
+                    FROM banned b CROSS JOIN LATERAL (SELECT DISTINCT ip_address FROM audit_logs
+                      WHERE user_id = b.id AND actor_id = b.id AND ip_address IS NOT NULL) a
+                    ORDER BY a.ip_address, b.id),
+                  keys AS MATERIALIZED (SELECT DISTINCT ON (k.identity_key) b.id, k.identity_key
+                    FROM banned b JOIN key_bundles k ON k.user_id = b.id ORDER BY k.identity_key, b.id)
+             SELECT DISTINCT ON (fresh) fresh, banned, by_device FROM (
+               SELECT f.id, b.id, true FROM fresh f JOIN key_bundles k ON k.user_id = f.id
+                 JOIN keys b ON b.identity_key = k.identity_key
+               UNION ALL SELECT own.id, theirs.id, false FROM own JOIN theirs ON theirs.ip_address = own.ip_address
+             ) AS found (fresh, banned, by_device) ORDER BY fresh, by_device DESC, banned",
+            &[&since, &i64::from(EVASION_ACCOUNTS_MAX), &EVASION],
         )
         .await?;
     let read = |row: &Row| Ok(Evader { user: id(row, 0)?, banned: id(row, 1)?, by_device: row.try_get(2)? });

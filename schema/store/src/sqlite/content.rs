@@ -102,20 +102,25 @@ fn flagged(tx: &Transaction<'_>, rule: &str) -> rusqlite::Result<Vec<Flagged>> {
 pub fn evaders(tx: &Transaction<'_>, now: u64) -> Answer<Vec<Evader>> {
     let since = int(now.saturating_sub(EVASION_WITHIN_MS));
     let mut find = tx.prepare_cached(
-        "WITH fresh AS MATERIALIZED (SELECT id FROM users WHERE status = 'ACTIVE' AND created_at > ?1
+        "WITH fresh AS MATERIALIZED (SELECT id FROM users u WHERE status = 'ACTIVE' AND created_at > ?1
+                                      AND NOT EXISTS (SELECT 1 FROM flags
+                                        WHERE user_id = u.id AND rule = ?3 AND flags.created_at > ?1)
                                     ORDER BY created_at DESC LIMIT ?2),
               banned AS MATERIALIZED (SELECT id FROM users WHERE status = 'BANNED' AND banned_at > ?1
                                       ORDER BY banned_at DESC LIMIT ?2),
               own AS MATERIALIZED (SELECT DISTINCT f.id, a.ip_address FROM fresh f JOIN audit_logs a
                 ON a.user_id = f.id AND a.actor_id = f.id AND a.ip_address IS NOT NULL),
-              theirs AS MATERIALIZED (SELECT DISTINCT b.id, a.ip_address FROM banned b JOIN audit_logs a
-                ON a.user_id = b.id AND a.actor_id = b.id AND a.ip_address IS NOT NULL)
-         SELECT f.id, b.id, true FROM fresh f JOIN key_bundles k ON k.user_id = f.id
-           JOIN (SELECT b.id, k.identity_key FROM banned b JOIN key_bundles k ON k.user_id = b.id) b
-             ON b.identity_key = k.identity_key
-         UNION SELECT own.id, theirs.id, false FROM own JOIN theirs ON theirs.ip_address = own.ip_address",
+              theirs AS MATERIALIZED (SELECT min(b.id) AS id, a.ip_address FROM banned b JOIN audit_logs a
+                ON a.user_id = b.id AND a.actor_id = b.id AND a.ip_address IS NOT NULL GROUP BY a.ip_address),
+              keys AS MATERIALIZED (SELECT min(b.id) AS id, k.identity_key FROM banned b
+                JOIN key_bundles k ON k.user_id = b.id GROUP BY k.identity_key),
+              found AS MATERIALIZED (
+                SELECT f.id AS fresh, b.id AS banned, true AS by_device FROM fresh f
+                  JOIN key_bundles k ON k.user_id = f.id JOIN keys b ON b.identity_key = k.identity_key
+                UNION ALL SELECT own.id, theirs.id, false FROM own JOIN theirs ON theirs.ip_address = own.ip_address)
+         SELECT fresh, banned, max(by_device) FROM found GROUP BY fresh ORDER BY fresh",
     )?;
-    let rows = find.query_map(params![since, EVASION_ACCOUNTS_MAX], |row| {
+    let rows = find.query_map(params![since, EVASION_ACCOUNTS_MAX, EVASION], |row| {
         Ok(Evader { user: id(row, 0)?, banned: id(row, 1)?, by_device: row.get(2)? })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

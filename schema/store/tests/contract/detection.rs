@@ -115,10 +115,17 @@ pub async fn who_comes_back_after_a_ban_is_noticed<S: Desk + Detection>(bed: Bed
     bed.store.set_status(old, StatusChange::Ban, "spam".into(), Origin::system()).await.unwrap();
     let found = bed.store.evaders().await.unwrap();
     assert_eq!((found.len(), found[0].user, found[0].banned, found[0].by_device), (1, new, old, false));
+    // However many banned ones share it, a new account is found once.
+    let older = bed.person("older").await.user;
+    seen(older, [203, 0, 113, 7]).await;
+    bed.store.set_status(older, StatusChange::Ban, "spam".into(), Origin::system()).await.unwrap();
+    let found = bed.store.evaders().await.unwrap();
+    assert_eq!((found.len(), found[0].user, found[0].banned), (1, new, old.min(older)));
     for (user, rule) in [(new, "EVASION"), (other, "NEW_ACCOUNT"), (other, "RATE")] {
         let flag = NewFlag { subject: user, rule: rule.into(), detail: "why".into(), quiet_ms: 0 };
         bed.store.raise_flag(flag).await.unwrap();
     }
+    assert!(bed.store.evaders().await.unwrap().is_empty(), "who is flagged is known");
     let signals = bed.store.signals().await.unwrap();
     let names = |flagged: &[schema_store::rows::detection::Flagged]| {
         flagged.iter().map(|one| one.name.clone()).collect::<Vec<_>>()
