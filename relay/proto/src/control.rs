@@ -1,6 +1,7 @@
 //! Control: what the change log and operators say about accounts, devices, addresses and conversations that are live
 //! on this shard.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use schema_wire::record::{Change, UserStatus};
@@ -55,6 +56,7 @@ pub(crate) fn changed(state: &mut State, out: &mut Out<'_>, change: Change) {
                 detach::close(state, out, id, Disconnect::Banned);
             }
         }
+        Change::Missed => missed(state, out),
     }
 }
 
@@ -117,6 +119,25 @@ fn acquaintances_may_have_changed(state: &mut State, out: &mut Out<'_>, user: Us
     concerned.dedup();
     for id in concerned {
         watch::look(state, out, id);
+    }
+}
+
+/// Nobody knows any more what changed. What is remembered is read again, and whoever is here comes again: then the store says
+/// whether they may, what they may see, and from whom they are kept apart.
+fn missed(state: &mut State, out: &mut Out<'_>) {
+    if state.planted(Fault::MissedIgnored) {
+        return;
+    }
+    let mut sessions: Vec<SessionId> = state.sessions.keys().copied().collect();
+    sessions.sort_unstable();
+    for id in sessions {
+        detach::close(state, out, id, Disconnect::InternalFault);
+    }
+    state.standings.drop_all();
+    let conversations: BTreeSet<ConversationId> =
+        state.homes.keys().chain(state.feeds.keys()).copied().collect();
+    for conversation in conversations {
+        forget(state, out, conversation);
     }
 }
 

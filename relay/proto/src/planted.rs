@@ -111,6 +111,8 @@ faults! {
     AcquaintanceMissed,
     /// Whom somebody may see is never asked again once the store could not say it.
     WatchNotRepeated,
+    /// Sessions go on although the change log forgot what nobody had read.
+    MissedIgnored,
 }
 
 /// Whether the fault lets publications arrive out of their turn, so that `deliver` has to let them pass.

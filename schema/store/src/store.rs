@@ -52,7 +52,8 @@ pub trait Store: Clone + Send + Sync + 'static {
         Err((request, answered))
     }
 
-    /// Changes committed after `after`, oldest first, and where to go on. Never skips a late commit.
+    /// Changes committed after `after`, oldest first, and where to go on. Never skips a late commit. The log keeps an hour:
+    /// whoever asks so late that some may be gone is told so ([`Change::Missed`]) and goes on from now.
     fn changes(
         &self,
         after: ChangePosition,

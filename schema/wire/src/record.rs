@@ -278,4 +278,6 @@ pub enum Change {
     AddressBanned {
         network: Network,
     },
+    /// Entries may have been forgotten before they were read: anything may have changed.
+    Missed,
 }

@@ -78,6 +78,11 @@ pub enum Op {
     Accept {
         conversation: usize,
     },
+    /// A node reads nothing of the change log for a while, and then the log has forgotten what it has not read.
+    Miss {
+        node: usize,
+        for_us: u64,
+    },
     /// Faults stop here.
     Heal,
 }
@@ -184,6 +189,9 @@ impl Plan {
         if plan.polls_apart {
             newcome(&mut Prng::new(seed ^ 0x2e3c_2e3c_2e3c_2e3c), &mut plan);
         }
+        if plan.mood == Mood::Stormy && !older_than(seed, "# Missed changes.") {
+            miss(&mut Prng::new(seed ^ 0x3c6e_f372_fe94_f82a), &mut plan);
+        }
         plan
     }
 }
@@ -265,6 +273,29 @@ fn newcome(rng: &mut Prng, plan: &mut Plan) {
     plan.ops.sort_by_key(|(at, _)| *at);
     // So that some nodes still don't know who came when the newcomer is at it.
     plan.rates.poll_us = rng.between(200, 800) * MS;
+}
+
+/// A node is cut off from the change log for so long that it forgets, while people are blocked, thrown out and erased. Drawn
+/// apart as well.
+fn miss(rng: &mut Prng, plan: &mut Plan) {
+    if !rng.chance(200) {
+        return;
+    }
+    let (node, for_us) = (rng.index(plan.nodes), rng.between(300, 1_500) * MS);
+    let at = rng.between(S / 2, plan.heal_us - 2 * S);
+    plan.ops.push((at, Op::Miss { node, for_us }));
+    for _ in 0..rng.between(1, 4) {
+        let meanwhile = at + rng.between(0, for_us);
+        let op = match rng.chance(400) {
+            true => {
+                let (user, other) = (rng.index(plan.users), rng.index(plan.users));
+                Op::Block { user, other, blocked: rng.chance(700) }
+            }
+            false => people(rng, plan, 13),
+        };
+        plan.ops.push((meanwhile, op));
+    }
+    plan.ops.sort_by_key(|(at, _)| *at);
 }
 
 fn limits(

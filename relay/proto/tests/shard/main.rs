@@ -3,6 +3,7 @@
 mod apart;
 mod elsewhere;
 mod message;
+mod missed;
 mod node;
 mod presence;
 mod session;

@@ -21,7 +21,8 @@ pub struct Bans {
 impl Bans {
     /// Reads what is banned if it may have changed; some: it has.
     pub async fn look<S: Store>(&mut self, store: &S, changes: &[Change]) -> Option<Arc<AddressSet>> {
-        let is_told = changes.iter().any(|change| matches!(change, Change::AddressBanned { .. }));
+        let tells = |change: &Change| matches!(change, Change::AddressBanned { .. } | Change::Missed);
+        let is_told = changes.iter().any(tells);
         if !is_told && self.read_at.is_some_and(|at| at.elapsed() < READ_EVERY) {
             return None;
         }

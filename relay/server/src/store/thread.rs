@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use relay_proto::event::{Control, Ticket};
 use schema_store::{ChangePosition, Store, Tried, Work};
 use schema_wire::ShardId;
-use schema_wire::record::{Append, StoreFault, StoreReply, StoreRequest};
+use schema_wire::record::{Append, Change, StoreFault, StoreReply, StoreRequest};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::bans::Bans;
@@ -248,6 +248,9 @@ async fn poll_changes<S: Store>(store: S, inboxes: Vec<Inbox>, nudge: Arc<Notify
         let full = match store.changes(position.clone(), CHANGES_MAX).await {
             Ok((changes, next)) => {
                 position = next;
+                if changes.contains(&Change::Missed) {
+                    tracing::warn!("the change log was not read for too long; every session begins anew");
+                }
                 let full = changes.len() >= CHANGES_MAX as usize;
                 // First of all: whoever is cut does not come back.
                 if let Some(banned) = bans.look(&store, &changes).await {

@@ -1,6 +1,7 @@
 //! The change log: what live sessions must learn within a second. Transactions commit in another order than they
 //! begin, so a position is a snapshot: a change is new if the snapshot of the last look did not show it. Nothing that
-//! commits late is skipped, and nothing waits for a transaction that takes long.
+//! commits late is skipped, and nothing waits for a transaction that takes long. Who looks so late that something new was
+//! swept is told that it missed something.
 
 use schema_wire::record::Change;
 use schema_wire::{Generation, Network, Offset};
@@ -8,7 +9,7 @@ use tokio_postgres::Row;
 
 use super::fault::Failed;
 use super::transaction::Tx;
-use super::value::{id, uint, uint_opt};
+use super::value::{At, id, uint, uint_opt};
 use crate::redis::Item;
 use crate::store::ChangePosition;
 use crate::stored::status;
@@ -37,24 +38,47 @@ pub struct Read {
     pub more: bool,
 }
 
+/// Where everybody stands who asks now.
+const NOW: &str =
+    "SELECT pg_current_snapshot()::text, max(generation), max(begun_at) < now() - interval '45 minutes',
+      (SELECT l.text::xid8 < pg_snapshot_xmax(pg_current_snapshot())
+         AND NOT pg_visible_in_snapshot(l.text::xid8, $1::text::pg_snapshot)
+       FROM change_log l WHERE l.created_at = 'infinity' AND l.kind = 'SWEPT')
+    FROM store_generation";
+
 /// Changes after a position; the default position is "from now".
 pub async fn changes(tx: &Tx, after: &ChangePosition, limit: u32) -> Result<Read, Failed> {
-    let row = tx
-        .query_one("SELECT pg_current_snapshot()::text, max(generation) FROM store_generation", &[])
-        .await?;
+    let place = after.0.as_deref().and_then(Place::decode);
+    let row = tx.query_one(NOW, &[&place.as_ref().map(|place| place.read.as_str())]).await?;
     let (now, generation): (String, _) = (row.try_get(0)?, u32::try_from(uint(&row, 1)?).unwrap_or(u32::MAX));
+    let Some(place) = place else { return anew(tx, now, generation, Vec::new()).await };
+    let swept: Option<bool> = row.try_get(3)?;
     let of = Generation(generation);
-    let Some(place) = after.0.as_deref().and_then(Place::decode) else {
-        let next = Place { generation, read: now, reading: None }.encode();
-        let stale = lately(tx).await?;
-        return Ok(Read { changes: Vec::new(), next, generation: of, stale, more: false });
-    };
     if place.generation != generation {
+        // Of what its first hour brought, nothing may be left.
+        if row.try_get(2)? {
+            return anew(tx, now, generation, vec![Change::Generation { generation: of }, Change::Missed])
+                .await;
+        }
         let next = Place { generation, read: before_generation(tx).await?, reading: None }.encode();
         let changes = vec![Change::Generation { generation: of }];
         return Ok(Read { changes, next, generation: of, stale: Vec::new(), more: false });
     }
-    let limit = limit.clamp(1, CHANGES_MAX);
+    if swept == Some(true) {
+        return anew(tx, now, generation, vec![Change::Missed]).await;
+    }
+    page(tx, place, now, limit.clamp(1, CHANGES_MAX)).await
+}
+
+/// From now on, whatever was before.
+async fn anew(tx: &Tx, now: String, generation: u32, changes: Vec<Change>) -> Result<Read, Failed> {
+    let next = Place { generation, read: now, reading: None }.encode();
+    let stale = lately(tx).await?;
+    Ok(Read { changes, next, generation: Generation(generation), stale, more: false })
+}
+
+/// What showed between two looks, a page of it.
+async fn page(tx: &Tx, place: Place, now: String, limit: u32) -> Result<Read, Failed> {
     let (until, transaction, last) = place.reading.clone().unwrap_or((now, 0, 0));
     let rows = tx
         .query(
@@ -72,6 +96,7 @@ pub async fn changes(tx: &Tx, after: &ChangePosition, limit: u32) -> Result<Read
         changes.extend(change(row)?);
         stale.extend(item(row)?);
     }
+    let of = Generation(place.generation);
     let more = rows.len() as u64 == u64::from(limit);
     let next = match rows.last() {
         Some(row) if more => {
@@ -81,6 +106,26 @@ pub async fn changes(tx: &Tx, after: &ChangePosition, limit: u32) -> Result<Read
         _ => Place { read: until, reading: None, ..place },
     };
     Ok(Read { changes, next: next.encode(), generation: of, stale, more })
+}
+
+/// Removes what is older than this, `most` rows of it; how many. An entry of its own, which no sweep removes and no release
+/// takes for a change, keeps the newest transaction of which something was removed: whoever has not seen that one has
+/// missed something. Numbers beyond the present are another server's.
+pub async fn sweep(tx: &Tx, older_than: u64, most: i64) -> Result<u64, Failed> {
+    let remove = "WITH swept AS (DELETE FROM change_log WHERE id IN
+           (SELECT id FROM change_log WHERE created_at < $1 ORDER BY created_at LIMIT $2) RETURNING txid)
+         SELECT count(*), (max(txid) FILTER (WHERE txid < pg_snapshot_xmax(pg_current_snapshot())))::text FROM swept";
+    let row = tx.query_one(remove, &[&At(older_than), &most]).await?;
+    if let Some(newest) = row.try_get::<_, Option<String>>(1)? {
+        let keep = "UPDATE change_log SET text = greatest($1::text::xid8,
+             CASE WHEN text::xid8 < pg_snapshot_xmax(pg_current_snapshot()) THEN text::xid8 END)::text
+           WHERE created_at = 'infinity' AND kind = 'SWEPT'";
+        if tx.execute(keep, &[&newest]).await? == 0 {
+            let begin = "INSERT INTO change_log (kind, text, created_at) VALUES ('SWEPT', $1, 'infinity')";
+            tx.execute(begin, &[&newest]).await?;
+        }
+    }
+    uint(&row, 0)
 }
 
 /// What changed while nobody looked, if no node ran: within the longest life of an entry.
@@ -109,7 +154,8 @@ fn item(row: &Row) -> Result<Option<Item>, Failed> {
 /// nothing on another server.
 async fn before_generation(tx: &Tx) -> Result<String, Failed> {
     let find = "SELECT coalesce(min(txid), pg_snapshot_xmin(pg_current_snapshot()))::text FROM change_log
-        WHERE created_at >= (SELECT max(begun_at) FROM store_generation) - interval '1 minute'";
+        WHERE created_at >= (SELECT max(begun_at) FROM store_generation) - interval '1 minute'
+          AND created_at < 'infinity'";
     let first: String = tx.query_one(find, &[]).await?.try_get(0)?;
     Ok(format!("{first}:{first}:"))
 }

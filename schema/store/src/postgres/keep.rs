@@ -3,6 +3,7 @@
 
 use super::PostgresStore;
 use super::account::audit;
+use super::changes;
 use super::fault::Failed;
 use super::transaction::{Access, Tx};
 use super::value::At;
@@ -17,7 +18,8 @@ const PARTITION_LOCK: i64 = 0x5345_4355_5245_5054;
 const SWEEP_MESSAGES_MAX: i64 = 2_000;
 /// Most rows of any other kind removed in one sweep.
 const SWEEP_ROWS_MAX: i64 = 10_000;
-/// Pollers read the change log each second; what is older than this nobody waits for.
+/// What is older than this leaves the change log, in milliseconds. Pollers read it each second; one that could not for
+/// long is told that it missed something.
 const CHANGE_LOG_MS: u64 = 60 * 60 * 1000;
 /// Months that have their partition ahead of time.
 const MONTHS_AHEAD: i32 = 3;
@@ -132,14 +134,7 @@ async fn sweep(tx: &Tx, now: u64) -> Result<Swept, Failed> {
         &[&At(now), &SWEEP_ROWS_MAX],
     )
     .await?;
-    let old = At(now.saturating_sub(CHANGE_LOG_MS));
-    let changes = tx
-        .execute(
-            "DELETE FROM change_log WHERE id IN
-               (SELECT id FROM change_log WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
-            &[&old, &SWEEP_ROWS_MAX],
-        )
-        .await?;
+    let changes = changes::sweep(tx, now.saturating_sub(CHANGE_LOG_MS), SWEEP_ROWS_MAX).await?;
     let more = expired == SWEEP_MESSAGES_MAX as u64 || changes == SWEEP_ROWS_MAX as u64;
     let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     Ok(Swept {

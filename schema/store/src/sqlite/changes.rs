@@ -1,4 +1,5 @@
-//! The change log: what live sessions must learn within a second. Rows are numbered in commit order.
+//! The change log: what live sessions must learn within a second. Rows are numbered in commit order, without a hole: where
+//! a number is missing, a row was swept before it was read.
 
 use rusqlite::{Row, Transaction, params};
 use schema_wire::record::{Change, UserStatus};
@@ -75,26 +76,38 @@ pub fn changes(
     after: &ChangePosition,
     limit: u32,
 ) -> rusqlite::Result<(Vec<Change>, ChangePosition)> {
-    let Some(after) = decode(after) else {
-        // AUTOINCREMENT never reuses an id, so the sequence is the end even when the log was pruned empty.
-        let newest: i64 = tx
-            .prepare_cached(
-                "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'change_log'), 0)",
-            )?
-            .query_row([], |row| row.get(0))?;
-        return Ok((Vec::new(), encode(newest)));
-    };
+    let Some(after) = decode(after) else { return Ok((Vec::new(), encode(newest(tx)?))) };
+    let limit = limit.clamp(1, CHANGES_MAX);
     let mut find = tx.prepare_cached(
         "SELECT id, kind, user_id, device_id, conversation_id, number, text, other_id FROM change_log
          WHERE id > ?1 ORDER BY id LIMIT ?2",
     )?;
-    let mut rows = find.query(params![after, limit.clamp(1, CHANGES_MAX)])?;
-    let (mut changes, mut last) = (Vec::new(), after);
+    let mut rows = find.query(params![after, limit])?;
+    let (mut changes, mut last, mut read) = (Vec::new(), after, 0);
     while let Some(row) = rows.next()? {
-        last = row.get(0)?;
+        let id: i64 = row.get(0)?;
+        if id != last + 1 {
+            return missed(tx);
+        }
+        (last, read) = (id, read + 1);
         changes.extend(change(row)?);
     }
+    // A page with room for more ends where the log does.
+    if read < limit && last != newest(tx)? {
+        return missed(tx);
+    }
     Ok((changes, encode(last)))
+}
+
+/// From now on, since something between is gone.
+fn missed(tx: &Transaction<'_>) -> rusqlite::Result<(Vec<Change>, ChangePosition)> {
+    Ok((vec![Change::Missed], encode(newest(tx)?)))
+}
+
+/// AUTOINCREMENT never reuses an id, so the sequence is the end even when the log was swept empty.
+fn newest(tx: &Transaction<'_>) -> rusqlite::Result<i64> {
+    tx.prepare_cached("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'change_log'), 0)")?
+        .query_row([], |row| row.get(0))
 }
 
 fn encode(id: i64) -> ChangePosition {

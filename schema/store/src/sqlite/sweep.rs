@@ -16,7 +16,8 @@ use crate::accounts::Answer;
 const SWEEP_MESSAGES_MAX: u32 = 2_000;
 /// Most rows of any other kind removed in one sweep.
 const SWEEP_ROWS_MAX: u32 = 10_000;
-/// Pollers read the change log each second; what is older than this nobody waits for.
+/// What is older than this leaves the change log, in milliseconds. Pollers read it each second; one that could not for
+/// long is told that it missed something.
 const CHANGE_LOG_MS: u64 = 60 * 60 * 1000;
 
 /// What one sweep did.

@@ -8,7 +8,7 @@ macro_rules! contract {
             log: offsets_are_dense_under_concurrent_appends, a_retry_gets_the_first_offset, one_refusal_does_not_spoil_the_batch, times_never_go_back, delete_leaves_a_gap_that_says_so, what_expires_is_gone, pages_are_dense_both_ways, big_pages_end_early, a_home_shard_reads_without_membership, nothing_from_blocked_suspended_or_muted;
             relation: a_first_contact_waits_for_consent, a_first_contact_has_few_messages, answering_accepts, what_is_deleted_stays_away, a_block_keeps_apart, newcomers_are_kept_apart, settings_ask_before_a_group, an_invitation_is_taken_back, names_of_groups_are_looked_at;
             member: history_honours_intervals, an_open_history_is_read_from_the_beginning, every_change_takes_the_next_version, roles_decide_who_may_what, the_muted_wait, a_pair_has_one_conversation, a_large_group_is_made_at_once, lists_go_by_recency_and_count_the_unread, members_learn_of_it;
-            stream: cursors_only_move_forward, a_stream_is_paged, changes_come_in_order_and_once, attaching_knows_what_matters, acquaintances_share_a_conversation, live_sessions_hear_of_members_and_devices, it_says_that_it_is_ready;
+            stream: cursors_only_move_forward, a_stream_is_paged, changes_come_in_order_and_once, who_reads_the_changes_too_late_is_told_so, attaching_knows_what_matters, acquaintances_share_a_conversation, live_sessions_hear_of_members_and_devices, it_says_that_it_is_ready;
             keys: a_package_is_claimed_once, a_new_identity_is_told, keys_are_bounded_and_not_for_strangers;
             account: an_address_registers_once, an_invite_works_once, pending_accounts_wait, a_reused_refresh_token_ends_the_family, one_of_two_concurrent_rotations_wins, devices_come_and_go, a_new_password_ends_other_sessions, a_reset_works_once_for_an_hour, failed_logins_name_the_address, the_audit_chain_holds, erasing_leaves_tombstones_only, erasing_an_owner_hands_the_group_over, an_export_has_everything_in_pages, an_administrator_is_made;
             console: a_session_lives_while_it_is_used, a_session_ends_with_role_and_account, own_sessions_are_listed_and_ended, a_code_works_once, each_session_is_shown_a_secret_of_its_own, a_change_of_factors_owes_a_letter, a_security_key_is_kept_and_its_counter_grows, a_challenge_is_taken_once_by_its_session, who_lost_every_factor_begins_anew, failures_lock_longer_each_time, an_account_with_a_role_takes_two, a_role_is_changed_by_another_administrator, the_last_administrator_is_not_erased, an_administrator_and_a_first_role_take_two;
@@ -47,7 +47,7 @@ use bytes::Bytes;
 use schema_store::rows::account::{Activation, Origin, Registration};
 use schema_store::rows::conversation::RequestAnswer;
 use schema_store::rows::device::NewSession;
-use schema_store::{Accounts, ChangePosition, NewToken, Store};
+use schema_store::{Accounts, ChangePosition, NewToken, PostgresStore, SqliteStore, Store};
 use schema_wire::record::{
     Append, Appended, Change, Page, Standing, StoreReply, StoreRequest, UserEventPage,
 };
@@ -78,6 +78,24 @@ impl TestClock {
 pub struct Bed<S> {
     pub store: S,
     pub clock: TestClock,
+}
+
+/// A store whose log is swept.
+pub trait Sweeps {
+    /// Sweeps all there is to sweep, as of `now` (unix ms).
+    async fn sweep_all(&self, now: u64);
+}
+
+impl Sweeps for SqliteStore {
+    async fn sweep_all(&self, now: u64) {
+        while self.sweep(now).await.unwrap().more {}
+    }
+}
+
+impl Sweeps for PostgresStore {
+    async fn sweep_all(&self, now: u64) {
+        while self.sweep(now).await.unwrap().more {}
+    }
 }
 
 /// A signed-in person.

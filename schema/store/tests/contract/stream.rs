@@ -8,7 +8,7 @@ use schema_wire::record::{Attachment, Change, StoreReply, StoreRequest, UserStat
 use schema_wire::v1::user_event::Event;
 use schema_wire::{DeviceId, Network, Offset, Position, UserId};
 
-use super::{Bed, Person, changes_since, events, message, now_position};
+use super::{Bed, Person, Sweeps, changes_since, events, message, now_position};
 
 async fn attach<S: Store + Accounts>(bed: &Bed<S>, p: Person, address: Option<IpAddr>) -> Attachment {
     let request = StoreRequest::Attach { user: p.user, device: p.device, address };
@@ -91,6 +91,35 @@ pub async fn changes_come_in_order_and_once<S: Store + Accounts>(bed: Bed<S>) {
         seen.extend(page);
     }
     assert_eq!(seen, expected);
+}
+
+pub async fn who_reads_the_changes_too_late_is_told_so<S: Store + Accounts + Sweeps>(bed: Bed<S>) {
+    const MINUTE_MS: u64 = 60_000;
+    let alice = bed.person("alice").await;
+    let status = async |change| {
+        bed.store.set_status(alice.user, change, String::new(), Origin::system()).await.unwrap();
+    };
+    let at = now_position(&bed).await;
+    status(StatusChange::Suspend { until: None }).await;
+    bed.clock.forward(30 * MINUTE_MS);
+    let told = Change::UserStatus { user: alice.user, status: UserStatus::Suspended { until: None } };
+    assert_eq!(changes_since(&bed, at.clone()).await, [told], "it is still there");
+    // A reader that had begun on it has read a part.
+    status(StatusChange::Reactivate).await;
+    let begun = bed.store.changes(at.clone(), 1).await.unwrap().1;
+    status(StatusChange::Suspend { until: None }).await;
+    bed.clock.forward(61 * MINUTE_MS);
+    bed.store.sweep_all(bed.clock.now()).await;
+    for late in [at, begun] {
+        let (seen, next) = bed.store.changes(late, 100).await.unwrap();
+        assert_eq!(seen, [Change::Missed], "it is gone");
+        status(StatusChange::Ban).await;
+        let banned = Change::UserStatus { user: alice.user, status: UserStatus::Banned };
+        let (seen, next) = bed.store.changes(next, 100).await.unwrap();
+        assert_eq!(seen, [banned], "from there on nothing is missing");
+        assert!(changes_since(&bed, next).await.is_empty());
+        status(StatusChange::Reactivate).await;
+    }
 }
 
 pub async fn attaching_knows_what_matters<S: Store + Accounts>(bed: Bed<S>) {

@@ -96,3 +96,49 @@ async fn a_new_generation_is_told_whatever_the_position_was() {
     assert!(more.contains(&Change::Erased { conversation: conversation(5) }), "{more:?}");
     assert!(poll(&store, &mut at, 100).await.is_empty());
 }
+
+/// The clock of the server, unix ms.
+fn clock(server: &servers::Postgres) -> u64 {
+    server.sql("SELECT floor(extract(epoch FROM now()) * 1000)::bigint").parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_was_read_may_be_swept_and_what_was_not_is_missed() {
+    const HOURS_MS: u64 = 2 * 3_600_000;
+    let (server, store) = world().await;
+    let mut reads = ChangePosition::default();
+    poll(&store, &mut reads, 100).await;
+    let mut sleeps = reads.clone();
+    let mut last = 0;
+    for n in 1..=3 {
+        server.sql(&erased(n));
+        assert_eq!(poll(&store, &mut reads, 100).await, [Change::Erased { conversation: conversation(n) }]);
+        assert_eq!(store.sweep(clock(&server) + HOURS_MS).await.unwrap().changes, 1);
+        assert!(poll(&store, &mut reads, 100).await.is_empty(), "what the sweep wrote down is no change");
+        let kept: u64 = server.sql("SELECT text FROM change_log WHERE kind = 'SWEPT'").parse().unwrap();
+        assert!(kept > last, "one entry, of the newest");
+        last = kept;
+    }
+    assert_eq!(store.sweep(clock(&server) + HOURS_MS).await.unwrap().changes, 0, "it stays");
+    assert_eq!(poll(&store, &mut sleeps, 100).await, [Change::Missed]);
+    assert!(poll(&store, &mut sleeps, 100).await.is_empty(), "once");
+    server.sql("UPDATE change_log SET text = '9000000000000' WHERE kind = 'SWEPT'");
+    assert!(poll(&store, &mut reads, 100).await.is_empty(), "a number of another server");
+    server.sql(&erased(4));
+    poll(&store, &mut reads, 100).await;
+    store.sweep(clock(&server) + HOURS_MS).await.unwrap();
+    assert_ne!(server.sql("SELECT text FROM change_log WHERE kind = 'SWEPT'"), "9000000000000");
+    assert!(poll(&store, &mut reads, 100).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_generation_that_began_long_ago_leaves_something_missed() {
+    let (server, store) = world().await;
+    let mut at = ChangePosition::default();
+    poll(&store, &mut at, 100).await;
+    let generation = store.begin_generation("restored".to_owned()).await.unwrap();
+    server.sql("UPDATE store_generation SET begun_at = begun_at - interval '1 hour'");
+    server.sql(&erased(1));
+    assert_eq!(poll(&store, &mut at, 100).await, [Change::Generation { generation }, Change::Missed]);
+    assert!(poll(&store, &mut at, 100).await.is_empty(), "from there on");
+}

@@ -61,6 +61,7 @@ impl Model {
             return self.violate(at.now, "nothing deleted", text);
         }
         let heard = self.erased_heard.get(&(view.place, conversation)).copied();
+        let heard = heard.max(self.missed.get(&view.place).copied());
         if gone && record.erased_us.is_some_and(|e| heard.is_some_and(|h| e < h && h < sent_us)) {
             let text = self.say(at.link, format!("asked after {offset} was erased, got it"));
             return self.violate(at.now, "nothing deleted", text);
@@ -94,6 +95,7 @@ impl Model {
                     u == *user && c.issued_at < *not_before
                 });
             }
+            Change::Missed => self.oblige_sessions(now, place, "missed changes", |_, _| true),
             _ => {}
         }
     }

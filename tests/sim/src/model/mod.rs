@@ -52,6 +52,8 @@ pub struct Model {
     left: BTreeMap<(UserId, ConversationId), u64>,
     /// When a shard last heard of an erasure.
     erased_heard: BTreeMap<(Place, ConversationId), u64>,
+    /// When a shard last heard that it missed something.
+    missed: BTreeMap<Place, u64>,
     calm: bool,
     /// The nodes' common count of messages never fails.
     counted_together: bool,
@@ -76,6 +78,7 @@ impl Model {
             relations: relation::Relations::default(),
             left: BTreeMap::new(),
             erased_heard: BTreeMap::new(),
+            missed: BTreeMap::new(),
             calm: plan.mood == Mood::Calm,
             counted_together: plan.counts_together(),
             roomy: plan.is_roomy(),
@@ -135,6 +138,9 @@ impl Model {
     pub fn changed(&mut self, now: u64, place: Place, change: &Change) {
         if let Change::Erased { conversation } = change {
             self.erased_heard.insert((place, *conversation), now);
+        }
+        if *change == Change::Missed {
+            self.missed.insert(place, now);
         }
         if let Change::Members { conversation, version } = change {
             self.signals.members_heard(now, place, *conversation, *version);

@@ -23,6 +23,10 @@ impl Relations {
         if let Change::Block { user, other, stands } = change {
             self.heard.insert((place, *user.min(other), *user.max(other)), (now, *stands));
         }
+        if *change == Change::Missed {
+            // Who comes from now on is told what stands.
+            self.heard.retain(|(heard, _, _), _| *heard != place);
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Node {
     pub changes_read: usize,
     /// When the last change that was read reaches the shards.
     pub changed_us: u64,
+    /// It reads no changes until then, and by then the log has forgotten them.
+    pub misses_until: Option<u64>,
     pub draining: bool,
     /// What the bus brings to this process.
     pub listens: BTreeSet<Subject>,
@@ -68,6 +70,7 @@ impl World {
         state.clock = state.clock.restarted(self.now);
         state.changes_read = self.store.changes.len();
         state.changed_us = 0;
+        state.misses_until = None;
         state.slots.clear();
         state.listens.clear();
         for shard in 0..shards {

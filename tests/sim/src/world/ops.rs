@@ -28,6 +28,7 @@ impl World {
             Op::StoreSlow { for_us } => self.weather.store_slow = now + for_us,
             Op::StoreFull { for_us } => self.weather.store_full = now + for_us,
             Op::StoreAway { for_us } => self.weather.store_away = now + for_us,
+            Op::Miss { node, for_us } => self.nodes[node].misses_until = Some(now + for_us),
             Op::Rewind { lost } => {
                 let rng = &mut self.rng;
                 self.store.rewind(|| rng.between(0, lost));

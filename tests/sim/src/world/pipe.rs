@@ -113,13 +113,11 @@ impl World {
             next += self.plan.rates.poll_us;
         }
         self.queue.at(next, Happening::Poll { node, life });
-        if self.now < self.weather.store_away {
+        let misses = self.nodes[node].misses_until;
+        if self.now < self.weather.store_away || misses.is_some_and(|until| self.now < until) {
             return;
         }
-        let from = self.nodes[node].changes_read;
-        let to = self.store.changes.len().min(from + CHANGES_MAX);
-        let changes: Vec<Change> = self.store.changes[from..to].to_vec();
-        self.nodes[node].changes_read = to;
+        let changes = self.read_changes(node);
         // One poll after the other: no change overtakes an earlier one.
         let mut at = (self.now + self.store_delay()).max(self.nodes[node].changed_us);
         for change in changes {
@@ -131,5 +129,16 @@ impl World {
             }
         }
         self.nodes[node].changed_us = at;
+    }
+
+    fn read_changes(&mut self, node: usize) -> Vec<Change> {
+        let (node, all) = (&mut self.nodes[node], &self.store.changes);
+        let from = node.changes_read;
+        if node.misses_until.take().is_some() {
+            node.changes_read = all.len();
+            return vec![Change::Missed];
+        }
+        node.changes_read = all.len().min(from + CHANGES_MAX);
+        all[from..node.changes_read].to_vec()
     }
 }

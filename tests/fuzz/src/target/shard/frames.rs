@@ -336,6 +336,7 @@ pub fn change(script: &mut Script<'_>) -> Change {
         _ if choice >= 192 => {
             Change::Block { user, other: self::user(choice >> 5), stands: choice & 32 != 0 }
         }
+        _ if choice == 127 => Change::Missed,
         _ => Change::AddressBanned { network: IpAddr::from([192, 0, 2, choice >> 6]).into() },
     }
 }
