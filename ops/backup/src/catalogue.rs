@@ -12,6 +12,7 @@ use crate::manifest::{MANIFEST, MANIFEST_BYTES_MAX, Manifest};
 use crate::name::{BackupName, ROOT};
 use crate::place::{Listed, Place, Version};
 use crate::postgres::{Base, Lsn};
+use crate::wal::Branch;
 
 /// The document that names the newest backup, for people and for monitoring. Restoring does not rely on it.
 pub const LATEST: &str = "latest.json";
@@ -104,6 +105,9 @@ pub struct Latest {
     /// Of PostgreSQL: where in its log the backup ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<Lsn>,
+    /// Of PostgreSQL: the position from which on the copy is consistent, and of which timeline that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<(u32, Lsn)>,
     /// Of PostgreSQL: up to where its log is sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogEnd>,
@@ -114,11 +118,14 @@ pub struct Latest {
 pub struct LogEnd {
     pub system: String,
     pub timeline: u32,
+    /// The timelines that it came from, oldest first, and up to where each counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<(u32, Lsn)>,
     /// From where on nothing is missing.
     #[serde(default)]
     pub from: Option<Lsn>,
     pub to: Lsn,
-    /// When all that had arrived was sealed.
+    /// All that the server had made durable by then is sealed.
     pub at: jiff::Timestamp,
     /// Bytes that the server had written then and that had not arrived.
     pub lag_bytes: u64,
@@ -143,9 +150,14 @@ impl LogEnd {
 }
 
 impl Latest {
-    /// The log, when it goes on where the backup ends: one that begins later cannot be put on top of it.
+    /// The log, when it goes on where the backup ends: one that begins later, or whose timeline left that of the backup
+    /// before its end, cannot be put on top of it.
     pub fn followed(&self) -> Option<&LogEnd> {
-        self.log.as_ref().filter(|log| self.ends.is_none_or(|ends| log.from.is_none_or(|from| from <= ends)))
+        self.log.as_ref().filter(|log| {
+            let branch = Branch { timeline: log.timeline, before: log.before.clone() };
+            self.ends.is_none_or(|ends| log.from.is_none_or(|from| from <= ends))
+                && self.stop.is_none_or(|(timeline, stop)| branch.holds(timeline, stop))
+        })
     }
 }
 
@@ -168,6 +180,7 @@ impl Latest {
             audit_id: manifest.holds.audit_id,
             audit_hash: manifest.holds.audit_hash.clone(),
             ends: manifest.base.as_ref().map(Base::log_after),
+            stop: manifest.base.as_ref().map(|base| (base.timeline, base.stop)),
             log: None,
         }
     }
@@ -204,17 +217,19 @@ impl Latest {
 mod tests {
     use super::*;
 
+    fn latest(more: serde_json::Value, log: serde_json::Value) -> Latest {
+        let mut document = serde_json::json!({
+            "name": "x", "manifest": "x", "manifest_sha256": "", "finished_at": "2026-01-01T00:00:00Z", "bytes": 1,
+            "generation": 1, "audit_id": 1, "audit_hash": "",
+            "log": {"system": "7", "timeline": 1, "to": "0/5000000", "at": "2026-01-01T00:00:00Z", "lag_bytes": 0},
+        });
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        document["log"].as_object_mut().unwrap().extend(log.as_object().unwrap().clone());
+        serde_json::from_value(document).unwrap()
+    }
+
     #[test]
     fn a_log_counts_when_it_goes_on_where_the_backup_ends() {
-        let latest = |ends: Option<u64>, from: Option<u64>| {
-            let document = serde_json::json!({
-                "name": "x", "manifest": "x", "manifest_sha256": "", "finished_at": "2026-01-01T00:00:00Z", "bytes": 1,
-                "generation": 1, "audit_id": 1, "audit_hash": "", "ends": ends.map(Lsn),
-                "log": {"system": "7", "timeline": 1, "from": from.map(Lsn), "to": "0/5000000",
-                        "at": "2026-01-01T00:00:00Z", "lag_bytes": 0},
-            });
-            serde_json::from_value::<Latest>(document).unwrap()
-        };
         for (ends, from, counts) in [
             (Some(0x300_0000), Some(0x300_0000), true),
             (Some(0x300_0000), Some(0x200_0000), true),
@@ -222,7 +237,25 @@ mod tests {
             (None, Some(0x400_0000), true),
             (Some(0x300_0000), None, true),
         ] {
-            assert_eq!(latest(ends, from).followed().is_some(), counts, "{ends:?} {from:?}");
+            let (more, log) =
+                (serde_json::json!({"ends": ends.map(Lsn)}), serde_json::json!({"from": from.map(Lsn)}));
+            assert_eq!(latest(more, log).followed().is_some(), counts, "{ends:?} {from:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_left_the_timeline_before_the_backup_does_not_count() {
+        for (stop, timeline, before, counts) in [
+            (serde_json::json!([1, "0/2000100"]), 1, serde_json::json!([]), true),
+            (serde_json::json!([1, "0/2000100"]), 2, serde_json::json!([[1, "0/2000100"]]), true),
+            (serde_json::json!([1, "0/2000101"]), 2, serde_json::json!([[1, "0/2000100"]]), false),
+            (serde_json::json!([2, "0/2000100"]), 1, serde_json::json!([]), false),
+        ] {
+            let log = serde_json::json!({"timeline": timeline, "before": before, "from": "0/1000000"});
+            let latest = latest(serde_json::json!({"ends": "0/3000000", "stop": stop}), log);
+            assert_eq!(latest.followed().is_some(), counts, "{stop} {timeline}");
+            let again = serde_json::to_value(&latest).unwrap();
+            assert_eq!(serde_json::from_value::<Latest>(again).unwrap(), latest);
         }
     }
 }

@@ -80,6 +80,10 @@ pub enum BackupError {
     Stream(std::io::Error),
     #[error("{segment} in {place}: {why}; recovery ends before it")]
     Log { place: String, segment: String, why: String },
+    #[error(
+        "the server is on timeline {timeline}, and timeline {sealed} of its log is sealed in {place} already: follow the server that took its place, or name another place"
+    )]
+    Left { place: String, timeline: u32, sealed: u32 },
     #[error("{0}")]
     Target(String),
     #[error("a thread of the backup ended early; try again")]

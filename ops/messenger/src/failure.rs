@@ -226,7 +226,7 @@ impl Failure {
             BackupError::Ring(_) => Code::Host,
             BackupError::Tools(ToolsError::Missing { .. } | ToolsError::Version { .. }) => Code::Host,
             BackupError::Tools(_) | BackupError::Stream(_) => Code::Database,
-            BackupError::Log { .. } => Code::Refused,
+            BackupError::Log { .. } | BackupError::Left { .. } => Code::Refused,
             BackupError::Target(_) => Code::Folder,
         };
         Self::new(code, error)

@@ -1,5 +1,6 @@
 //! Backups of a PostgreSQL server: its own programs copy, check and recover; what is ours is the sealing around them.
 
+mod choose;
 pub mod drill;
 mod lsn;
 pub mod restore;

@@ -10,16 +10,17 @@ use schema_store::PostgresStore;
 use schema_store::postgres::Options;
 use schema_store::rows::backup::{Contents, Erased, Restored};
 
+use super::choose::{Chosen, choose};
 use super::run::{Source, run};
 use super::server::{self, Server};
 use super::unpack::unpack;
-use super::{Base, LogFile, Lsn, Tools};
-use crate::catalogue::{self, Which};
+use super::{Lsn, Tools};
+use crate::catalogue;
 use crate::check;
 use crate::error::BackupError;
 use crate::hex;
 use crate::key::Keyring;
-use crate::manifest::{Engine, Manifest};
+use crate::manifest::Manifest;
 use crate::name::BackupName;
 use crate::pipe::{Sink, open_object};
 use crate::place::Place;
@@ -149,61 +150,27 @@ fn beside(folder: &Path, end: &str) -> PathBuf {
     path.into()
 }
 
-/// The newest backup from which the moment can be reached.
-async fn choose(recovery: &Recovery<'_>) -> Result<(BackupName, Manifest, Base), BackupError> {
-    let Recovery { place, keys, until, .. } = *recovery;
-    let find = async |which| {
-        let (name, manifest) = catalogue::find(place, which, keys).await?;
-        match (manifest.engine, manifest.base.clone()) {
-            (Engine::Postgres, Some(base)) => Ok((name, manifest, base)),
-            _ => Err(BackupError::Target(format!(
-                "{name}: not of PostgreSQL; restore it with --data and without DATABASE_URL"
-            ))),
-        }
-    };
-    match until {
-        Until::Latest => find(Which::Latest).await,
-        Until::Backup(name) => find(Which::Named(name)).await,
-        Until::Time(_) | Until::Lsn(_) => {
-            let all = catalogue::entries(place).await?;
-            for entry in all.into_iter().rev().filter(|entry| entry.is_whole) {
-                let found = find(Which::Named(entry.name)).await?;
-                let is_before = match until {
-                    Until::Time(time) => found.1.finished_at <= time,
-                    Until::Lsn(lsn) => found.2.stop <= lsn,
-                    Until::Latest | Until::Backup(_) => true,
-                };
-                if is_before {
-                    return Ok(found);
-                }
-            }
-            Err(BackupError::Target(
-                "no backup is old enough for that moment; `messenger backup list` shows them".to_owned(),
-            ))
-        }
-    }
-}
-
 /// Unpacks and recovers into a folder that goes first if it is there.
 pub(super) async fn recover(
     recovery: &Recovery<'_>,
     into: &Path,
     told: &mut dyn FnMut(u64, u64),
 ) -> Result<Recovered, BackupError> {
-    let (name, manifest, base) = choose(recovery).await?;
+    let chosen = choose(recovery).await?;
+    let (name, manifest) = (chosen.name, &chosen.manifest);
     let known = schema_store::postgres::schema_version();
     if manifest.holds.schema > known {
         return Err(BackupError::Newer { name: name.to_string(), schema: manifest.holds.schema, known });
     }
-    let tools = Tools::of(base.version, Vec::new());
-    check::complete(recovery.place, name, &manifest).await?;
+    let tools = Tools::of(chosen.base.version, Vec::new());
+    check::complete(recovery.place, name, manifest).await?;
     clear(&tools, into).await?;
-    let done = unpacked(recovery, (name, &manifest, &base), &tools, into, told).await;
+    let done = unpacked(recovery, &chosen, &tools, into, told).await;
     if done.is_err() {
         clear(&tools, into).await?;
     }
     let (server, store) = done?;
-    Ok(Recovered { name, manifest, server, store, tools })
+    Ok(Recovered { name, manifest: chosen.manifest, server, store, tools })
 }
 
 /// Removes what an interrupted restore left, also its server.
@@ -224,14 +191,15 @@ pub(super) async fn clear(tools: &Tools, folder: &Path) -> Result<(), BackupErro
 
 async fn unpacked(
     recovery: &Recovery<'_>,
-    (name, manifest, base): (BackupName, &Manifest, &Base),
+    chosen: &Chosen,
     tools: &Tools,
     into: &Path,
     told: &mut dyn FnMut(u64, u64),
 ) -> Result<(Server, PostgresStore), BackupError> {
     let file = |why| BackupError::file(into, why);
+    let Chosen { manifest, base, .. } = chosen;
     std::fs::DirBuilder::new().mode(0o700).create(into).map_err(file)?;
-    fetch(recovery, name, manifest, into, told).await?;
+    fetch(recovery, chosen.name, manifest, into, told).await?;
     let (with, data) = (tools.clone(), into.to_owned());
     let verify = recovery.verify;
     on_thread(move || {
@@ -246,21 +214,33 @@ async fn unpacked(
     })
     .await??;
     std::fs::write(into.join("recovery.signal"), "").map_err(file)?;
-    let mut settings = vec![("restore_command", recovery.fetch.command(&base.system))];
+    let settings = settings(recovery, chosen);
+    let server = Server::start(tools, into, base, &settings, &recovery.fetch.environment).await?;
+    let store = open(server.url()).await?;
+    anchored(&store, chosen.name, manifest).await?;
+    if recovery.until == Until::Latest {
+        reached(recovery, &store, chosen).await?;
+    }
+    Ok((server, store))
+}
+
+/// Where recovery gets the log from, along which timeline it goes, and where it ends.
+fn settings(recovery: &Recovery<'_>, chosen: &Chosen) -> Vec<(&'static str, String)> {
+    let timeline = match chosen.branch.timeline {
+        of if of == chosen.base.timeline => "current".to_owned(),
+        later => later.to_string(),
+    };
+    let mut settings = vec![
+        ("restore_command", recovery.fetch.command(&chosen.base.system)),
+        ("recovery_target_timeline", timeline),
+    ];
     settings.extend(match recovery.until {
         Until::Latest => None,
         Until::Backup(_) => Some(("recovery_target", "immediate".to_owned())),
         Until::Time(time) => Some(("recovery_target_time", moment(time))),
         Until::Lsn(lsn) => Some(("recovery_target_lsn", lsn.to_string())),
     });
-    let sealed = wal::Archive::list(recovery.place, &base.system).await?.end(base.segment_bytes);
-    let server = Server::start(tools, into, base, &settings, &recovery.fetch.environment).await?;
-    let store = open(server.url()).await?;
-    anchored(&store, name, manifest).await?;
-    if recovery.until == Until::Latest {
-        reached(recovery, &store, base, sealed).await?;
-    }
-    Ok((server, store))
+    settings
 }
 
 /// As PostgreSQL reads it before it knows the names of time zones.
@@ -307,24 +287,37 @@ async fn open(url: &str) -> Result<PostgresStore, BackupError> {
     PostgresStore::open(url, options).await.map_err(BackupError::Server)
 }
 
-/// To PostgreSQL the log ends where a file is missing. It may not, if there are later ones.
-async fn reached(
-    recovery: &Recovery<'_>,
-    store: &PostgresStore,
-    base: &Base,
-    sealed: Option<u64>,
-) -> Result<(), BackupError> {
+/// To PostgreSQL the log ends where a file is missing. It may not, if there are later ones, or if there were.
+async fn reached(recovery: &Recovery<'_>, store: &PostgresStore, chosen: &Chosen) -> Result<(), BackupError> {
+    let (base, bytes) = (&chosen.base, chosen.base.segment_bytes.max(1));
     let replayed = store.replayed().await.map_err(BackupError::Prepare)?;
     let replayed = replayed.and_then(|text| text.parse::<Lsn>().ok()).unwrap_or(base.stop);
-    let last = replayed.0 / base.segment_bytes.max(1);
+    let last = replayed.0 / bytes;
+    let missing = |number: u64, why: String| {
+        let place = recovery.place.to_string();
+        Err(BackupError::Log { place, segment: chosen.branch.file_of(number, bytes), why })
+    };
     // The newest segment may hold the beginning of a record only.
-    if sealed.is_none_or(|sealed| sealed <= last + 1) {
-        return Ok(());
+    if chosen.sealed.is_some_and(|sealed| sealed > last + 1) {
+        let why = format!("missing, and there are later ones; say --to-lsn {replayed} to do without them");
+        return missing(last + 1, why);
     }
-    let after = Lsn((last + 1) * base.segment_bytes);
-    let segment = LogFile::of(after, base.timeline, base.segment_bytes).to_string();
-    let why = format!("missing, and there are later ones; say --to-lsn {replayed} to do without them");
-    Err(BackupError::Log { place: recovery.place.to_string(), segment, why })
+    let said = catalogue::latest(recovery.place).await?.and_then(|latest| latest.log);
+    let timeline = chosen.branch.timeline;
+    let is_more = |log: &catalogue::LogEnd| {
+        log.timeline > timeline
+            || (log.timeline == timeline && chosen.sealed.is_none() && log.to > base.log_after())
+    };
+    match said.filter(|log| log.system == base.system && is_more(log)) {
+        Some(log) => {
+            let why = format!(
+                "timeline {} was sealed up to {}, and of it nothing is there; name {} to have that backup alone",
+                log.timeline, log.to, chosen.name
+            );
+            missing(last + 1, why)
+        }
+        None => Ok(()),
+    }
 }
 
 /// The audit entry and the counts of the manifest are in it.

@@ -21,7 +21,7 @@ const STOP_SECONDS: &str = "600";
 /// Whoever reaches the socket is let in.
 const RULES: &str = "local all all trust\n";
 /// What a restored server's own settings may not change: no archive, no standby, no network, no file elsewhere.
-const FIXED: [(&str, &str); 13] = [
+const FIXED: [(&str, &str); 12] = [
     ("listen_addresses", ""),
     ("port", PORT),
     ("ssl", "off"),
@@ -31,7 +31,6 @@ const FIXED: [(&str, &str); 13] = [
     ("primary_slot_name", ""),
     ("synchronous_standby_names", ""),
     ("recovery_target_action", "promote"),
-    ("recovery_target_timeline", "latest"),
     ("logging_collector", "off"),
     ("log_destination", "stderr"),
     ("shared_buffers", "128MB"),

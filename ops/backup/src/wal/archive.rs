@@ -1,15 +1,17 @@
 //! What lies in the archive of one server's log, and whether it hangs together.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::branch::Branch;
 use super::erasures;
 use super::piece::{self, Piece, ROOT, Stretch};
 use crate::error::BackupError;
 use crate::key::Keyring;
 use crate::pipe::Sink;
 use crate::place::{Place, PlaceError};
-use crate::postgres::{LogFile, Lsn};
+use crate::postgres::{Base, LogFile, Lsn};
 
 /// How often a listing that did not hold is made again, and when.
 pub(super) const TRIES_MAX: u32 = 3;
@@ -77,36 +79,38 @@ impl Archive {
         self.files.get(file).is_some_and(|all| all.iter().any(|stretch| stretch.to > end))
     }
 
-    /// The newest segment of the newest timeline; none when that has no segment yet.
-    pub fn end(&self, bytes: u64) -> Option<u64> {
-        let timeline = |name: &String| match LogFile::parse(name, bytes)? {
-            LogFile::Segment { timeline, .. } | LogFile::History { timeline } => Some(timeline),
-        };
-        let newest = self.files.keys().filter_map(timeline).max()?;
+    /// The timelines of which there is a segment, newest first.
+    pub fn timelines(&self, bytes: u64) -> Vec<u32> {
+        let mut found: Vec<u32> = self.segments(bytes).into_iter().map(|(timeline, ..)| timeline).collect();
+        found.dedup();
+        found.reverse();
+        found
+    }
+
+    /// The newest segment of a timeline; none when that has no segment yet.
+    pub fn end_of(&self, timeline: u32, bytes: u64) -> Option<u64> {
         let segments = self.segments(bytes).into_iter().rev();
-        segments
-            .map(|(number, timeline, _)| (number, timeline))
-            .find(|(_, of)| *of == newest)
-            .map(|(number, _)| number)
+        segments.map(|(of, number, _)| (of, number)).find(|(of, _)| *of == timeline).map(|(_, number)| number)
     }
 
-    /// The segment from which on none is missing up to the newest one.
-    pub fn unbroken_from(&self, bytes: u64) -> Option<u64> {
-        let mut numbers = self.segments(bytes).into_iter().rev().map(|(number, ..)| number);
-        let mut from = numbers.next()?;
-        for number in numbers {
-            if number + 1 < from {
-                break;
-            }
-            from = from.min(number);
+    /// The segment from which on none is missing in this history up to the newest one, which is `head`.
+    pub fn unbroken_from(&self, branch: &Branch, head: u64, bytes: u64) -> u64 {
+        let mut from = head;
+        while from > 0 && !self.cover(&branch.file_of(from - 1, bytes)).is_empty() {
+            from -= 1;
         }
-        Some(from)
+        from
     }
 
-    /// Segments in the order in which they were written: by number, then timeline.
-    pub fn segments(&self, bytes: u64) -> Vec<(u64, u32, String)> {
+    /// The first of these segments that is missing in this history.
+    pub fn missing(&self, branch: &Branch, mut numbers: RangeInclusive<u64>, bytes: u64) -> Option<u64> {
+        numbers.find(|number| self.cover(&branch.file_of(*number, bytes)).is_empty())
+    }
+
+    /// Segments by timeline, then number: timelines are numbered in the order in which they began.
+    fn segments(&self, bytes: u64) -> Vec<(u32, u64, String)> {
         let segment = |name: &String| match LogFile::parse(name, bytes)? {
-            LogFile::Segment { number, timeline, .. } => Some((number, timeline, name.clone())),
+            LogFile::Segment { number, timeline, .. } => Some((timeline, number, name.clone())),
             LogFile::History { .. } => None,
         };
         let mut found: Vec<_> = self.files.keys().filter_map(segment).collect();
@@ -115,7 +119,7 @@ impl Archive {
     }
 }
 
-/// The newest piece of the newest segment; none when there is none.
+/// The newest piece of the newest segment of the newest timeline; none when there is none.
 pub async fn newest(
     place: &Place,
     keys: &Keyring,
@@ -131,54 +135,63 @@ pub async fn newest(
     Ok(None)
 }
 
-/// Reads every piece from a position on: each is authentic, follows the one before it, and none is missing.
-pub async fn check(
-    place: &Place,
-    keys: &Keyring,
-    server: (&str, u64),
-    from: Lsn,
-) -> Result<Archived, BackupError> {
+/// Reads every piece that a recovery from this backup to the newest moment needs: each is authentic, follows the one before
+/// it, and none is missing.
+pub async fn check(place: &Place, keys: &Keyring, base: &Base) -> Result<Archived, BackupError> {
     // Whoever follows the log merges pieces meanwhile: what was listed may be another piece by now.
     for _ in 1..TRIES_MAX {
-        match check_once(place, keys, server, from).await {
+        match check_once(place, keys, base).await {
             Err(BackupError::Log { .. } | BackupError::Place(PlaceError::Missing { .. })) => {}
             checked => return checked,
         }
         tokio::time::sleep(AGAIN).await;
     }
-    check_once(place, keys, server, from).await
+    check_once(place, keys, base).await
 }
 
-async fn check_once(
+/// The newest timeline that goes on from the backup.
+async fn onward(
     place: &Place,
     keys: &Keyring,
-    (system, segment_bytes): (&str, u64),
-    from: Lsn,
-) -> Result<Archived, BackupError> {
+    archive: &Archive,
+    base: &Base,
+) -> Result<Branch, BackupError> {
+    for timeline in archive.timelines(base.segment_bytes) {
+        let branch = Branch::sealed(place, keys, &base.system, timeline).await?;
+        if branch.holds(base.timeline, base.stop) {
+            return Ok(branch);
+        }
+    }
+    Ok(Branch::alone(base.timeline))
+}
+
+async fn check_once(place: &Place, keys: &Keyring, base: &Base) -> Result<Archived, BackupError> {
+    let (system, bytes) = (base.system.as_str(), base.segment_bytes.max(1));
     erasures::read(place, keys, system).await?;
     let archive = Archive::list(place, system).await?;
-    let mut found = Archived { pieces: 0, bytes: 0, to: None, timeline: 0, sealed_at: None };
-    let mut link: Option<(u64, u32, String)> = None;
-    let first = from.0 / segment_bytes.max(1);
-    let segments = archive.segments(segment_bytes);
-    let head = segments.last().map(|(number, ..)| *number);
-    for (number, timeline, file) in segments.into_iter().filter(|(number, ..)| *number >= first) {
+    let branch = onward(place, keys, &archive, base).await?;
+    let mut found = Archived { pieces: 0, bytes: 0, to: None, timeline: branch.timeline, sealed_at: None };
+    let mut link: Option<(u32, String)> = None;
+    let Some(head) = archive.end_of(branch.timeline, bytes) else { return Ok(found) };
+    for number in base.start.0 / bytes..=head {
+        let (timeline, file) = (branch.timeline_of(number, bytes), branch.file_of(number, bytes));
         let broken = |why: &str| BackupError::Log {
             place: place.to_string(),
             segment: file.clone(),
             why: why.to_owned(),
         };
-        let is_next = link
-            .as_ref()
-            .is_none_or(|(last, of, _)| number == last + 1 || (number == *last && timeline > *of));
-        if !is_next {
-            return Err(broken("the segment before it is missing; make a base backup"));
-        }
         let cover = archive.cover(&file);
         if archive.has_gap(&file) {
             return Err(broken("a piece in its middle is missing; make a base backup"));
         }
-        let mut previous = link.take().filter(|(_, of, _)| *of == timeline).map(|(_, _, hash)| hash);
+        if cover.is_empty() && link.is_none() {
+            // The copy has what it needs; the log may begin later.
+            continue;
+        }
+        if cover.last().map_or(0, |stretch| stretch.to) < bytes && number < head {
+            return Err(broken("it or its end is missing, and there are later ones; make a base backup"));
+        }
+        let mut previous = link.take().filter(|(of, _)| *of == timeline).map(|(_, hash)| hash);
         for stretch in &cover {
             let piece = piece::read(place, keys, system, stretch).await?;
             let follows = previous.as_ref().is_none_or(|hash| piece.previous == *hash);
@@ -188,16 +201,11 @@ async fn check_once(
             piece::open(place, keys, &piece, Sink::Nowhere).await?;
             found.pieces += 1;
             found.bytes += piece.object.bytes;
-            found.to = Some(Lsn(number * segment_bytes + piece.to));
-            found.timeline = timeline;
+            found.to = Some(Lsn(number * bytes + piece.to));
             found.sealed_at = Some(piece.sealed_at);
             previous = Some(piece.object.hash().to_owned());
         }
-        let last = cover.last().map_or(0, |stretch| stretch.to);
-        if last < segment_bytes && head != Some(number) {
-            return Err(broken("its end is missing, and there are later ones; make a base backup"));
-        }
-        link = previous.map(|hash| (number, timeline, hash));
+        link = previous.map(|hash| (timeline, hash));
     }
     Ok(found)
 }
@@ -218,21 +226,39 @@ mod tests {
         assert!(gap.has_gap("x") && !archive.has_gap("x") && !archive.has_gap("y"));
     }
 
+    const BYTES: u64 = 16 << 20;
+
+    fn of(names: &[&str]) -> Archive {
+        let whole =
+            |file: &&str| (file.to_string(), vec![Stretch { file: file.to_string(), from: 0, to: BYTES }]);
+        Archive { files: names.iter().map(whole).collect() }
+    }
+
     #[test]
-    fn the_end_is_that_of_the_newest_timeline_and_gaps_are_seen() {
-        let bytes = 16 << 20;
-        let of = |names: &[&str]| {
-            let whole = |file: &&str| {
-                (file.to_string(), vec![Stretch { file: file.to_string(), from: 0, to: bytes }])
-            };
-            Archive { files: names.iter().map(whole).collect() }
-        };
+    fn each_timeline_ends_on_its_own_and_gaps_are_seen() {
         let (one, two) = ("000000010000000000000005", "000000010000000000000006");
-        assert_eq!(of(&[one, two]).end(bytes), Some(6));
-        assert_eq!(of(&[one, two, "000000020000000000000005"]).end(bytes), Some(5));
-        assert_eq!(of(&[one, two, "00000002.history"]).end(bytes), None);
-        assert_eq!((of(&[]).end(bytes), of(&[]).unbroken_from(bytes)), (None, None));
-        assert_eq!(of(&[one, two, "000000020000000000000006"]).unbroken_from(bytes), Some(5));
-        assert_eq!(of(&["000000010000000000000003", one, two]).unbroken_from(bytes), Some(5));
+        let all = of(&[one, two, "000000020000000000000005", "00000003.history"]);
+        assert_eq!(all.timelines(BYTES), [2, 1], "a history alone is no log");
+        assert_eq!([1, 2, 3].map(|timeline| all.end_of(timeline, BYTES)), [Some(6), Some(5), None]);
+        let alone = Branch::alone(1);
+        assert_eq!(of(&[one, two]).unbroken_from(&alone, 6, BYTES), 5);
+        assert_eq!(of(&["000000010000000000000003", one, two]).unbroken_from(&alone, 6, BYTES), 5);
+        assert_eq!(of(&[two]).missing(&alone, 5..=6, BYTES), Some(5));
+    }
+
+    #[test]
+    fn what_another_branch_wrote_fills_no_gap() {
+        let first: Vec<String> = (3..9).map(|number| Branch::alone(1).file_of(number, BYTES)).collect();
+        let branch = Branch::parse(2, "1\t0/5000300\tx\n");
+        let with = |more: &[&str]| {
+            let mut names: Vec<&str> = first.iter().map(String::as_str).collect();
+            names.extend(more);
+            of(&names)
+        };
+        let (five, six) = ("000000020000000000000005", "000000020000000000000006");
+        assert_eq!(with(&[five, six]).unbroken_from(&branch, 6, BYTES), 3);
+        assert_eq!(with(&[five, six]).missing(&branch, 3..=6, BYTES), None);
+        assert_eq!(with(&[six]).unbroken_from(&branch, 6, BYTES), 6);
+        assert_eq!(with(&[six]).missing(&branch, 3..=6, BYTES), Some(5));
     }
 }

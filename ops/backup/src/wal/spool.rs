@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use tokio_uring::fs::File;
@@ -11,6 +12,8 @@ use crate::postgres::LogFile;
 
 /// End of the name of a segment that is still being received.
 const PARTIAL: &str = ".partial";
+/// Where what is not sealed goes when the log went on without it.
+const ASIDE: &str = "aside";
 /// Bytes read at once.
 const BLOCK_BYTES: u64 = 1024 * 1024;
 
@@ -56,10 +59,32 @@ impl Spool {
             }
         }
         found.sort_by_key(|received| match received.file {
-            LogFile::History { timeline } => (false, u64::from(timeline), 0),
-            LogFile::Segment { number, timeline, .. } => (true, number, timeline),
+            LogFile::History { timeline } => (false, timeline, 0),
+            LogFile::Segment { number, timeline, .. } => (true, timeline, number),
         });
         Ok(found)
+    }
+
+    /// Removes one; fine when it is gone already.
+    pub fn remove(&self, received: &Received) -> Result<(), BackupError> {
+        match std::fs::remove_file(&received.path) {
+            Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+                Err(BackupError::file(&received.path, why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves one where neither pg_receivewal nor this looks, under a name that nothing has.
+    pub fn set_aside(&self, received: &Received) -> Result<(), BackupError> {
+        let aside = self.folder.join(ASIDE);
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&aside);
+        made.map_err(|why| BackupError::file(&aside, why))?;
+        let into = aside.join(format!("{}-{}", received.file, jiff::Timestamp::now().as_millisecond()));
+        let moved = std::fs::rename(&received.path, &into);
+        moved.map_err(|why| BackupError::file(&received.path, why))?;
+        tracing::warn!(file = %into.display(), "not sealed, and not of the log that is followed now; moved aside");
+        Ok(())
     }
 
     /// Opens one to read it; none when it got its whole name meanwhile.

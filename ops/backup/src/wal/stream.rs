@@ -7,16 +7,19 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::archive::Archive;
+use schema_store::AccountError;
+
 use super::chain::Chain;
-use super::erasures;
-use super::piece::{self, Piece, Plain, Stretch};
-use super::spool::{Opened, Received, Spool};
+use super::piece::Piece;
+use super::safe::{Look, Safe};
+use super::sealing::Sealing;
+use super::spool::Spool;
+use super::{erasures, fork};
 use crate::error::BackupError;
 use crate::key::Keyring;
 use crate::place::Place;
 use crate::postgres::run::Source;
-use crate::postgres::{LogFile, Running, Tools, ToolsError};
+use crate::postgres::{Lsn, Running, Tools, ToolsError};
 use crate::run::{FolderLock, on_thread};
 
 /// What pg_receivewal calls itself at the server; may stand in `synchronous_standby_names`.
@@ -25,8 +28,8 @@ pub const RECEIVER: &str = "messenger_wal";
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a slot may stay taken by a receiver that has just ended.
 const TAKEN_MAX: Duration = Duration::from_secs(10);
-/// Pieces of one segment before they are sealed as one.
-const PIECES_MAX: usize = 32;
+/// How long pg_receivewal may try by itself to reach a server that answers.
+const AWAY_MAX: Duration = Duration::from_secs(10);
 
 /// How the log is followed.
 #[derive(Clone, Debug)]
@@ -64,35 +67,24 @@ pub async fn stream(
     let spool = Spool { folder: settings.spool.clone(), segment_bytes: cluster.segment_bytes };
     free(source, &settings.slot).await?;
     let mut chain = Chain::find(place, keys, &cluster.system, cluster.segment_bytes).await?;
-    let mut receiving = receive(&tools, settings).await?;
-    told(News::Following);
     let mut sealing = Sealing { place, keys, spool: &spool, chain: &mut chain, told };
-    let (mut sealed, mut erased) = (Instant::now(), None);
-    let mut stop = std::pin::pin!(stop);
-    let ended = loop {
-        let is_stopped = tokio::select! {
-            () = &mut stop => true,
-            () = tokio::time::sleep(LOOK_EVERY) => false,
-        };
-        let has_ended = !matches!(receiving.child.try_wait(), Ok(None));
-        let is_due = is_stopped || has_ended || sealed.elapsed() >= settings.every;
-        sealing.round(is_due).await?;
-        if is_stopped || has_ended {
-            break is_stopped;
+    let head = source.store.log_head().await.map_err(BackupError::Prepare)?;
+    goes_on(&sealing, head.timeline)?;
+    fork::make_way(&mut sealing, &tools, head.timeline).await?;
+    let following = Following { source, settings, tools };
+    let receiving = following.receive().await?;
+    (sealing.told)(News::Following);
+    following.until(stop, receiving, &mut sealing).await
+}
+
+/// Refuses a server that was left for another one: what it writes belongs to nothing that is sealed.
+fn goes_on(sealing: &Sealing<'_>, timeline: u32) -> Result<(), BackupError> {
+    match sealing.chain.at {
+        Some((_, sealed)) if sealed > timeline => {
+            Err(BackupError::Left { place: sealing.place.to_string(), timeline, sealed })
         }
-        if is_due {
-            sealed = Instant::now();
-            publish(&sealing, source).await?;
-            seal_erasures(&sealing, source, &mut erased).await?;
-        }
-    };
-    if ended {
-        // What it flushed is sealed; it has nothing else to say.
-        return on_thread(move || drop(receiving)).await;
+        _ => Ok(()),
     }
-    let why = "it ended by itself".to_owned();
-    let said = on_thread(move || receiving.finish()).await?;
-    Err(said.err().unwrap_or(ToolsError::Failed { program: "pg_receivewal", why }).into())
 }
 
 /// Waits until nobody receives the log by the slot: two would seal the same in turns.
@@ -108,39 +100,152 @@ async fn free(source: &Source, slot: &str) -> Result<(), BackupError> {
     Ok(())
 }
 
-async fn receive(tools: &Tools, settings: &Settings) -> Result<Running, BackupError> {
-    let (with, slot) = (tools.clone(), settings.slot.clone());
-    on_thread(move || {
-        with.run("pg_receivewal", |command| {
-            command.args(["--create-slot", "--if-not-exists", "--no-password", "--slot", &slot]);
-        })
-    })
-    .await??;
-    let mut command = tools.command("pg_receivewal")?;
-    command.arg("--directory").arg(&settings.spool).args(["--slot", &settings.slot]);
-    command.args(["--synchronous", "--no-password"]).env("PGAPPNAME", RECEIVER).stdout(Stdio::null());
-    Ok(Running::start("pg_receivewal", &mut command)?)
+/// Whom the log is received from, and how.
+struct Following<'a> {
+    source: &'a Source,
+    settings: &'a Settings,
+    tools: Tools,
 }
 
-/// Says in `latest.json` how far the log is sealed, if the receiver is connected.
-async fn publish(sealing: &Sealing<'_>, source: &Source) -> Result<(), BackupError> {
-    let at = jiff::Timestamp::now();
-    match source.store.log_lag(RECEIVER.to_owned()).await {
-        Ok(Some(lag_bytes)) => {
-            let Some(end) = sealing.chain.end(sealing.spool.segment_bytes, at, lag_bytes) else {
-                return Ok(());
+impl Following<'_> {
+    /// Seals until `stop` says so or pg_receivewal ends.
+    async fn until(
+        &self,
+        stop: impl Future<Output = ()>,
+        mut receiving: Running,
+        sealing: &mut Sealing<'_>,
+    ) -> Result<(), BackupError> {
+        let (mut sealed, mut erased, mut safe) = (Instant::now(), None, Safe::default());
+        let mut heard = Instant::now();
+        let mut stop = std::pin::pin!(stop);
+        let is_stopped = loop {
+            let is_stopped = tokio::select! {
+                () = &mut stop => true,
+                () = tokio::time::sleep(LOOK_EVERY) => false,
             };
-            if !end.publish(sealing.place).await? {
-                tracing::warn!("there is no base backup that the log could continue; make one");
+            let has_ended = !matches!(receiving.child.try_wait(), Ok(None));
+            let is_last = is_stopped || has_ended;
+            let is_due = is_last || sealed.elapsed() >= self.settings.every;
+            // Before the sealing: what had been received by then is sealed after it.
+            let look = if is_due && !is_last { self.look(sealing.spool).await? } else { None };
+            let is_all = sealing.round(is_due).await?;
+            if is_last {
+                break is_stopped;
             }
+            if !is_due {
+                continue;
+            }
+            sealed = Instant::now();
+            if let Some(look) = look {
+                heard = sealed;
+                publish(sealing, &mut safe, &look, is_all).await?;
+            } else if heard.elapsed() > AWAY_MAX {
+                heard = sealed;
+                receiving = self.again(receiving, sealing, &mut safe).await?;
+            }
+            seal_erasures(sealing, self.source, &mut erased).await?;
+        };
+        if is_stopped {
+            // What it flushed is sealed; it has nothing else to say.
+            return on_thread(move || drop(receiving)).await;
         }
-        Ok(None) if !sealing.spool.has_room() => {
-            return Err(BackupError::NoRoom { path: sealing.spool.folder.display().to_string() });
+        let why = "it ended by itself".to_owned();
+        let said = on_thread(move || receiving.finish()).await?;
+        Err(said.err().unwrap_or(ToolsError::Failed { program: "pg_receivewal", why }).into())
+    }
+
+    /// How far the log is, if the receiver is connected.
+    async fn look(&self, spool: &Spool) -> Result<Option<Look>, BackupError> {
+        let at = jiff::Timestamp::now();
+        let looked = async {
+            let head = self.source.store.log_head().await?;
+            Ok::<_, AccountError>((head, self.source.store.log_lag(RECEIVER.to_owned()).await?))
+        };
+        match looked.await {
+            Ok((head, Some(lag_bytes))) => {
+                let Ok(written) = head.flushed.parse::<Lsn>() else { return Ok(None) };
+                // The lag was that of a later moment, so that at least this much had been received.
+                let received = Lsn(written.0.saturating_sub(lag_bytes));
+                return Ok(Some(Look { at, timeline: head.timeline, written, received, lag_bytes }));
+            }
+            Ok((_, None)) if !spool.has_room() => {
+                return Err(BackupError::NoRoom { path: spool.folder.display().to_string() });
+            }
+            Ok((_, None)) => {
+                tracing::warn!("pg_receivewal is not connected; what is committed now is on the server only")
+            }
+            Err(why) => tracing::warn!(%why, "the server does not answer; what it wrote last is sealed"),
         }
-        Ok(None) => {
-            tracing::warn!("pg_receivewal is not connected; what is committed now is on the server only")
+        Ok(None)
+    }
+
+    /// Makes the slot if it is missing, and begins to receive.
+    async fn receive(&self) -> Result<Running, BackupError> {
+        self.make_slot().await?;
+        self.begin()
+    }
+
+    async fn make_slot(&self) -> Result<(), BackupError> {
+        let (with, slot) = (self.tools.clone(), self.settings.slot.clone());
+        let made = on_thread(move || {
+            with.run("pg_receivewal", |command| {
+                command.args(["--create-slot", "--if-not-exists", "--no-password", "--slot", &slot]);
+            })
+        });
+        made.await??;
+        Ok(())
+    }
+
+    fn begin(&self) -> Result<Running, BackupError> {
+        let mut command = self.tools.command("pg_receivewal")?;
+        command.arg("--directory").arg(&self.settings.spool).args(["--slot", &self.settings.slot]);
+        command.args(["--synchronous", "--no-password"]).env("PGAPPNAME", RECEIVER).stdout(Stdio::null());
+        Ok(Running::start("pg_receivewal", &mut command)?)
+    }
+
+    /// Another server may have taken the place of the one that was followed: without the slot, and with a log that goes
+    /// on from an earlier position.
+    async fn again(
+        &self,
+        receiving: Running,
+        sealing: &mut Sealing<'_>,
+        safe: &mut Safe,
+    ) -> Result<Running, BackupError> {
+        let head = match self.source.store.log_head().await {
+            Ok(head) => head,
+            Err(why) => {
+                tracing::debug!(%why, "the server does not answer; waiting for it");
+                return Ok(receiving);
+            }
+        };
+        goes_on(sealing, head.timeline)?;
+        if let Err(why) = self.make_slot().await {
+            tracing::warn!(%why, "the slot could not be made; trying again");
+            return Ok(receiving);
         }
-        Err(why) => tracing::warn!(%why, "the server does not answer; what it wrote last is sealed"),
+        on_thread(move || drop(receiving)).await?;
+        fork::make_way(sealing, &self.tools, head.timeline).await?;
+        safe.turn();
+        self.begin()
+    }
+}
+
+/// Says in `latest.json` how far the log is sealed, and since when nothing of it is missing.
+async fn publish(
+    sealing: &Sealing<'_>,
+    safe: &mut Safe,
+    look: &Look,
+    is_all: bool,
+) -> Result<(), BackupError> {
+    let bytes = sealing.spool.segment_bytes;
+    if is_all && sealing.chain.has_come_to(look.timeline, look.received, bytes) {
+        safe.sealed(look);
+    }
+    // Until it is known, what was said before stays said.
+    let Some(at) = safe.at else { return Ok(()) };
+    let Some(end) = sealing.chain.end(bytes, at, look.lag_bytes) else { return Ok(()) };
+    if !end.publish(sealing.place).await? {
+        tracing::warn!("there is no base backup that the log could continue; make one");
     }
     Ok(())
 }
@@ -163,117 +268,4 @@ async fn seal_erasures(
     erasures::seal(sealing.place, sealing.keys, &sealing.chain.system, present).await?;
     *seen = Some(lines);
     Ok(())
-}
-
-/// What seals.
-struct Sealing<'a> {
-    place: &'a Place,
-    keys: &'a Keyring,
-    spool: &'a Spool,
-    chain: &'a mut Chain,
-    told: &'a mut dyn FnMut(News<'_>),
-}
-
-impl Sealing<'_> {
-    /// Seals what is whole, and when it is due also the beginning of what is not.
-    async fn round(&mut self, is_due: bool) -> Result<(), BackupError> {
-        for received in self.spool.list()? {
-            match received.file {
-                LogFile::History { .. } => self.history(&received).await?,
-                LogFile::Segment { number, timeline, bytes } => {
-                    if !self.chain.reach(number, timeline, bytes) || self.chain.to == bytes {
-                        self.forget(&received, number)?;
-                    } else if received.is_whole {
-                        self.whole(&received, bytes).await?;
-                    } else if is_due {
-                        self.begun(&received).await?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// pg_receivewal goes on after the newest file it finds, so that one stays.
-    fn forget(&self, received: &Received, number: u64) -> Result<(), BackupError> {
-        let is_newest = self.chain.at.is_none_or(|(newest, _)| number >= newest);
-        if is_newest || !received.is_whole {
-            return Ok(());
-        }
-        match std::fs::remove_file(&received.path) {
-            Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
-                Err(BackupError::file(&received.path, why))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn history(&mut self, received: &Received) -> Result<(), BackupError> {
-        let file = received.file.to_string();
-        let archive = Archive::list_file(self.place, &self.chain.system, &file).await?;
-        if !archive.cover(&file).is_empty() {
-            return Ok(());
-        }
-        let Some(opened) = self.spool.open(received)? else { return Ok(()) };
-        let stretch = Stretch { file, from: 0, to: opened.end(0).await? };
-        self.write(&opened, 0, stretch, "").await
-    }
-
-    /// A whole segment, as one piece in place of those it began with.
-    async fn whole(&mut self, received: &Received, bytes: u64) -> Result<(), BackupError> {
-        let Some(opened) = self.spool.open(received)? else { return Ok(()) };
-        if opened.end(0).await? != bytes {
-            // It gets its name before its last byte is seen here; the next round sees all.
-            return Ok(());
-        }
-        self.merge(&opened, bytes).await
-    }
-
-    /// What came of a segment since the last piece.
-    async fn begun(&mut self, received: &Received) -> Result<(), BackupError> {
-        let from = self.chain.to;
-        let Some(opened) = self.spool.open(received)? else { return Ok(()) };
-        let to = opened.end(from).await?;
-        if to <= from {
-            return Ok(());
-        }
-        if self.chain.pieces.len() >= PIECES_MAX {
-            // What is sealed was received from the same place before.
-            return self.merge(&opened, to).await;
-        }
-        let stretch = Stretch { file: received.file.to_string(), from, to };
-        let previous = self.chain.last.clone();
-        self.write(&opened, self.spool.segment_bytes, stretch.clone(), &previous).await?;
-        self.chain.pieces.push(stretch);
-        Ok(())
-    }
-
-    async fn merge(&mut self, opened: &Opened<'_>, to: u64) -> Result<(), BackupError> {
-        let stretch = Stretch { file: opened.received.file.to_string(), from: 0, to };
-        let before = self.chain.before.clone();
-        self.write(opened, self.spool.segment_bytes, stretch.clone(), &before).await?;
-        for old in std::mem::replace(&mut self.chain.pieces, vec![stretch]) {
-            self.place.delete(&old.header(&self.chain.system)).await?;
-            self.place.delete(&old.path(&self.chain.system)).await?;
-        }
-        Ok(())
-    }
-
-    async fn write(
-        &mut self,
-        opened: &Opened<'_>,
-        file_bytes: u64,
-        stretch: Stretch,
-        previous: &str,
-    ) -> Result<(), BackupError> {
-        let system = (self.chain.system.as_str(), file_bytes);
-        let plain = Plain::File(&opened.file, &opened.received.path);
-        let written = piece::write(self.place, self.keys.current(), system, stretch, previous, plain).await?;
-        if file_bytes > 0 {
-            self.chain.to = written.to;
-            self.chain.last = written.object.hash().to_owned();
-        }
-        (self.told)(News::Sealed(&written));
-        Ok(())
-    }
 }

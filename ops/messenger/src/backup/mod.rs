@@ -241,16 +241,22 @@ fn verify(options: &VerifyOptions) -> Result<ExitCode, Failure> {
 
 /// The log from the newest checked backup on, as far as it was said to be sealed.
 async fn verify_log(place: &Place, keys: &Keyring, base: &::backup::postgres::Base) -> Result<(), Failure> {
-    let server = (base.system.as_str(), base.segment_bytes);
     // First, as it grows meanwhile.
-    let said = catalogue::latest(place).await.map_err(Failure::backup)?.and_then(|latest| latest.log);
-    let found = wal::check(place, keys, server, base.start).await.map_err(Failure::backup)?;
-    let is_same = |log: &catalogue::LogEnd| log.system == base.system && log.timeline == found.timeline;
-    if let Some(log) = said.filter(|log| is_same(log) && found.to.is_some_and(|to| to < log.to)) {
+    let latest = catalogue::latest(place).await.map_err(Failure::backup)?;
+    let found = wal::check(place, keys, base).await.map_err(Failure::backup)?;
+    let said = latest.and_then(|latest| latest.log).filter(|log| log.system == base.system);
+    let is_short = |log: &catalogue::LogEnd| {
+        log.timeline == found.timeline && found.to.unwrap_or_else(|| base.log_after()) < log.to
+    };
+    if let Some(log) = said.as_ref().filter(|log| is_short(log)) {
         let why =
             format!("its end is missing: it was sealed up to {} by {}; make a base backup", log.to, log.at);
         let (place, segment) = (place.to_string(), found.to.unwrap_or(log.to).to_string());
         return Err(Failure::backup(BackupError::Log { place, segment, why }));
+    }
+    if let Some(log) = said.filter(|log| log.timeline > found.timeline) {
+        let timeline = log.timeline;
+        tracing::warn!(timeline, "the log that is sealed now does not go on from this backup; make a backup");
     }
     if let (Some(to), Some(at)) = (found.to, found.sealed_at) {
         let size = show::size(found.bytes);

@@ -57,7 +57,7 @@ pub fn status(options: &PlaceOptions, as_json: bool, max_age: u64) -> Result<Exi
         let latest = catalogue::latest(&place).await.map_err(Failure::backup)?;
         let log = latest.as_ref().and_then(|latest| latest.followed().cloned());
         if log.is_none() && latest.is_some_and(|latest| latest.log.is_some()) {
-            tracing::warn!("the log that is sealed begins after the newest backup; make a backup");
+            tracing::warn!("the log that is sealed does not go on from the newest backup; make a backup");
         }
         Ok((count, found.0, found.1, log))
     })?;

@@ -113,12 +113,15 @@ impl Bed {
     /// Waits until all that the server has written is sealed.
     pub fn until_sealed(&self) {
         let lsn = self.server().sql("SELECT pg_current_wal_flush_lsn()");
+        let timeline = self.server().sql("SELECT substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8)");
+        let timeline = u64::from_str_radix(&timeline, 16).unwrap();
         let began = Instant::now();
         loop {
             let latest = std::fs::read(self.seen.join("latest.json")).unwrap_or_default();
             let latest: serde_json::Value = serde_json::from_slice(&latest).unwrap_or_default();
             // Records end in zeros, which are not sealed as long as nothing follows them.
-            if let Some(to) = latest["log"]["to"].as_str()
+            if latest["log"]["timeline"].as_u64() == Some(timeline)
+                && let Some(to) = latest["log"]["to"].as_str()
                 && self.server().sql(&format!("SELECT '{to}'::pg_lsn + 64 >= '{lsn}'::pg_lsn")) == "t"
             {
                 return;
@@ -177,6 +180,10 @@ impl Talk {
 pub struct Streaming(Child);
 
 impl Streaming {
+    pub fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     pub fn id(&self) -> u32 {
         self.0.id()
     }

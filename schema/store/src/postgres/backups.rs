@@ -12,7 +12,7 @@ use super::value::{At, Id, id, time, uint};
 use super::{PostgresStore, generation};
 use crate::accounts::Answer;
 use crate::rows::account::AuditHead;
-use crate::rows::backup::{BackupEnd, BackupRow, Cluster, Contents, DrillRow, Erased};
+use crate::rows::backup::{BackupEnd, BackupRow, Cluster, Contents, DrillRow, Erased, LogHead};
 use crate::stored::int;
 use schema_wire::Generation;
 
@@ -159,6 +159,23 @@ impl PostgresStore {
                 .query_opt("SELECT active FROM pg_replication_slots WHERE slot_name = $1", &[&slot])
                 .await?;
             Ok(found.map(|row| row.try_get(0)).transpose().map_err(Failed::Sql)?.unwrap_or(false))
+        })
+        .await
+    }
+
+    /// Up to where this server has made its log durable, and on which timeline.
+    pub async fn log_head(&self) -> Answer<LogHead> {
+        self.read(async move |tx, _| {
+            let row = tx
+                .query_one(
+                    "SELECT flushed::text, substr(pg_walfile_name(flushed), 1, 8)
+                     FROM pg_current_wal_flush_lsn() AS flushed",
+                    &[],
+                )
+                .await?;
+            let timeline: String = row.try_get(1).map_err(Failed::Sql)?;
+            let timeline = u32::from_str_radix(&timeline, 16).unwrap_or(0);
+            Ok(LogHead { flushed: row.try_get(0).map_err(Failed::Sql)?, timeline })
         })
         .await
     }

@@ -32,6 +32,14 @@ pub struct Cluster {
     pub database: String,
 }
 
+/// How far a server's log goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogHead {
+    /// The end of what is durable there, as PostgreSQL writes it.
+    pub flushed: String,
+    pub timeline: u32,
+}
+
 /// A line of the erasure ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Erased {

@@ -1,0 +1,177 @@
+//! Sealing what pg_receivewal has put down: whole segments as one piece, the beginning of the one in work when it is due.
+
+use super::archive::Archive;
+use super::branch::Branch;
+use super::chain::Chain;
+use super::piece::{self, Plain, Stretch};
+use super::spool::{Opened, Received, Spool};
+use super::stream::News;
+use crate::error::BackupError;
+use crate::key::Keyring;
+use crate::place::Place;
+use crate::postgres::LogFile;
+
+/// Pieces of one segment before they are sealed as one.
+const PIECES_MAX: usize = 32;
+
+/// What seals.
+pub(super) struct Sealing<'a> {
+    pub place: &'a Place,
+    pub keys: &'a Keyring,
+    pub spool: &'a Spool,
+    pub chain: &'a mut Chain,
+    pub told: &'a mut dyn FnMut(News<'_>),
+}
+
+impl Sealing<'_> {
+    /// Seals what is whole, and when it is due also the beginning of what is not. False when some of it moved under its
+    /// hands: the next round sees it.
+    pub async fn round(&mut self, is_due: bool) -> Result<bool, BackupError> {
+        let all = self.spool.list()?;
+        let mut is_all = true;
+        for (n, received) in all.iter().enumerate() {
+            is_all &= match received.file {
+                LogFile::History { .. } => self.history(received).await?,
+                LogFile::Segment { number, timeline, bytes } => {
+                    // What is followed by another one does not grow any more.
+                    let is_due = is_due || n + 1 < all.len();
+                    self.segment(received, (number, timeline, bytes), is_due).await?
+                }
+            };
+        }
+        Ok(is_all)
+    }
+
+    async fn segment(
+        &mut self,
+        received: &Received,
+        (number, timeline, bytes): (u64, u32, u64),
+        is_due: bool,
+    ) -> Result<bool, BackupError> {
+        let begins = self.chain.begins(timeline);
+        if !self.chain.reach(number, timeline, bytes) {
+            return self.forget(received, timeline).await;
+        }
+        if begins {
+            self.turn(number, timeline, bytes).await?;
+        }
+        // pg_receivewal goes on after the newest file it finds, so that one stays.
+        if self.chain.to == bytes {
+            Ok(true)
+        } else if received.is_whole {
+            self.whole(received, bytes).await
+        } else if is_due {
+            self.begun(received).await
+        } else {
+            Ok(true)
+        }
+    }
+
+    /// A timeline begins, whose history is sealed before its segments.
+    async fn turn(&mut self, number: u64, timeline: u32, bytes: u64) -> Result<(), BackupError> {
+        let branch = Branch::sealed(self.place, self.keys, &self.chain.system, timeline).await?;
+        let archive = Archive::list(self.place, &self.chain.system).await?;
+        let from = archive.unbroken_from(&branch, number, bytes);
+        if from == number && timeline > 1 {
+            tracing::warn!(
+                timeline,
+                "nothing before it leads to this timeline of the log; make a base backup now"
+            );
+        }
+        self.chain.turn(branch, from);
+        Ok(())
+    }
+
+    /// What lies before the newest segment: false when it may still become another file.
+    async fn forget(&self, received: &Received, timeline: u32) -> Result<bool, BackupError> {
+        if !received.is_whole && !self.chain.is_past(timeline) {
+            return Ok(false);
+        }
+        self.leave(received).await?;
+        Ok(true)
+    }
+
+    /// Removes what is sealed. What is not stays for whoever looks into it.
+    pub async fn leave(&self, received: &Received) -> Result<(), BackupError> {
+        let file = received.file.to_string();
+        let archive = Archive::list_file(self.place, &self.chain.system, &file).await?;
+        let sealed = archive.cover(&file).last().map_or(0, |last| last.to);
+        match self.spool.open(received)? {
+            Some(opened) if opened.end(sealed).await? > sealed => self.spool.set_aside(received),
+            Some(_) => self.spool.remove(received),
+            None => Ok(()),
+        }
+    }
+
+    async fn history(&mut self, received: &Received) -> Result<bool, BackupError> {
+        let file = received.file.to_string();
+        let archive = Archive::list_file(self.place, &self.chain.system, &file).await?;
+        if !archive.cover(&file).is_empty() {
+            return Ok(true);
+        }
+        let Some(opened) = self.spool.open(received)? else { return Ok(false) };
+        let stretch = Stretch { file, from: 0, to: opened.end(0).await? };
+        self.write(&opened, 0, stretch, "").await?;
+        Ok(true)
+    }
+
+    /// A whole segment, as one piece in place of those it began with.
+    async fn whole(&mut self, received: &Received, bytes: u64) -> Result<bool, BackupError> {
+        let Some(opened) = self.spool.open(received)? else { return Ok(false) };
+        if opened.end(0).await? != bytes {
+            // It gets its name before its last byte is seen here; the next round sees all.
+            return Ok(false);
+        }
+        self.merge(&opened, bytes).await?;
+        Ok(true)
+    }
+
+    /// What came of a segment since the last piece.
+    async fn begun(&mut self, received: &Received) -> Result<bool, BackupError> {
+        let from = self.chain.to;
+        let Some(opened) = self.spool.open(received)? else { return Ok(false) };
+        let to = opened.end(from).await?;
+        if to <= from {
+            return Ok(true);
+        }
+        if self.chain.pieces.len() >= PIECES_MAX {
+            // What is sealed was received from the same place before.
+            self.merge(&opened, to).await?;
+            return Ok(true);
+        }
+        let stretch = Stretch { file: received.file.to_string(), from, to };
+        let previous = self.chain.last.clone();
+        self.write(&opened, self.spool.segment_bytes, stretch.clone(), &previous).await?;
+        self.chain.pieces.push(stretch);
+        Ok(true)
+    }
+
+    async fn merge(&mut self, opened: &Opened<'_>, to: u64) -> Result<(), BackupError> {
+        let stretch = Stretch { file: opened.received.file.to_string(), from: 0, to };
+        let before = self.chain.before.clone();
+        self.write(opened, self.spool.segment_bytes, stretch.clone(), &before).await?;
+        for old in std::mem::replace(&mut self.chain.pieces, vec![stretch]) {
+            self.place.delete(&old.header(&self.chain.system)).await?;
+            self.place.delete(&old.path(&self.chain.system)).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &mut self,
+        opened: &Opened<'_>,
+        file_bytes: u64,
+        stretch: Stretch,
+        previous: &str,
+    ) -> Result<(), BackupError> {
+        let system = (self.chain.system.as_str(), file_bytes);
+        let plain = Plain::File(&opened.file, &opened.received.path);
+        let written = piece::write(self.place, self.keys.current(), system, stretch, previous, plain).await?;
+        if file_bytes > 0 {
+            self.chain.to = written.to;
+            self.chain.last = written.object.hash().to_owned();
+        }
+        (self.told)(News::Sealed(&written));
+        Ok(())
+    }
+}
