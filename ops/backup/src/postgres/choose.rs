@@ -2,7 +2,7 @@
 
 use super::restore::{Recovery, Until};
 use super::{Base, Lsn};
-use crate::catalogue::{self, Which};
+use crate::catalogue::{self, LogEnd, Which};
 use crate::error::BackupError;
 use crate::manifest::{Engine, Manifest};
 use crate::name::BackupName;
@@ -17,6 +17,8 @@ pub(super) struct Chosen {
     pub branch: Branch,
     /// The newest segment that is sealed of its timeline.
     pub sealed: Option<u64>,
+    /// What was said to be sealed before that was looked for.
+    pub said: Option<LogEnd>,
 }
 
 /// The newest backup from which the moment can be reached.
@@ -25,7 +27,7 @@ pub(super) async fn choose(recovery: &Recovery<'_>) -> Result<Chosen, BackupErro
         let (name, manifest, base) = find(recovery, name).await?;
         // What came after it does not matter, whoever left its timeline.
         let branch = Branch::alone(base.timeline);
-        return Ok(Chosen { name, manifest, base, branch, sealed: None });
+        return Ok(Chosen { name, manifest, base, branch, sealed: None, said: None });
     }
     let mut bases = Vec::new();
     let whole = catalogue::entries(recovery.place).await?.into_iter().rev().filter(|entry| entry.is_whole);
@@ -39,6 +41,9 @@ pub(super) async fn choose(recovery: &Recovery<'_>) -> Result<Chosen, BackupErro
         }
     }
     let Some((_, _, newest)) = bases.first().cloned() else { return Err(none(recovery)) };
+    // First, as the log grows meanwhile.
+    let said = catalogue::latest(recovery.place).await?.and_then(|latest| latest.log);
+    let said = said.filter(|log| log.system == newest.system);
     let archive = Archive::list(recovery.place, &newest.system).await?;
     let mut timelines = archive.timelines(newest.segment_bytes);
     timelines.push(newest.timeline);
@@ -49,7 +54,7 @@ pub(super) async fn choose(recovery: &Recovery<'_>) -> Result<Chosen, BackupErro
     for timeline in timelines {
         let branch = Branch::sealed(recovery.place, recovery.keys, &newest.system, timeline).await?;
         match along(recovery, &archive, &bases, branch) {
-            Ok(chosen) => return Ok(chosen),
+            Ok(chosen) => return Ok(Chosen { said, ..chosen }),
             // The newest moment is that of the newest timeline, or none.
             Err(why) if recovery.until == Until::Latest => return Err(why),
             Err(why) => {
@@ -118,7 +123,8 @@ fn along(
             return Err(BackupError::Log { place, segment, why });
         }
     }
-    Ok(Chosen { name: *name, manifest: manifest.clone(), base: base.clone(), branch, sealed })
+    let (name, manifest, base) = (*name, manifest.clone(), base.clone());
+    Ok(Chosen { name, manifest, base, branch, sealed, said: None })
 }
 
 /// The segments that are not in the copy, up to the moment.

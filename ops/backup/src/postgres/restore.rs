@@ -302,13 +302,12 @@ async fn reached(recovery: &Recovery<'_>, store: &PostgresStore, chosen: &Chosen
         let why = format!("missing, and there are later ones; say --to-lsn {replayed} to do without them");
         return missing(last + 1, why);
     }
-    let said = catalogue::latest(recovery.place).await?.and_then(|latest| latest.log);
     let timeline = chosen.branch.timeline;
     let is_more = |log: &catalogue::LogEnd| {
         log.timeline > timeline
             || (log.timeline == timeline && chosen.sealed.is_none() && log.to > base.log_after())
     };
-    match said.filter(|log| log.system == base.system && is_more(log)) {
+    match chosen.said.as_ref().filter(|log| is_more(log)) {
         Some(log) => {
             let why = format!(
                 "timeline {} was sealed up to {}, and of it nothing is there; name {} to have that backup alone",
