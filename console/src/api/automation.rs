@@ -8,7 +8,7 @@ use axum::http::Method;
 use schema_store::NewToken;
 use schema_store::rows::moderation::{Decision, Measure, NewDecision, ReportId};
 use schema_store::rows::oversight::PersonRow;
-use schema_store::rows::role::AccountRole::{self, Admin, Auditor, Moderator};
+use schema_store::rows::role::AccountRole::{self, Admin, Auditor, Moderator, User};
 use schema_wire::UserId;
 use schema_wire::record::UserStatus;
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,7 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
         .guessing()
         .takes::<ResetBody>()
         .gives::<LinkBody>()
-        .refuses(&[Code::Invalid, Code::NotFound])
+        .refuses(&[Code::Invalid, Code::NotFound, Code::NotAllowed])
         .to(reset::<S>),
         service(
             Method::POST,
@@ -192,6 +192,14 @@ async fn reset<S: Backing>(
     AnyJson(body): AnyJson<ResetBody>,
 ) -> Result<Json<LinkBody>, Problem> {
     check_email(&body.email)?;
+    let found = app.store.find_user(body.email.clone()).await?;
+    let has_factor = app.store.second_factor(found.user).await?.is_some()
+        || !app.store.security_keys(found.user).await?.is_empty();
+    // Whoever sees it could sign in as them, and be two people where two are asked for.
+    if found.role != User && !has_factor {
+        let why = "An account with a role and no second factor gets its link by mail only.";
+        return Err(Problem::with(Code::NotAllowed, why));
+    }
     let expires_at = app.clock.now_ms() + RESET_TTL_MS;
     let (secret, token) = NewToken::generate(expires_at);
     app.store.request_reset(body.email, token, origin).await?.ok_or(Code::NotFound)?;

@@ -1,10 +1,11 @@
 //! Administration by programs: the calls of the operators' guide, as it prints them.
 
 use schema_store::rows::account::Origin;
+use schema_store::rows::console::NewSecurityKey;
 use schema_store::rows::moderation::{CaseState, NewReport};
 use schema_store::rows::role::AccountRole;
 use schema_store::rows::service::NewServiceToken;
-use schema_store::{Accounts, Moderation, NewToken, Services};
+use schema_store::{Accounts, ConsoleAccess, Moderation, NewToken, Services};
 use schema_wire::UserId;
 use serde_json::{Value, json};
 
@@ -120,4 +121,23 @@ fn a_token_acts_on_staff_with_its_own_role_only() {
         post(&api, &resolve, &moderator, &resolved).refused(403, "NOT_ALLOWED");
         post(&api, &resolve, &admin, &resolved).ok();
     }
+}
+
+#[test]
+fn a_link_that_lets_staff_in_is_shown_to_nobody_else() {
+    let api = Api::start();
+    let admin = token(&api, "ada", AccountRole::Admin);
+    let make = api.store.create_admin(email("mia"), "mia".into(), "none".into(), AccountRole::Moderator);
+    let mia = api.run(make).unwrap();
+    let reset = || post(&api, "/admin/users/reset-password", &admin, &json!({"email": email("mia")}));
+    reset().refused(403, "NOT_ALLOWED");
+    let key = NewSecurityKey {
+        name: "blue".into(),
+        credential: vec![1; 32],
+        public_key: vec![9; 77],
+        sign_count: 0,
+        backup_eligible: false,
+    };
+    api.run(api.store.add_security_key(mia, key, Origin::system())).unwrap();
+    assert!(reset().ok()["link"].is_string(), "the key is asked for as well");
 }

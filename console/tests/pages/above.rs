@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use schema_store::rows::account::Origin;
-use schema_store::rows::console::Stage;
+use schema_store::rows::console::{NewSecurityKey, Stage};
 use schema_store::rows::moderation::{Measure, NewDecision, NewReport};
 use schema_store::rows::role::AccountRole::{self, Admin, Auditor, Moderator, User};
-use schema_store::{Accounts, Moderation};
+use schema_store::{Accounts, ConsoleAccess, Moderation};
 use schema_wire::UserId;
 
 use crate::support::Desk;
@@ -182,4 +182,26 @@ fn a_form_that_is_sent_twice_decides_once() {
     let case = desk.run(desk.store.case(bob)).unwrap();
     assert_eq!((case.strikes, case.decisions.len()), (1, 1));
     assert_eq!(desk.run(desk.store.due_letters(9)).unwrap().len(), 1);
+}
+
+#[test]
+fn a_link_that_lets_staff_in_is_shown_to_nobody_else() {
+    let desk = Desk::start();
+    let (ada, mia) = (desk.person("ada", Admin), desk.person("mia", Moderator));
+    let cookie = desk.session_of(ada, Stage::Full);
+    let (page, link) = (format!("/users/{mia}"), format!("/users/{mia}/reset-link"));
+    let text = desk.get(&page, Some(&cookie)).text;
+    assert!(!text.contains(&link) && text.contains("It is mailed only"), "{text}");
+    assert_eq!(desk.post(&link, Some(&cookie), "").status, 403);
+    let key = NewSecurityKey {
+        name: "blue".into(),
+        credential: vec![1; 32],
+        public_key: vec![9; 77],
+        sign_count: 0,
+        backup_eligible: false,
+    };
+    desk.run(desk.store.add_security_key(mia, key, Origin::system())).unwrap();
+    assert!(desk.get(&page, Some(&cookie)).text.contains(&link), "the key is asked for as well");
+    let shown = desk.post(&link, Some(&cookie), "");
+    assert!(shown.status == 200 && shown.text.contains("reset-password?token="), "{}", shown.text);
 }
