@@ -11,8 +11,10 @@ use crate::queue::Place;
 
 use super::World;
 
-/// Largest frame that these worlds make, in bytes.
+/// Largest frame that these worlds make, in bytes, pages of history aside.
 const FRAME_BYTES_MAX: usize = 400;
+/// Largest page: as many messages as are asked for at once.
+const PAGE_BYTES_MAX: usize = 50 * FRAME_BYTES_MAX;
 
 impl World {
     /// Every queue within its bound.
@@ -28,6 +30,7 @@ impl World {
         for (id, link) in node.sessions.iter().filter(|(id, _)| usize::from(id.shard().0) == place.shard) {
             match shard.waiting(*id) {
                 Some((0, _)) => self.model.views[*link].emptied_us = self.now,
+                Some((1, size)) if size <= PAGE_BYTES_MAX => {}
                 Some((waiting, size)) if waiting > frames || size > bytes => full = Some(id),
                 _ => {}
             }
