@@ -47,12 +47,7 @@ pub fn run(options: &ChangeRoleOptions) -> Result<ExitCode, Failure> {
             }
         }
     })?;
-    println!(
-        "{}: {} -> {}; its sessions in the console are ended",
-        options.email,
-        before.name(),
-        role.name()
-    );
+    say!("{}: {} -> {}; its sessions in the console are ended", options.email, before.name(), role.name());
     Ok(ExitCode::SUCCESS)
 }
 

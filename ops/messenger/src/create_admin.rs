@@ -59,9 +59,9 @@ pub fn run(options: &CreateAdminOptions) -> Result<ExitCode, Failure> {
         options.name.clone().unwrap_or_else(|| options.email.split('@').next().unwrap_or("admin").to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Failure::other)?;
     runtime.block_on(make(database(&options.data)?, (options.email.clone(), name, hash), role))?;
-    println!("{} may sign in as {}", options.email, options.role.to_ascii_uppercase());
+    say!("{} may sign in as {}", options.email, options.role.to_ascii_uppercase());
     if options.generate {
-        println!("password (shown this once): {chosen}");
+        say!("password (shown this once): {chosen}");
     }
     Ok(ExitCode::SUCCESS)
 }

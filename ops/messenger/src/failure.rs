@@ -234,7 +234,7 @@ impl Failure {
 
     /// Prints the line and gives the code.
     pub fn report(&self) -> ExitCode {
-        eprintln!("messenger: {}", self.message);
+        tell!("messenger: {}", self.message);
         ExitCode::from(self.code as u8)
     }
 }

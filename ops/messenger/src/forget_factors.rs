@@ -37,8 +37,8 @@ pub fn run(options: &ForgetFactorsOptions) -> Result<ExitCode, Failure> {
         }
     })?;
     let email = &options.email;
-    println!("{count} second factors of {email} are forgotten, and its sessions in the console are ended");
-    println!(
+    say!("{count} second factors of {email} are forgotten, and its sessions in the console are ended");
+    say!(
         "the next sign-in takes the password alone; an administrator sets up another factor then: do it now"
     );
     Ok(ExitCode::SUCCESS)

@@ -12,13 +12,13 @@ impl Drop for Raw {
     fn drop(&mut self) {
         // Nothing is left to do when the terminal is gone.
         let _ = disable_raw_mode();
-        eprintln!();
+        tell!("");
     }
 }
 
 /// One line, without echo; Ctrl-C and Ctrl-D give up.
 pub fn ask(prompt: &str) -> io::Result<String> {
-    eprint!("{prompt}");
+    io::stderr().write_all(prompt.as_bytes())?;
     io::stderr().flush()?;
     enable_raw_mode()?;
     let _raw = Raw;

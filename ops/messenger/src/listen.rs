@@ -95,7 +95,7 @@ async fn listen(options: &Options, joined: &mut Joined) -> anyhow::Result<()> {
             begun = &mut subscribing, if !subscribed => {
                 let begun = begun.context("following the conversation failed")?;
                 subscribed = true;
-                eprintln!("messenger: listening, newest offset {}", begun.head.0);
+                tell!("messenger: listening, newest offset {}", begun.head.0);
             }
             event = joined.events.next() => {
                 let event = event.context("the client ended")?;
@@ -130,10 +130,10 @@ async fn print(options: &Options, joined: &mut Joined, event: Event) -> anyhow::
             writeln!(out, "{line}").and_then(|()| out.flush()).context("writing to standard output")?;
             return Ok(true);
         }
-        Event::Gone(gone) => eprintln!("messenger: offsets {}–{} are gone", gone.from.0, gone.to.0),
-        Event::Rewound { head, .. } => eprintln!("messenger: the store went back to offset {}", head.0),
-        Event::Reconnecting { delay, why, .. } => eprintln!("messenger: {why}; trying again in {delay:.1?}"),
-        Event::Connected(_) => eprintln!("messenger: connected again"),
+        Event::Gone(gone) => tell!("messenger: offsets {}–{} are gone", gone.from.0, gone.to.0),
+        Event::Rewound { head, .. } => tell!("messenger: the store went back to offset {}", head.0),
+        Event::Reconnecting { delay, why, .. } => tell!("messenger: {why}; trying again in {delay:.1?}"),
+        Event::Connected(_) => tell!("messenger: connected again"),
         Event::Unsubscribed { refusal, .. } => {
             bail!(
                 "the conversation ended for this account{}",

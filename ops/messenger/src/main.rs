@@ -1,5 +1,11 @@
 //! The `messenger` command: which subcommand runs, and how its failure becomes one line and an exit code.
 
+// `println!` ends a program whose reader went away; `say!` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod say;
+
 mod account;
 mod backup;
 mod change_role;
@@ -80,7 +86,12 @@ fn main() -> ExitCode {
         Command::Send(options) => account::block_on(send::run(options)).map_err(Failure::other),
         Command::Listen(options) => account::block_on(listen::run(options)).map_err(Failure::other),
     };
-    done.unwrap_or_else(|failure| failure.report())
+    let code = done.unwrap_or_else(|failure| failure.report());
+    if say::is_lost() && code == ExitCode::SUCCESS {
+        ExitCode::from(failure::Code::Other as u8)
+    } else {
+        code
+    }
 }
 
 /// A variable that is set to nothing, as in a form of an `.env` that was not filled in, counts as not set.

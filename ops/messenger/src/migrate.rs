@@ -32,7 +32,7 @@ pub fn run(options: &MigrateOptions) -> Result<ExitCode, Failure> {
         Some(path) => {
             let _alone = DataFolder::open(&relay.data)?;
             SqliteStore::open(path.as_ref()).map_err(Failure::store)?;
-            println!("the embedded schema is up to date");
+            say!("the embedded schema is up to date");
         }
         None if relay.database.is_pooled => {
             let line = "DATABASE_POOLER: migrations hold a lock that a pooler would lose; fix: for this command, give \
@@ -44,7 +44,7 @@ pub fn run(options: &MigrateOptions) -> Result<ExitCode, Failure> {
             let work = async { PostgresStore::migrate(relay.database.url.expose(), &options).await };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let applied = runtime.map_err(Failure::other)?.block_on(work).map_err(Failure::migrate)?;
-            println!("the schema is up to date; migrations applied: {applied}");
+            say!("the schema is up to date; migrations applied: {applied}");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -94,37 +94,42 @@ fn of_server(
         back.map_err(Failure::backup)
     })?;
     if let Some(safety) = &back.safety {
-        println!("what was there is backed up as {}", safety.name);
+        say!("what was there is backed up as {}", safety.name);
     }
     if let Some(aside) = &back.aside {
-        println!("what was there lies in {}", aside.display());
+        say!("what was there lies in {}", aside.display());
     }
     tracing::info!(name = %back.name, messages = back.contents.messages, "restored");
-    println!("restored {} into {}", back.name, target.display());
+    say!("restored {} into {}", back.name, target.display());
     counts(&back.contents, &back.restored);
-    println!("start the server on it; its configuration is the backed-up one");
+    say!("start the server on it; its configuration is the backed-up one");
     Ok(ExitCode::SUCCESS)
 }
 
 fn print(back: &Back, target: &Target) {
     if let Some(safety) = &back.safety {
-        println!("what was there is backed up as {}", safety.name);
+        say!("what was there is backed up as {}", safety.name);
     }
     if let Some(aside) = &back.aside {
-        println!("what was there is damaged and lies in {}", aside.display());
+        say!("what was there is damaged and lies in {}", aside.display());
     }
     tracing::info!(name = %back.name, messages = back.contents.messages, "restored");
-    println!("restored {} into {}", back.name, target.database.display());
+    say!("restored {} into {}", back.name, target.database.display());
     counts(&back.contents, &back.restored);
 }
 
 fn counts(contents: &Contents, restored: &Restored) {
-    println!(
+    say!(
         "users {}, conversations {}, messages {}, audit entries up to {}",
-        contents.users, contents.conversations, contents.messages, contents.audit.id
+        contents.users,
+        contents.conversations,
+        contents.messages,
+        contents.audit.id
     );
-    println!(
+    say!(
         "generation {}: clients are told to rewind; {} one-time key packages dropped, {} accounts erased again",
-        restored.generation.0, restored.packages_dropped, restored.erased_again
+        restored.generation.0,
+        restored.packages_dropped,
+        restored.erased_again
     );
 }

@@ -102,11 +102,11 @@ impl Report {
             Ok(_) => self.acked += 1,
             Err(e) => {
                 self.failed += 1;
-                eprintln!("messenger: message {line}: {}", printable(&e.to_string()));
+                tell!("messenger: message {line}: {}", printable(&e.to_string()));
             }
         }
         if self.json {
-            println!("{}", serde_json::to_string(&to_line(line, result))?);
+            say!("{}", serde_json::to_string(&to_line(line, result))?);
         }
         Ok(())
     }
@@ -178,9 +178,9 @@ async fn tell_of_reconnects(mut events: Events) {
     while let Some(event) = events.next().await {
         match event {
             Event::Reconnecting { delay, why, .. } => {
-                eprintln!("messenger: {why}; trying again in {delay:.1?}")
+                tell!("messenger: {why}; trying again in {delay:.1?}")
             }
-            Event::Closed(Some(why)) => eprintln!("messenger: {why}"),
+            Event::Closed(Some(why)) => tell!("messenger: {why}"),
             _ => {}
         }
     }

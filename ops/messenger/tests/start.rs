@@ -310,6 +310,40 @@ fn the_commands_of_the_first_start_runbook_work_and_so_do_those_it_prints() {
 }
 
 #[test]
+fn a_server_whose_words_nobody_reads_serves_on() {
+    let folder = Folder::new();
+    let api = free_port();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_messenger"));
+    command.args(["up", "--demo", "--shards", "1", "--relay-port", "0", "--data"]);
+    command.arg(folder.0.join("data")).args(["--api-port", &api.to_string()]);
+    let mut child =
+        Running(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    drop(child.0.stdout.take());
+    let wait = "curl --fail --silent --retry 40 --retry-connrefused --retry-delay 1";
+    assert!(paste(&format!("{wait} http://127.0.0.1:{api}/.well-known/jwks.json"), "").contains("\"kty\""));
+    // It speaks once more than the API answers; only its end tells that it went on after that.
+    assert!(Command::new("kill").args(["-INT", &child.0.id().to_string()]).status().unwrap().success());
+    let ended = child.0.wait().unwrap();
+    assert!(ended.success(), "{ended:?}");
+}
+
+#[test]
+fn words_that_cannot_be_written_are_a_failure_but_a_reader_that_went_away_is_none() {
+    let program = env!("CARGO_BIN_EXE_messenger");
+    for (to, lost) in [("> /dev/full", true), ("| true", false)] {
+        let folder = Folder::new();
+        let mut shell = Command::new("bash");
+        let made = format!("{program} create-admin --email admin@team.example --generate {to}");
+        shell.args(["-c", &format!("set -o pipefail; {made}")]).env("DATA_DIR", folder.0.join("data"));
+        let output =
+            finish(shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), !lost, "{to}: {said}");
+        assert_eq!(said.contains("standard output is not written"), lost, "{to}: {said}");
+    }
+}
+
+#[test]
 fn a_signal_drains_and_a_second_one_is_quick() {
     for signals in [1, 2] {
         let folder = Folder::new();

@@ -51,7 +51,7 @@ pub fn run(options: &DrillOptions) -> Result<ExitCode, Failure> {
 fn told(drilled: &Drilled) -> ExitCode {
     let took_ms = u64::try_from(drilled.took.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(name = %drilled.name, took_ms, messages = drilled.contents.messages, "drilled");
-    println!("{}", line(drilled));
+    say!("{}", line(drilled));
     ExitCode::SUCCESS
 }
 

@@ -125,7 +125,7 @@ fn make(options: &RunOptions) -> Result<ExitCode, Failure> {
         took_ms = unix_ms().saturating_sub(began),
         "backed up"
     );
-    println!("{}", line(&made, &location));
+    say!("{}", line(&made, &location));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -216,7 +216,7 @@ fn verify(options: &VerifyOptions) -> Result<ExitCode, Failure> {
             let mut progress = Progress::new("checking");
             match check::check(&place, which, &keys, &mut |done, all| progress.told(done, all)).await {
                 Ok(checked) => {
-                    println!(
+                    say!(
                         "{}: whole and authentic, {} in {} objects",
                         checked.name,
                         show::size(checked.manifest.bytes()),
@@ -260,7 +260,7 @@ async fn verify_log(place: &Place, keys: &Keyring, base: &::backup::postgres::Ba
     }
     if let (Some(to), Some(at)) = (found.to, found.sealed_at) {
         let size = show::size(found.bytes);
-        println!("its log: whole and authentic up to {to} of {at}, {size} in {} pieces", found.pieces);
+        say!("its log: whole and authentic up to {to} of {at}, {size} in {} pieces", found.pieces);
     }
     Ok(())
 }
@@ -285,17 +285,17 @@ fn remove(options: &PruneOptions) -> Result<ExitCode, Failure> {
             let dropped = wal::prune(&place, &keys, &retention, now, options.dry_run).await;
             let dropped = dropped.map_err(Failure::backup)?;
             if dropped.pieces > 0 {
-                println!("{verb} {} pieces of the log, {}", dropped.pieces, show::size(dropped.bytes));
+                say!("{verb} {} pieces of the log, {}", dropped.pieces, show::size(dropped.bytes));
             }
         }
         for name in pruned.removed.iter().chain(&pruned.interrupted) {
-            println!("{verb} {name}");
+            say!("{verb} {name}");
         }
         if !options.dry_run {
             let (removed, interrupted) = (pruned.removed.len(), pruned.interrupted.len());
             tracing::info!(removed, interrupted, bytes = pruned.bytes, kept = pruned.kept, "pruned");
         }
-        println!(
+        say!(
             "{verb} {} backups and {} interrupted ones, {}; {} are kept",
             pruned.removed.len(),
             pruned.interrupted.len(),
@@ -311,7 +311,7 @@ fn change_key(options: &RekeyOptions) -> Result<ExitCode, Failure> {
     on_ring(async {
         let place = options.place.open()?;
         let done = rekey::rekey(&place, &keys).await.map_err(Failure::backup)?;
-        println!(
+        say!(
             "{} backups and {} pieces of logs put under key {}, {} backups were already",
             done.changed,
             done.pieces,

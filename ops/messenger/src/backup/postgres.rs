@@ -153,7 +153,7 @@ pub fn stream(options: &StreamOptions) -> Result<ExitCode, Failure> {
         let done = wal::stream::stream(&place, &keys, &source, &settings, stop, &mut told).await;
         done.map_err(Failure::backup)
     })?;
-    println!("stopped; what was received is sealed");
+    say!("stopped; what was received is sealed");
     Ok(ExitCode::SUCCESS)
 }
 

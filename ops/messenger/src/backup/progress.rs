@@ -33,7 +33,7 @@ impl Progress {
             bar.set_length(all);
             bar.set_position(done);
         } else if let Some(line) = self.line(done, all, Instant::now()) {
-            eprintln!("{line}");
+            tell!("{line}");
         }
     }
 

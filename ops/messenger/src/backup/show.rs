@@ -33,15 +33,15 @@ pub fn list(options: &PlaceOptions, as_json: bool) -> Result<ExitCode, Failure> 
         catalogue::entries(&place).await.map_err(Failure::backup)
     })?;
     if as_json {
-        println!("{}", Value::Array(entries.iter().map(json_of).collect()));
+        say!("{}", Value::Array(entries.iter().map(json_of).collect()));
         return Ok(ExitCode::SUCCESS);
     }
     for entry in &entries {
         let state = if entry.is_whole { "whole" } else { "interrupted" };
-        println!("{}  {:>12}  {state}", entry.name, size(entry.bytes()));
+        say!("{}  {:>12}  {state}", entry.name, size(entry.bytes()));
     }
     if entries.is_empty() {
-        println!("no backup in {} yet", options.location()?);
+        say!("no backup in {} yet", options.location()?);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -67,18 +67,20 @@ pub fn status(options: &PlaceOptions, as_json: bool, max_age: u64) -> Result<Exi
     let age = u64::try_from(now - safe.as_second()).unwrap_or(0);
     let is_recent = age <= max_age;
     if as_json {
-        println!("{}", newest_json(&newest, options, count, (age, is_recent), log.as_ref())?);
+        say!("{}", newest_json(&newest, options, count, (age, is_recent), log.as_ref())?);
     } else {
-        println!(
+        say!(
             "{name}, {age} s old, {} sealed, {} messages; {count} backups in {}",
             size(newest.bytes()),
             newest.holds.messages,
             options.location()?
         );
         if let Some(log) = &log {
-            println!(
+            say!(
                 "its log is sealed up to {} of {}; {} bytes had not arrived then",
-                log.to, log.at, log.lag_bytes
+                log.to,
+                log.at,
+                log.lag_bytes
             );
         }
     }

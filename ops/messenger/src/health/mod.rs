@@ -96,10 +96,10 @@ pub fn run(options: &HealthOptions) -> Result<ExitCode, Failure> {
     if options.json {
         let one = |finding: &Finding| json!({"name": finding.name, "state": finding.state.word(), "detail": finding.detail});
         let all: Vec<_> = findings.iter().map(one).collect();
-        println!("{}", json!({"state": worst.word(), "checks": all}));
+        say!("{}", json!({"state": worst.word(), "checks": all}));
     } else {
         for Finding { name, state, detail } in &findings {
-            println!("{:<8} {name:<13} {detail}", state.word());
+            say!("{:<8} {name:<13} {detail}", state.word());
         }
     }
     Ok(match worst {

@@ -49,9 +49,9 @@ impl Ready {
     /// Prints it to standard output.
     pub fn print(&self, as_json: bool) {
         if as_json {
-            println!("{}", self.json());
+            say!("{}", self.json());
         } else {
-            println!("{}", self.text());
+            say!("{}", self.text());
         }
     }
 
