@@ -88,6 +88,10 @@ pub struct Plan {
     /// Which of several load generators on one server this is: each comes from loopback addresses of its own.
     #[serde(default)]
     pub process: u8,
+    /// Several load generators publish at once: each says `ready` on standard output when its connections stand, and
+    /// publishes when it is given a line.
+    #[serde(default)]
+    pub together: bool,
     /// Addresses beyond loopback are meant; the command line has to say so too.
     pub allow_remote: bool,
 }

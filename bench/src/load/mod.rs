@@ -9,7 +9,7 @@ mod quic;
 mod tally;
 mod websocket;
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 use anyhow::{Context, Result, ensure};
 
@@ -29,10 +29,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let plan = serde_json::Deserializer::from_reader(&mut input).into_iter::<Plan>().next();
     let plan = plan.context("no plan on standard input")?.context("the plan on standard input")?;
     check(&plan, arguments.allow_remote)?;
-    carry_out(&plan, &mut |outcome| {
-        println!("{}", serde_json::to_string(&outcome)?);
-        // Others may still be measuring what these connections cost: they stay until the input ends.
-        input.read_to_end(&mut Vec::new())?;
+    carry_out(&plan, &mut |said| {
+        match said {
+            Said::Ready => {
+                println!("{READY}");
+                input.read_line(&mut String::new())?;
+            }
+            Said::Outcome(outcome) => {
+                println!("{}", serde_json::to_string(&outcome)?);
+                // Others may still be measuring what these connections cost: they stay until the input ends.
+                input.read_to_end(&mut Vec::new())?;
+            }
+        }
         Ok(())
     })
 }
@@ -47,16 +55,25 @@ fn check(plan: &Plan, allow_remote: bool) -> Result<()> {
     );
     ensure!(plan.payload >= BODY_BYTES_MIN, "a body has at least {BODY_BYTES_MIN} bytes");
     ensure!(!plan.rooms.is_empty(), "a plan needs a room");
+    ensure!(!plan.together || plan.carrier != Carrier::Quic, "QUIC has one load generator");
     ensure!((0.0..=1.0).contains(&plan.stopped), "`stopped` is a part between 0 and 1");
     Ok(())
 }
 
-/// What is done with the outcome while idle connections still stand.
-type Done<'a> = &'a mut dyn FnMut(Outcome) -> Result<()>;
+/// What a load generator says when all its connections stand and others are waited for.
+pub const READY: &str = "ready";
 
-fn carry_out(plan: &Plan, done: Done<'_>) -> Result<()> {
+/// What is said to whoever started the load, who may take a while to answer: connections stand meanwhile.
+enum Said {
+    Ready,
+    Outcome(Outcome),
+}
+
+type Say<'a> = &'a mut dyn FnMut(Said) -> Result<()>;
+
+fn carry_out(plan: &Plan, say: Say<'_>) -> Result<()> {
     match plan.carrier {
-        Carrier::Plain | Carrier::Websocket => websocket::carry_out(plan, done),
-        Carrier::Quic => done(quic::run(plan)?),
+        Carrier::Plain | Carrier::Websocket => websocket::carry_out(plan, say),
+        Carrier::Quic => say(Said::Outcome(quic::run(plan)?)),
     }
 }

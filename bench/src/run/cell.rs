@@ -41,9 +41,10 @@ pub fn measure(bench: &Bench<'_>, dialect: Dialect, server: &mut Server) -> Resu
         measure_s: shape.measure_s * bench.settings.brevity,
         stopped: bench.stopped,
         process: 0,
+        together: false,
         allow_remote: false,
     };
-    let outcome = shares::load(&plan, bench.settings.connections_max);
+    let outcome = shares::load(&plan, shape.generators, bench.settings.connections_max);
     // A server that died explains whatever the load says.
     server.must_run()?;
     accept(&plan, outcome?)

@@ -119,7 +119,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 fn chosen(arguments: &Arguments) -> Result<Vec<&'static Shape>> {
     if arguments.all {
-        return Ok(SHAPES.iter().collect());
+        let (fit, large): (Vec<_>, Vec<&Shape>) =
+            SHAPES.iter().partition(|shape| shape.cores() <= pin::allowed().max(2));
+        for shape in large {
+            eprintln!("{}: left out, it takes {} cores", shape.name, shape.cores());
+        }
+        return Ok(fit);
     }
     if arguments.shapes.is_empty() && arguments.smoke {
         return Ok(SHAPES.iter().filter(|shape| shape.smoke).collect());
@@ -128,7 +133,14 @@ fn chosen(arguments: &Arguments) -> Result<Vec<&'static Shape>> {
         bail!("name shapes, or --all, or --smoke; --list names them");
     }
     let named = |name: &String| {
-        shape::named(name).with_context(|| format!("there is no shape `{name}`; --list names them"))
+        let shape =
+            shape::named(name).with_context(|| format!("there is no shape `{name}`; --list names them"))?;
+        let (needs, has) = (shape.cores(), pin::allowed().max(2));
+        ensure!(
+            needs <= has,
+            "{name} takes {needs} cores, a shard or load generator on each; here are {has}"
+        );
+        Ok(shape)
     };
     arguments.shapes.iter().map(named).collect()
 }

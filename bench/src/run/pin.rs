@@ -24,9 +24,9 @@ impl Pin {
         Self { cores, real_time: kind == Kind::Ephemeral && may_be_real_time() }
     }
 
-    /// The load generator's place: the last core.
-    pub fn client(kind: Kind) -> Self {
-        let cores = (allowed() - 1).to_string();
+    /// A load generator's place: the last core, and of several each the one before.
+    pub fn client(kind: Kind, process: u8) -> Self {
+        let cores = (allowed() - 1).saturating_sub(usize::from(process)).to_string();
         Self { cores, real_time: kind == Kind::Ephemeral && may_be_real_time() }
     }
 
@@ -52,7 +52,8 @@ impl Pin {
     }
 }
 
-fn allowed() -> usize {
+/// Cores this process may use.
+pub fn allowed() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

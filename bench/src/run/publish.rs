@@ -21,7 +21,7 @@ pub fn described(arguments: &Arguments, rows: Vec<Row>) -> Run {
             "{}; server {}, load {}",
             machine::processor(),
             pin::Pin::server(1, Kind::Ephemeral).describe(),
-            pin::Pin::client(Kind::Ephemeral).describe()
+            pin::Pin::client(Kind::Ephemeral, 0).describe()
         ),
         kernel: machine::kernel(),
         command: command(arguments),

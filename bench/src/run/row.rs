@@ -188,9 +188,7 @@ fn merged(shape: &Shape, outcomes: &[&Outcome]) -> Result<Histogram<u64>> {
     for outcome in outcomes {
         let text = if counts_acks(shape) { &outcome.ack_ns } else { &outcome.delivery_ns };
         if !text.is_empty() {
-            let one: Histogram<u64> =
-                Deserializer::new().deserialize(&mut STANDARD.decode(text)?.as_slice())?;
-            all.add(one)?;
+            all.add(decode(text)?)?;
         }
     }
     Ok(all)
@@ -199,6 +197,20 @@ fn merged(shape: &Shape, outcomes: &[&Outcome]) -> Result<Histogram<u64>> {
 fn quantiles(latency: &Histogram<u64>) -> [f64; 4] {
     let us = |ns: u64| ns as f64 / 1_000.0;
     [0.5, 0.99, 0.999, 1.0].map(|quantile| us(latency.value_at_quantile(quantile)))
+}
+
+/// Two histograms as one; nothing where there is none.
+pub fn joined(a: &str, b: &str) -> Result<String> {
+    if a.is_empty() || b.is_empty() {
+        return Ok([a, b].concat());
+    }
+    let mut both = decode(a)?;
+    both.add(decode(b)?)?;
+    Ok(encode(&both))
+}
+
+fn decode(text: &str) -> Result<Histogram<u64>> {
+    Ok(Deserializer::new().deserialize(&mut STANDARD.decode(text)?.as_slice())?)
 }
 
 fn encode(histogram: &Histogram<u64>) -> String {

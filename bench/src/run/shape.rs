@@ -54,6 +54,8 @@ pub struct Shape {
     pub payload: usize,
     pub shards: u16,
     pub stopped: f64,
+    /// Load generators, each on a core of its own with its part of the conversations.
+    pub generators: usize,
     /// Variables of the relay beside the usual ones.
     pub env: &'static [(&'static str, &'static str)],
     pub against: Against,
@@ -77,6 +79,7 @@ const BASE: Shape = Shape {
     payload: 128,
     shards: 1,
     stopped: 0.0,
+    generators: 1,
     env: &[],
     against: Against::Floor(floor::Kind::Sealed),
     goal: None,
@@ -91,6 +94,17 @@ const QUIC: Shape = Shape {
     goal: Some(Goal::CpuRatio(0.85)),
     ..BASE
 };
+
+/// As much as the server carries, from so many load generators that it is never they who are the limit.
+const SCALING: Shape =
+    Shape { seats: seats(16, 128), pace: Pace::Closed { window: 16 }, against: Against::OneShard, ..BASE };
+
+impl Shape {
+    /// Cores that it takes: each shard and each load generator has its own. Two suffice for all but those that scale.
+    pub fn cores(&self) -> usize {
+        if self.generators == 1 { 2 } else { usize::from(self.shards) + self.generators }
+    }
+}
 
 /// Every shape, in the order of the table.
 pub const SHAPES: &[Shape] = &[
@@ -188,6 +202,22 @@ pub const SHAPES: &[Shape] = &[
         against: Against::OneShard,
         goal: Some(Goal::CpuRatio(1.1)),
         ..BASE
+    },
+    Shape {
+        name: "shards-4",
+        says: "16 conversations of 128, 16 publications in flight each: four shards against one (8 cores)",
+        shards: 4,
+        generators: 4,
+        goal: Some(Goal::RateRatio(3.2)),
+        ..SCALING
+    },
+    Shape {
+        name: "shards-8",
+        says: "the same: eight shards against one (16 cores)",
+        shards: 8,
+        generators: 8,
+        goal: Some(Goal::RateRatio(6.4)),
+        ..SCALING
     },
     Shape {
         name: "durable",

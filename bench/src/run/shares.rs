@@ -1,4 +1,5 @@
-//! How a load is spread over load generators: one process as a rule, several where one may not open so many connections.
+//! How a load is spread over load generators: one process as a rule, several where one may not open so many connections
+//! or is too slow for a server of several shards.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -6,6 +7,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::pin::Pin;
+use super::row;
+use crate::load::READY;
 use crate::plan::{Carrier, Outcome, Pace, Plan, Room};
 
 /// Load generators on one server at most: each has source addresses of its own.
@@ -23,16 +26,42 @@ pub fn connections_max() -> usize {
     usize::try_from(most).unwrap_or(usize::MAX)
 }
 
-/// Carries a plan out, with at most so many connections from each process. With several of them all connections stand
-/// until the last has measured.
-pub fn load(plan: &Plan, connections_max: usize) -> Result<Outcome> {
-    let shares = split(plan, connections_max)?;
+/// Carries a plan out with so many processes that publish, and at most so many connections from each process. With
+/// several of them all connections stand before the first publishes and until the last has measured.
+pub fn load(plan: &Plan, generators: usize, connections_max: usize) -> Result<Outcome> {
+    let shares = if generators > 1 { by_rooms(plan, generators)? } else { split(plan, connections_max)? };
     let mut running = shares.iter().map(Generator::start).collect::<Result<Vec<_>>>()?;
+    if generators > 1 {
+        running.iter_mut().try_for_each(Generator::ready)?;
+        running.iter_mut().try_for_each(Generator::begin)?;
+    }
     let outcomes = running.iter_mut().map(Generator::outcome).collect::<Result<Vec<_>>>()?;
     for generator in running {
         generator.end()?;
     }
-    Ok(outcomes.into_iter().reduce(together).expect("at least one share"))
+    let mut outcomes = outcomes.into_iter();
+    let first = outcomes.next().expect("at least one share");
+    outcomes.try_fold(first, together)
+}
+
+/// Whole conversations for each process, since only one process can tell that a publication reached everybody.
+fn by_rooms(plan: &Plan, generators: usize) -> Result<Vec<Plan>> {
+    ensure!(generators <= PROCESSES_MAX, "{generators} load generators are too many");
+    ensure!(plan.rooms.len() >= generators, "{generators} load generators need a conversation each");
+    let rooms = plan.rooms.chunks(plan.rooms.len().div_ceil(generators));
+    let share = |(rooms, process): (&[Room], u8)| Plan {
+        rooms: rooms.to_vec(),
+        process,
+        together: true,
+        pace: match plan.pace {
+            Pace::Open { per_second } => {
+                Pace::Open { per_second: per_second * rooms.len() as f64 / plan.rooms.len() as f64 }
+            }
+            other => other,
+        },
+        ..plan.clone()
+    };
+    Ok(rooms.zip(0..).map(share).collect())
 }
 
 /// The plan of each process, none with more than `most` connections.
@@ -71,17 +100,27 @@ fn rooms_of(seats: &[(String, String)]) -> Vec<Room> {
 }
 
 /// What several processes saw of one server. Each looked at the whole server, the last ones at all connections.
-fn together(a: Outcome, b: Outcome) -> Outcome {
-    Outcome {
+fn together(a: Outcome, b: Outcome) -> Result<Outcome> {
+    Ok(Outcome {
         connections: a.connections + b.connections,
+        published: a.published + b.published,
+        delivered: a.delivered + b.delivered,
+        lost: a.lost + b.lost,
+        doubled: a.doubled + b.doubled,
+        acked: a.acked + b.acked,
+        delivery_ns: row::joined(&a.delivery_ns, &b.delivery_ns)?,
+        ack_ns: row::joined(&a.ack_ns, &b.ack_ns)?,
+        stopped: a.stopped + b.stopped,
+        cut: a.cut + b.cut,
+        severed: a.severed + b.severed,
+        recovered: a.recovered + b.recovered,
         seconds: a.seconds.max(b.seconds),
         server_cpu_s: a.server_cpu_s.max(b.server_cpu_s),
         client_cpu_s: a.client_cpu_s + b.client_cpu_s,
         rss_before_kib: a.rss_before_kib.min(b.rss_before_kib),
         rss_after_kib: a.rss_after_kib.max(b.rss_after_kib),
         rss_peak_kib: a.rss_peak_kib.max(b.rss_peak_kib),
-        ..a
-    }
+    })
 }
 
 /// A running load generator; killed when dropped.
@@ -94,7 +133,8 @@ struct Generator {
 
 impl Generator {
     fn start(plan: &Plan) -> Result<Self> {
-        let mut command = Pin::client(plan.kind).command(&std::env::current_exe()?);
+        let mut command = Pin::client(plan.kind, if plan.together { plan.process } else { 0 })
+            .command(&std::env::current_exe()?);
         command.arg("load").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("the load generator could not be started")?;
         let mut input = child.stdin.take().context("its standard input")?;
@@ -102,6 +142,18 @@ impl Generator {
         // One that ended already says why when it is asked.
         let _ = input.write_all(&serde_json::to_vec(plan)?);
         Ok(Self { child, input: Some(input), output })
+    }
+
+    /// Waits until all its connections stand.
+    fn ready(&mut self) -> Result<()> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        if line.trim() == READY { Ok(()) } else { self.fail() }
+    }
+
+    /// Lets it publish.
+    fn begin(&mut self) -> Result<()> {
+        Ok(self.input.as_mut().context("its standard input")?.write_all(b"\n")?)
     }
 
     fn outcome(&mut self) -> Result<Outcome> {
@@ -161,6 +213,7 @@ mod tests {
             measure_s: 1.0,
             stopped: 0.0,
             process: 0,
+            together: false,
             allow_remote: false,
         }
     }
@@ -182,6 +235,24 @@ mod tests {
             shares.iter().flat_map(|p| p.rooms.iter().flat_map(|r| r.subscribers.clone())).collect();
         tokens.sort();
         assert_eq!(tokens, ["0.0", "0.1", "0.2", "0.3", "0.4", "1.0", "1.1", "1.2"]);
+    }
+
+    #[test]
+    fn conversations_stay_whole_when_several_publish() {
+        let whole = plan(&[5, 3, 2], Carrier::Websocket, Pace::Open { per_second: 6.0 });
+        let shares = by_rooms(&whole, 2).unwrap();
+        assert_eq!(shares.iter().map(seats).collect::<Vec<_>>(), [vec![("0", 5), ("1", 3)], vec![("2", 2)]]);
+        assert!(shares.iter().all(|share| share.together));
+        let paces: Vec<_> = shares.iter().map(|share| share.pace).collect();
+        assert_eq!(paces, [Pace::Open { per_second: 4.0 }, Pace::Open { per_second: 2.0 }]);
+        assert!(by_rooms(&whole, 4).is_err());
+    }
+
+    #[test]
+    fn what_several_saw_is_added_up() {
+        let saw = |delivered, lost| Outcome { delivered, lost, seconds: 1.0, ..Outcome::default() };
+        let both = together(saw(3, 0), saw(4, 1)).unwrap();
+        assert_eq!((both.delivered, both.lost, both.seconds), (7, 1, 1.0));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use hall::Hall;
 use peer::Part;
 
 use super::meter::{Meter, SAMPLES};
-use super::{Done, clock};
+use super::{Said, Say, clock};
 use crate::plan::{Outcome, Pace, Plan};
 
 /// How long deliveries and acks may take once nothing is published any more.
@@ -33,25 +33,28 @@ const LOOK_NS: u64 = 5_000_000;
 ///
 /// # Errors
 /// The server refuses, fails, ends a connection or dies; or the plan asks for what can't be.
-pub fn carry_out(plan: &Plan, done: Done<'_>) -> Result<()> {
+pub fn carry_out(plan: &Plan, say: Say<'_>) -> Result<()> {
     let rss_before_kib = clock::resident_kib(plan.server_pid)?;
     let mut hall = Hall::new(plan)?;
     let outcome = match plan.pace {
         Pace::Storm { at_once } => storm::carry_out(hall, plan, at_once)?,
         Pace::Idle => {
             let outcome = idle::carry_out(&mut hall, plan)?;
-            return done(Outcome { rss_before_kib, ..outcome });
+            return say(Said::Outcome(Outcome { rss_before_kib, ..outcome }));
         }
-        Pace::Open { .. } | Pace::Closed { .. } => publish(hall, plan)?,
+        Pace::Open { .. } | Pace::Closed { .. } => publish(hall, plan, say)?,
     };
-    done(Outcome { rss_before_kib, ..outcome })
+    say(Said::Outcome(Outcome { rss_before_kib, ..outcome }))
 }
 
 /// Opens all rooms, publishes, measures, and waits for what is under way.
-fn publish(mut hall: Hall<'_>, plan: &Plan) -> Result<Outcome> {
+fn publish(mut hall: Hall<'_>, plan: &Plan, say: Say<'_>) -> Result<Outcome> {
     stopped::check(plan)?;
     hall.open_rooms(|subscriber| stopped::chosen(plan.stopped, subscriber))?;
     let connections = hall.peers.len() as u64;
+    if plan.together {
+        say(Said::Ready)?;
+    }
     hall.begin()?;
     hall.run_until(clock::now_ns() + (plan.warm_up_s * 1e9) as u64)?;
     stopped::stop(&mut hall)?;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use self::server::{Behaviour, Server};
+use crate::load::Said;
 use crate::plan::{Carrier, Dialect, Kind, Outcome, Pace, Plan, Room};
 
 fn plan(server: &Server, pace: Pace, rooms: usize, subscribers: usize) -> Plan {
@@ -30,14 +31,18 @@ fn plan(server: &Server, pace: Pace, rooms: usize, subscribers: usize) -> Plan {
         measure_s: 0.5,
         stopped: 0.0,
         process: 0,
+        together: false,
         allow_remote: false,
     }
 }
 
 fn carry_out(plan: &Plan) -> Result<Outcome> {
     let mut seen = None;
-    super::carry_out(plan, &mut |outcome| {
-        seen = Some(outcome);
+    super::carry_out(plan, &mut |said| {
+        match said {
+            Said::Ready => assert!(plan.together && seen.is_none(), "nobody asked"),
+            Said::Outcome(outcome) => seen = Some(outcome),
+        }
         Ok(())
     })?;
     seen.context("no outcome")
@@ -62,6 +67,28 @@ fn an_open_loop_delivers_everything_at_its_rate() {
         assert!((750..=1_250).contains(&outcome.delivered), "{outcome:?}");
         assert!(outcome.rss_before_kib > 0 && outcome.rss_peak_kib >= outcome.rss_after_kib, "{outcome:?}");
     }
+}
+
+#[test]
+fn one_of_several_waits_with_all_its_connections_until_it_may_publish() {
+    let server = Server::start(true, Behaviour::default());
+    let plan = Plan { together: true, ..plan(&server, Pace::Open { per_second: 400.0 }, 2, 3) };
+    let mut heard = Vec::new();
+    super::carry_out(&plan, &mut |said| {
+        heard.push(match said {
+            Said::Ready => {
+                // Whatever came due meanwhile would be published at once, were it due already.
+                std::thread::sleep(std::time::Duration::from_millis(300));
+                None
+            }
+            Said::Outcome(outcome) => Some(outcome),
+        });
+        Ok(())
+    })
+    .expect("a run");
+    let [None, Some(outcome)] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!((outcome.connections, outcome.lost), (8, 0));
+    assert!((150..=250).contains(&outcome.published), "{outcome:?}");
 }
 
 #[test]

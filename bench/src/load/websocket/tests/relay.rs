@@ -47,6 +47,7 @@ impl Stage {
             measure_s: 2.0,
             stopped: 0.0,
             process: 0,
+            together: false,
             allow_remote: false,
         };
         Self { server: Some(server), folder, plan }
