@@ -14,6 +14,7 @@ use crate::access::shared::SharedLimits;
 use crate::access::token::Tokens;
 use crate::access::webauthn::{NoParty, RelyingParty};
 use crate::bans::Bans;
+use crate::caseload::Caseload;
 use crate::clock::Clock;
 use crate::cluster::watch::Watch;
 use crate::config::ConsoleConfig;
@@ -59,6 +60,8 @@ pub struct Shared<S> {
     pub watch: Watch,
     /// Who is not answered.
     pub bans: Bans,
+    /// How much waits for moderators.
+    pub caseload: Caseload,
 }
 
 /// A cheap handle on it.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use schema_store::AccountError;
 use schema_store::accounts::Answer;
-use schema_store::detection::{EVASION, MINUTE_MS, NEW_ACCOUNT, NEW_FOR_MS, SAME_WITHIN_MS, Sender};
+use schema_store::detection::{
+    DUPLICATE, EVASION, MINUTE_MS, NEW_ACCOUNT, NEW_FOR_MS, SAME_WITHIN_MS, Sender,
+};
 use schema_store::rows::account::Origin;
 use schema_store::rows::detection::Evader;
 use schema_store::rows::moderation::NewFlag;
@@ -75,7 +77,7 @@ fn judge(sender: &Sender, usual: &Usual) -> Vec<Finding> {
     }
     if sender.same > usual.same {
         let detail = format!("the same content to {} conversations within an hour", sender.same);
-        found.push(Finding { rule: "DUPLICATE", quiet_ms: SAME_WITHIN_MS, detail, blocks: false });
+        found.push(Finding { rule: DUPLICATE, quiet_ms: SAME_WITHIN_MS, detail, blocks: false });
     }
     if sender.first_day > usual.first_day {
         let detail = format!("{} messages on its first day", sender.first_day);
@@ -150,12 +152,15 @@ mod tests {
     use schema_wire::UserId;
 
     use super::*;
+    use crate::pages::worded::sentence;
 
     const USUAL: Usual = Usual { minute: 50, minute_tolerated: 100, same: 10, first_day: 20 };
 
     fn rules(minute: u64, first_day: u64, same: u64) -> Vec<(&'static str, bool)> {
         let sender = Sender { user: UserId([1; 16]), is_staff: false, minute, first_day, same };
-        judge(&sender, &USUAL).into_iter().map(|finding| (finding.rule, finding.blocks)).collect()
+        let found = judge(&sender, &USUAL);
+        assert!(found.iter().all(|finding| sentence(&finding.detail).is_some()), "each has words: {found:?}");
+        found.into_iter().map(|finding| (finding.rule, finding.blocks)).collect()
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod access;
 pub mod api;
 pub mod app;
 mod bans;
+mod caseload;
 pub mod clock;
 mod cluster;
 pub mod config;

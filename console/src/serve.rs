@@ -35,6 +35,7 @@ use crate::access::webauthn::RelyingParty;
 use crate::api;
 use crate::app::{App, Backing, Shared};
 use crate::bans::{Bans, read_bans};
+use crate::caseload::{Caseload, count_cases};
 use crate::clock::Clock;
 use crate::cluster::watch::{Watch, watch_over};
 use crate::config::{ConsoleConfig, PagesConfig};
@@ -153,6 +154,7 @@ pub async fn start<S: Backing>(
     working.spawn(detect(app.clone()));
     working.spawn(read_bans(app.clone()));
     working.spawn(count(app.clone()));
+    working.spawn(count_cases(app.clone()));
     working.spawn(read_settings(app.clone()));
     // A proxy is always let in: whom it speaks for is looked at once the request is read.
     let from = app.clone();
@@ -242,6 +244,7 @@ async fn prepare<S: Backing>(
         seal,
         watch: Watch::default(),
         bans: Bans::default(),
+        caseload: Caseload::default(),
     });
     Ok((app, postman))
 }

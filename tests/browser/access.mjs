@@ -244,3 +244,25 @@ export async function withoutAScriptACodeDoes(browser, origin) {
   await inspect(visit, 'key-add');
   await visit.context.close();
 }
+
+/** What letters lead to, and the documentation: drawn by the API, not by the console. */
+export async function pagesOfTheApiAreLookedAt(browser, api, way) {
+  const visit = await visitor(browser, api, way);
+  const { page } = visit;
+  await page.goto('/api/docs');
+  await inspect(visit, 'api-docs');
+  for (const name of ['reset-password', 'verify-mail']) {
+    await page.goto(`/${name}?token=${'0'.repeat(64)}`);
+    await inspect(visit, name);
+    if (name === 'reset-password') await page.fill('#password', 'another horse battery');
+    await page.click('button');
+    holds(await page.locator('[role=alert]').count() === 1, 'a link that is none is refused');
+    await inspect(visit, `${name}-wrong`);
+  }
+  await page.goto(`/reset-password?token=${'0'.repeat(64)}`);
+  await page.evaluate(() => document.querySelector('form').setAttribute('novalidate', ''));
+  await page.fill('#password', 'short');
+  await page.click('button');
+  await inspect(visit, 'reset-password-weak');
+  await visit.context.close();
+}

@@ -49,11 +49,12 @@ export async function visitor(browser, origin, options = {}) {
 export async function inspect(visit, name) {
   const { page, strange, refused, options } = visit;
   const file = [name, options.language, options.theme, options.phone ? 'phone' : 'wide', options.script ? 'js' : 'nojs'];
+  if (options.script) await staysWhereItIs(page, file);
   await page.screenshot({ path: path.join(pictures, `${file.join('-')}.png`), fullPage: true });
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
   if (wide > 0) throw new Error(`${file.join(' ')}: ${wide} pixels wider than the screen`);
-  // The checks need the page's own scripts to run; without them the same markup is sent.
   if (options.script) await check(page, file);
+  else await checkWithoutScript(visit, file);
   if (strange.length) throw new Error(`asked elsewhere: ${strange.join(' ')}`);
   if (refused.length) throw new Error(`against the policy: ${refused.join(' ')}`);
   checked += 1;
@@ -72,6 +73,34 @@ export async function inspectTwice(visit, name) {
   await context.addCookies([{ name: 'language', value: 'en', url }, { name: 'theme', value: 'light', url }]);
   await page.setViewportSize(before);
   await page.reload();
+}
+
+/** Nothing moved while the page was drawn, but for what somebody did to it. */
+async function staysWhereItIs(page, file) {
+  const moved = await page.evaluate(() => new Promise((resolve) => {
+    const seen = [];
+    const observer = new PerformanceObserver((list) => seen.push(...list.getEntries()));
+    observer.observe({ type: 'layout-shift', buffered: true });
+    setTimeout(() => {
+      seen.push(...observer.takeRecords());
+      const own = seen.filter((shift) => !shift.hadRecentInput);
+      const what = own.flatMap((shift) => shift.sources.map((one) => one.node?.outerHTML?.slice(0, 120) ?? 'text'));
+      resolve({ sum: own.reduce((sum, shift) => sum + shift.value, 0), what });
+    }, 100);
+  }));
+  if (moved.sum >= 0.01) throw new Error(`${file.join(' ')}: moved by ${moved.sum}: ${moved.what.join(' | ')}`);
+}
+
+/** What checks a page is a script: the page as it stands is looked at in a twin that runs scripts, and has none of its own. */
+async function checkWithoutScript({ page, context, options }, file) {
+  const markup = (await page.content()).replace(/<script[^>]*><\/script>/g, '');
+  const { language, theme } = options;
+  const twin = await context.browser().newContext({ locale: language, colorScheme: theme, viewport: page.viewportSize() });
+  const there = await twin.newPage();
+  await there.route(page.url(), (route) => route.fulfill({ contentType: 'text/html; charset=utf-8', body: markup }));
+  await there.goto(page.url());
+  await check(there, file);
+  await twin.close();
 }
 
 async function check(page, file) {

@@ -49,6 +49,9 @@ if ('access'.includes(wanted)) {
   await flow('a security key is added, used and removed', () => access.aSecurityKeyIsAddedUsedAndRemoved(browser, origin));
   await flow('without a script a code does', () => access.withoutAScriptACodeDoes(browser, origin));
   await flow('failures lock out', () => access.failuresLockOut(browser, origin));
+  for (const way of ways) {
+    await flow(`pages of the API are looked at: ${named(way)}`, () => access.pagesOfTheApiAreLookedAt(browser, product.api, way));
+  }
 }
 
 if ('demo'.includes(wanted)) {
@@ -68,6 +71,7 @@ if ('moderation'.includes(wanted)) {
     await flow(`a decision is undone: script ${script}`, () => moderation.aDecisionIsUndone(browser, origin, script));
   }
   await flow('bad input is said beside the form', () => moderation.badInputIsSaidBesideTheForm(browser, origin));
+  await flow('shortcuts leave typing alone', () => moderation.shortcutsLeaveTypingAlone(browser, origin));
   await flow('two moderators are on one card', () => moderation.twoModeratorsAreOnOneCard(browser, origin));
   await flow('a ban needs four eyes and is reversed', () => moderation.aBanNeedsFourEyesAndIsReversed(browser, origin));
   await flow('a suspension reaches the account by mail', () => moderation.aSuspensionReachesTheAccountByMail(browser, origin, product.data));

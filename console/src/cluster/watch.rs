@@ -175,7 +175,7 @@ async fn look<S: Backing>(app: &App<S>, collecting: &mut history::Collecting) ->
     });
     let servers = Servers::look(&app.store, app.config.shared.as_ref());
     let (nodes, servers) = join(join_all(asked), servers).await;
-    app.metrics.beside(servers.render());
+    app.metrics.beside("servers", servers.render());
     let heard = Heard { nodes: nodes.into_iter().flatten().collect(), there: known, servers };
     let learned = app.watch.learn(heard, now);
     app.watch.live.tick();

@@ -99,6 +99,7 @@ fn visit_of<S: Desk>(app: &App<S>, parts: &Parts, jar: Jar) -> Visit {
         path: parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
         said: jar.get(headers, cookie::SAID),
         now_ms: app.clock.now_ms(),
+        open_cases: app.caseload.open(),
         by: Origin { actor: None, address: Some(address), user_agent: user_agent(headers) },
         jar,
     }

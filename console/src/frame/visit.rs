@@ -67,6 +67,8 @@ pub struct Visit {
     /// What the request before this one left to be said: a key.
     pub said: Option<String>,
     pub now_ms: u64,
+    /// Cases that are open; `None`: nobody knows.
+    pub open_cases: Option<u64>,
     pub by: Origin,
     pub jar: Jar,
 }

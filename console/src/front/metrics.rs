@@ -17,7 +17,7 @@ const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OP
 #[derive(Default)]
 pub struct Metrics {
     series: Mutex<Series>,
-    beside: Mutex<String>,
+    beside: Mutex<BTreeMap<&'static str, String>>,
 }
 
 #[derive(Default)]
@@ -48,9 +48,9 @@ impl Metrics {
         }
     }
 
-    /// Takes the text of what was looked at beside requests: database and Redis.
-    pub fn beside(&self, text: String) {
-        *self.beside.lock().expect("nothing panics while counting") = text;
+    /// Takes the text of what was looked at beside requests, in place of what was there under that name.
+    pub fn beside(&self, name: &'static str, text: String) {
+        self.beside.lock().expect("nothing panics while counting").insert(name, text);
     }
 
     /// Everything, as `/metrics` shows it.
@@ -69,7 +69,8 @@ impl Metrics {
         for ((method, route), durations) in &series.durations {
             durations.render(&mut out, &format!(r#"method="{method}",route="{route}""#));
         }
-        out.push_str(&self.beside.lock().expect("nothing panics while counting"));
+        let beside = self.beside.lock().expect("nothing panics while counting");
+        beside.values().for_each(|text| out.push_str(text));
         out
     }
 }
@@ -108,5 +109,14 @@ mod tests {
         assert!(text.contains(r#"_bucket{method="GET",route="/a/{id}",le="10"} 1"#));
         assert!(text.contains(r#"_bucket{method="GET",route="/a/{id}",le="+Inf"} 2"#));
         assert!(text.contains(r#"_sum{method="GET",route="/a/{id}"} 60.003"#));
+    }
+
+    #[test]
+    fn what_stands_beside_is_the_newest_of_each() {
+        let metrics = Metrics::default();
+        for (name, text) in [("cases", "old 1\n"), ("servers", "up 1\n"), ("cases", "new 2\n")] {
+            metrics.beside(name, text.to_owned());
+        }
+        assert!(metrics.render().ends_with("new 2\nup 1\n"), "{}", metrics.render());
     }
 }

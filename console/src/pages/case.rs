@@ -6,14 +6,13 @@ use axum::response::Response;
 use leptos::prelude::*;
 use schema_store::AccountError;
 use schema_store::moderation::SUSPENSION_DAYS;
-use schema_store::rows::moderation::{
-    CaseDetail, CaseState, DecisionState, FlagRow, Measure, NewDecision, Proof, ReportRow,
-};
+use schema_store::rows::moderation::{CaseDetail, CaseState, DecisionState, Measure, NewDecision};
 use schema_wire::UserId;
 use schema_wire::record::UserStatus;
 
 use super::appeal::{appeals, has_part};
 use super::decision::{measures, reverse_form, undo_bar};
+use super::evidence::{actions, flag_card, report_card};
 use super::queue::{about, keys, state};
 use super::user::{hindered, hindrance};
 use super::users::status;
@@ -195,6 +194,7 @@ fn draw(visit: &Visit, card: &Card) -> Page {
             </div>
         </div>
         {history(visit, card)}
+        {actions(visit, &card.case.actions)}
         {keys(visit)}
     };
     Page { title: visit.language.of("case-title", "name", &case.row.name), body: body.into_any() }
@@ -218,61 +218,6 @@ fn claim_form(visit: &Visit, case: &CaseDetail) -> Option<AnyView> {
         }
         Some(_) => None,
     }
-}
-
-fn report_card(visit: &Visit, report: &ReportRow) -> AnyView {
-    let is_open = report.status == "PENDING";
-    let reporter =
-        if report.reporter_name.is_empty() { visit.t("somebody-gone") } else { report.reporter_name.clone() };
-    // What was disclosed is for those who decide, and folded until they want to see it.
-    let evidence = report.evidence.as_ref().filter(|_| visit.is_one_of(MODERATORS)).map(|bytes| {
-        let proof = match report.proof {
-            Proof::Stored => badge("good", visit.t("proof-stored")),
-            Proof::Committed => badge("good", visit.t("proof-committed")),
-            Proof::Claimed | Proof::None => badge("warn", visit.t("proof-claimed")),
-        };
-        view! {
-            <details class="evidence">
-                <summary>{visit.t("evidence-show")}" "{proof}</summary>
-                <blockquote>{shown(visit, bytes)}</blockquote>
-            </details>
-        }
-    });
-    let comment = (!report.comment.is_empty()).then(|| view! { <p><bdi>{report.comment.clone()}</bdi></p> });
-    let closed = (!is_open).then(|| badge("", visit.t("report-closed")));
-    view! {
-        <article class="card">
-            <p>
-                <strong>{about(visit, &report.reason)}</strong>
-                " · "<bdi>{reporter}</bdi>" · "{moment(report.created_at)}" "{closed}
-            </p>
-            {comment}
-            {evidence}
-        </article>
-    }
-    .into_any()
-}
-
-/// Evidence as text where it is one; otherwise only how long it is.
-fn shown(visit: &Visit, bytes: &[u8]) -> String {
-    match str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') => text.to_owned(),
-        _ => visit.language.count("evidence-bytes", bytes.len() as u64),
-    }
-}
-
-fn flag_card(visit: &Visit, flag: &FlagRow) -> AnyView {
-    let closed = (!flag.open).then(|| badge("", visit.t("report-closed")));
-    view! {
-        <article class="card">
-            <p>
-                {badge("warn", visit.t("flag"))}" "<strong>{about(visit, &flag.rule)}</strong>
-                " · "{moment(flag.created_at)}" "{closed}
-            </p>
-            <p><bdi>{flag.detail.clone()}</bdi></p>
-        </article>
-    }
-    .into_any()
 }
 
 /// The fields of the form below that may be wrong.

@@ -27,6 +27,9 @@ const ROOMS: &[(&str, &str, &[AccountRole])] = &[
     ("/account", "nav-account", STAFF),
 ];
 
+/// Where open cases are listed.
+const QUEUE: &str = "/moderation";
+
 /// The whole document.
 pub fn layout(visit: &Visit, page: Page, nonce: String) -> AnyView {
     let title = format!("{} · {}", page.title, visit.t("product"));
@@ -61,9 +64,10 @@ pub fn layout(visit: &Visit, page: Page, nonce: String) -> AnyView {
 fn header(visit: &Visit) -> AnyView {
     let rooms = ROOMS.iter().filter(|(_, _, roles)| visit.is_one_of(roles));
     let links = rooms.map(|(path, key, _)| {
+        let waiting = (*path == QUEUE).then(|| waiting(visit)).flatten();
         let is_here =
             visit.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
-        view! { <li><a href=*path aria-current=is_here.then_some("page")>{visit.t(key)}</a></li> }
+        view! { <li><a href=*path aria-current=is_here.then_some("page")>{visit.t(key)}{waiting}</a></li> }
     });
     let viewer = visit.viewer.as_ref().map(|viewer| {
         let role = visit.t(&format!("role-{}", viewer.role.name().to_lowercase()));
@@ -82,6 +86,17 @@ fn header(visit: &Visit) -> AnyView {
         </header>
     }
     .into_any()
+}
+
+/// How many cases are open, for whoever sees the queue: a number for the eye, a sentence for whoever listens.
+fn waiting(visit: &Visit) -> Option<AnyView> {
+    let open = visit.open_cases.filter(|open| *open > 0)?;
+    let badge = view! {
+        " "
+        <span class="badge warn" aria-hidden="true" data-open-cases="">{open}</span>
+        <span class="heard">" "{visit.language.count("nav-open-cases", open)}</span>
+    };
+    Some(badge.into_any())
 }
 
 fn footer(visit: &Visit) -> AnyView {

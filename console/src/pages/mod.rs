@@ -11,6 +11,7 @@ pub mod content;
 pub mod decision;
 pub mod enrol;
 pub mod erasure;
+pub mod evidence;
 pub mod factor;
 pub mod failure;
 pub mod home;
@@ -33,6 +34,7 @@ pub mod statistics;
 pub mod tokens;
 pub mod user;
 pub mod users;
+pub mod worded;
 
 use std::sync::Arc;
 

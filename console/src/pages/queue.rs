@@ -4,9 +4,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
+use schema_store::detection::{DUPLICATE, EVASION, NEW_ACCOUNT, SIGNALS_MAX};
 use schema_store::rows::detection::{Flagged, Signals};
 use schema_store::rows::moderation::{
-    CaseCounts, CaseFilter, CaseRow, CaseState, Decision, DecisionId, DecisionState,
+    CaseCounts, CaseFilter, CaseRow, CaseState, Decision, DecisionId, DecisionState, OpenCases,
 };
 use schema_store::rows::oversight::PersonRow;
 use schema_wire::UserId;
@@ -15,6 +16,7 @@ use schema_wire::record::UserStatus;
 use super::decision::{measures, undo_bar};
 use super::user::{hindered, hindrance};
 use super::users::{look_for, people, search_form};
+use super::worded::worded;
 use crate::app::App;
 use crate::frame::Desk;
 use crate::frame::fields::Fields;
@@ -52,7 +54,11 @@ struct Queue {
     found: Vec<PersonRow>,
 }
 
-async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) -> Result<Response, Trouble> {
+async fn page<S: Desk>(
+    State(app): State<App<S>>,
+    mut visit: Visit,
+    fields: Fields,
+) -> Result<Response, Trouble> {
     let user = visit.signed_in().ok_or(Trouble::SignIn)?.user;
     let filter = FILTERS.into_iter().find(|name| *name == fields.raw("state")).unwrap_or("open");
     let chosen = match filter {
@@ -64,6 +70,9 @@ async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) 
     let (text, found) = if fields.has("q") { look_for(&app, &fields).await? } else { Default::default() };
     let cases = app.store.cases(chosen, after(fields.raw("after")), PAGE_ROWS).await?;
     let counts = app.store.case_counts().await?;
+    // What stands in the navigation is what stands on the page.
+    visit.open_cases = Some(counts.open);
+    app.caseload.learn(Some(OpenCases { open: counts.open, oldest_at: counts.oldest_open_at }));
     let waiting = app.store.waiting_decisions(WAITING_ROWS).await?;
     let signals = app.store.signals().await?;
     let usual = Kept::load(&app.store).await?.number(REPORTS_AN_HOUR);
@@ -248,10 +257,13 @@ fn signals(visit: &Visit, signals: &Signals, usual: u64) -> AnyView {
     };
     let facts = vec![
         (visit.t("signal-reports"), reports),
-        (visit.t("signal-busy"), signals.busy.len().to_string().into_any()),
-        (visit.t("signal-evading"), signals.evading.len().to_string().into_any()),
+        (visit.t("signal-busy"), how_many(&signals.busy)),
+        (visit.t("signal-evading"), how_many(&signals.evading)),
+        (visit.t("signal-same"), how_many(&signals.same)),
     ];
-    let rows: Vec<AnyView> = signals.evading.iter().chain(&signals.busy).map(flagged_row).collect();
+    let groups = [(EVASION, &signals.evading), (NEW_ACCOUNT, &signals.busy), (DUPLICATE, &signals.same)];
+    let rows = groups.into_iter().flat_map(|(rule, all)| all.iter().map(move |one| (rule, one)));
+    let rows: Vec<AnyView> = rows.map(|(rule, one)| flagged_row(visit, rule, one)).collect();
     let heads = ["case-subject", "case-about", "decision-at"].map(|key| visit.t(key)).to_vec();
     let list = (!rows.is_empty()).then(|| table(visit.t("signals-title"), heads, rows));
     view! {
@@ -264,11 +276,17 @@ fn signals(visit: &Visit, signals: &Signals, usual: u64) -> AnyView {
     .into_any()
 }
 
-fn flagged_row(one: &Flagged) -> AnyView {
+/// Accounts of one rule; of more than are listed nobody counts the rest.
+fn how_many(flagged: &[Flagged]) -> AnyView {
+    let more = if flagged.len() == SIGNALS_MAX as usize { "+" } else { "" };
+    format!("{}{more}", flagged.len()).into_any()
+}
+
+fn flagged_row(visit: &Visit, rule: &str, one: &Flagged) -> AnyView {
     view! {
         <tr>
             <th scope="row"><a href=format!("/moderation/{}", one.user)><bdi>{one.name.clone()}</bdi></a></th>
-            <td class="wide"><bdi>{one.detail.clone()}</bdi></td>
+            <td class="wide">{about(visit, rule)}": "<bdi>{worded(visit, &one.detail)}</bdi></td>
             <td>{moment(one.at)}</td>
         </tr>
     }

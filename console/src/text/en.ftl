@@ -723,3 +723,35 @@ consumer-waited = Waiting for
 consumer-close = Disconnect
 said-close-ordered = The node was told to close the connection. The client may come back and resume.
 said-close-failed = The node could not be told to close the connection. Try again.
+place-title = Conversation
+place-direct = between two people
+place-group = { $count ->
+    [one] group of { $count } member
+   *[other] group of { $count } members
+}
+place-gone = gone
+place-offset = Message
+place-sent = Sent
+message-gone = no longer kept
+place-near = Around it
+place-near-own = { $own } of { $near } messages are this account’s (up to { $each } before and after)
+actions-title = Done without a decision
+action-until = Until
+action-itself = by itself
+action-warn = Warning
+action-suspend = Suspension
+action-ban = Ban
+action-reactivate = Reactivation
+signal-same = send the same to many
+nav-open-cases = { $count ->
+    [one] ({ $count } open case)
+   *[other] ({ $count } open cases)
+}
+noticed-rate = { $count } messages in one minute
+noticed-same = the same content to { $count } conversations within an hour
+noticed-first-day = { $count } messages on its first day
+noticed-device = shares the key of a device with the banned account { $text }
+noticed-address = shares an address with the banned account { $text }
+noticed-disclosed = disclosed: { $text }
+noticed-profile = profile: { $text }
+noticed-group = group name: { $text }

@@ -723,3 +723,35 @@ consumer-waited = Attend depuis
 consumer-close = Déconnecter
 said-close-ordered = Le nœud a reçu l’ordre de fermer la connexion. Le client peut revenir et reprendre.
 said-close-failed = L’ordre de fermer la connexion n’a pas pu être donné au nœud. Réessayez.
+place-title = Conversation
+place-direct = entre deux personnes
+place-group = { $count ->
+    [one] groupe de { $count } membre
+   *[other] groupe de { $count } membres
+}
+place-gone = disparue
+place-offset = Message
+place-sent = Envoyé
+message-gone = n’est plus conservé
+place-near = Autour
+place-near-own = { $own } messages sur { $near } sont de ce compte (jusqu’à { $each } avant et après)
+actions-title = Mesures prises sans décision
+action-until = Jusqu’au
+action-itself = automatique
+action-warn = Avertissement
+action-suspend = Suspension
+action-ban = Bannissement
+action-reactivate = Réactivation
+signal-same = envoient le même message à beaucoup
+nav-open-cases = { $count ->
+    [one] ({ $count } dossier ouvert)
+   *[other] ({ $count } dossiers ouverts)
+}
+noticed-rate = { $count } messages en une minute
+noticed-same = le même contenu à { $count } conversations en une heure
+noticed-first-day = { $count } messages le premier jour
+noticed-device = partage la clé d’un appareil avec le compte banni { $text }
+noticed-address = partage une adresse avec le compte banni { $text }
+noticed-disclosed = divulgué : { $text }
+noticed-profile = profil : { $text }
+noticed-group = nom de groupe : { $text }

@@ -3,6 +3,7 @@
 
 mod above;
 mod bad_input;
+mod caseload;
 mod detect;
 mod fields;
 mod full;

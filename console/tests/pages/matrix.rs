@@ -1,6 +1,7 @@
 //! Every role at every route: what the table does not name is refused, and the document says what the table says.
 
 use axum::http::Method;
+use console::access::csrf;
 use console::frame::route::{Duty, STAFF, Who};
 use console::pages::duties;
 use schema_store::SqliteStore;
@@ -62,6 +63,50 @@ fn nobody_and_the_half_way_get_nowhere() {
         }
     }
     assert_eq!(desk.get("/nothing-here", None).status, 404);
+}
+
+/// The session of somebody whom a route lets in, if it takes one.
+fn admitted(desk: &Desk, duty: &Duty) -> Option<String> {
+    match duty.who {
+        Who::Anybody => None,
+        Who::Halfway(stage) => Some(desk.session(AccountRole::Admin, stage)),
+        Who::Roles(roles) => Some(desk.fresh_session(roles[0])),
+    }
+}
+
+#[test]
+fn forms_from_elsewhere_are_refused_everywhere() {
+    let desk = Desk::start();
+    let here = desk.origin.as_str();
+    let own = [("origin", here), ("sec-fetch-site", "same-origin")];
+    let forms: Vec<_> =
+        duties::<SqliteStore>().into_iter().filter(|duty| duty.method != Method::GET).collect();
+    assert!(forms.len() > 40, "there are forms: {}", forms.len());
+    for duty in forms {
+        let path = filled(duty.path);
+        let cookie = admitted(&desk, &duty);
+        let right = csrf::token(cookie.as_deref().unwrap_or("a-browser-that-was-never-here"));
+        let wrong = csrf::token("somebody else's cookie");
+        let send = |token: Option<&str>, headers: &[(&str, &str)]| {
+            desk.post_from(&path, cookie.as_deref(), token, headers)
+        };
+        for (what, token, headers) in [
+            ("no token", None, &own[..]),
+            ("an empty token", Some(""), &own[..]),
+            ("somebody else's token", Some(wrong.as_str()), &own[..]),
+            ("another site", Some(right.as_str()), &[("origin", here), ("sec-fetch-site", "cross-site")][..]),
+            ("another port", Some(right.as_str()), &[("origin", here), ("sec-fetch-site", "same-site")][..]),
+            ("typed in", Some(right.as_str()), &[("sec-fetch-site", "none")][..]),
+            ("another origin", Some(right.as_str()), &[("origin", "http://elsewhere.example")][..]),
+            ("no origin", Some(right.as_str()), &[("origin", "null"), ("sec-fetch-site", "same-origin")][..]),
+            ("nothing said", Some(right.as_str()), &[][..]),
+        ] {
+            assert_eq!(send(token, headers), 403, "{} {path}: {what}", duty.method);
+        }
+        if let (Some(cookie), Who::Roles(_)) = (cookie, duty.who) {
+            assert_eq!(desk.get("/account", Some(&cookie)).status, 200, "{path}: nothing happened");
+        }
+    }
 }
 
 #[test]

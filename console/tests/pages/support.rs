@@ -151,13 +151,28 @@ impl Desk {
         self.send("POST", path, cookie, format!("csrf={token}&{fields}"))
     }
 
+    /// A form that comes with these headers and this token, from wherever. Only its status: it is to be refused.
+    pub fn post_from(
+        &self,
+        path: &str,
+        cookie: Option<&str>,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> u16 {
+        let mut request = agent().post(format!("{}{path}", self.origin));
+        request = request.header("content-type", "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(cookie) = cookie {
+            request = request.header("cookie", format!("session={cookie}"));
+        }
+        let body = token.map_or(String::new(), |token| format!("csrf={token}"));
+        request.send(body).unwrap().status().as_u16()
+    }
+
     fn send(&self, method: &str, path: &str, cookie: Option<&str>, body: String) -> Answer {
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_global(Some(Duration::from_secs(30)))
-            .build()
-            .into();
+        let agent = agent();
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.origin));
         request = request.header("accept-language", self.language);
         if let Some(cookie) = cookie {
@@ -187,6 +202,11 @@ impl Desk {
         let text = if is_stream { String::new() } else { answer.body_mut().read_to_string().unwrap() };
         Answer { status, location, said, session, text }
     }
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
+    config.timeout_global(Some(Duration::from_secs(30))).build().into()
 }
 
 impl Drop for Desk {

@@ -29,7 +29,9 @@ pub const COMPARED_MAX: u32 = 1_000;
 pub const NEW_ACCOUNT: &str = "NEW_ACCOUNT";
 /// The same.
 pub const EVASION: &str = "EVASION";
-/// Accounts of either rule on the dashboard.
+/// The same.
+pub const DUPLICATE: &str = "DUPLICATE";
+/// Accounts of each rule on the dashboard.
 pub const SIGNALS_MAX: u32 = 10;
 /// New accounts are compared with those banned within this, in milliseconds.
 pub const EVASION_WITHIN_MS: u64 = 30 * 86_400_000;

@@ -11,7 +11,8 @@ use crate::accounts::Answer;
 use crate::rows::account::{Erasure, Origin};
 use crate::rows::moderation::{
     AddressBan, AddressBanId, AddressBanRequest, Appeal, CaseCounts, CaseDetail, CaseFilter, CaseRow,
-    Decision, DecisionId, DueLetter, ErasureRequest, NewDecision, NewFlag, NewReport, ReportId, Told,
+    Decision, DecisionId, DueLetter, ErasureRequest, NewDecision, NewFlag, NewReport, OpenCases, ReportId,
+    Told,
 };
 
 pub(crate) use rules::{
@@ -39,6 +40,8 @@ pub const TEXT_BYTES_MAX: usize = 2048;
 /// What an account is told of a decision that was reversed, in both languages: nobody says which one it reads.
 pub const REVERSED_NOTICE: &str = "The decision about your account was reversed: it no longer stands.\n\n\
      La décision prise au sujet de votre compte a été annulée : elle ne s’applique plus.";
+/// So many messages on either side of a reported one are near it.
+pub const NEAR_MESSAGES: u32 = 10;
 /// Most open reports of one reporter.
 pub const OPEN_REPORTS_MAX: usize = 200;
 
@@ -59,6 +62,8 @@ pub trait Moderation: Clone + Send + Sync + 'static {
         after: Option<(u64, UserId)>,
         limit: u32,
     ) -> impl Future<Output = Answer<Vec<CaseRow>>> + Send;
+    /// How many cases are open: what is looked at often, and cheap.
+    fn open_cases(&self) -> impl Future<Output = Answer<OpenCases>> + Send;
     /// How much there is to do.
     fn case_counts(&self) -> impl Future<Output = Answer<CaseCounts>> + Send;
     /// Everything about one case; of an account that nobody ever reported, an empty one. `NotFound`: no such account.

@@ -6,8 +6,8 @@
 mod contract;
 
 use contract::{
-    Bed, TestClock, account, block, console, detection, erasure, keys, log, member, moderation, operations,
-    oversight, relation, reversal, services, stream,
+    Bed, TestClock, account, block, card, console, detection, erasure, keys, log, member, moderation,
+    operations, oversight, relation, reversal, services, stream,
 };
 use schema_store::PostgresStore;
 use schema_store::postgres::{Options, Statements, migrate};

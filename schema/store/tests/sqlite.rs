@@ -5,8 +5,8 @@
 mod contract;
 
 use contract::{
-    Bed, TestClock, account, block, console, detection, erasure, keys, log, member, moderation, operations,
-    oversight, relation, reversal, services, stream,
+    Bed, TestClock, account, block, card, console, detection, erasure, keys, log, member, moderation,
+    operations, oversight, relation, reversal, services, stream,
 };
 use schema_store::rows::node::NodeState;
 use schema_store::sqlite::Options;

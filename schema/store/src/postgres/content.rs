@@ -10,7 +10,9 @@ use super::transaction::Tx;
 use super::value::{At, Id, id, time, uint};
 use crate::accounts::{AccountError, Answer};
 use crate::content::{RULES_MAX, judge, must_be_rule};
-use crate::detection::{EVASION, EVASION_ACCOUNTS_MAX, EVASION_WITHIN_MS, HOUR_MS, NEW_ACCOUNT, SIGNALS_MAX};
+use crate::detection::{
+    DUPLICATE, EVASION, EVASION_ACCOUNTS_MAX, EVASION_WITHIN_MS, HOUR_MS, NEW_ACCOUNT, SIGNALS_MAX,
+};
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::detection::{ContentKind, ContentRule, ContentRuleId, Evader, Flagged, Signals};
 use crate::rows::moderation::NewFlag;
@@ -89,6 +91,7 @@ pub async fn signals(tx: &Tx, now: u64) -> Answer<Signals> {
         reports: uint(&reports, 0)?,
         busy: flagged(tx, NEW_ACCOUNT).await?,
         evading: flagged(tx, EVASION).await?,
+        same: flagged(tx, DUPLICATE).await?,
     })
 }
 

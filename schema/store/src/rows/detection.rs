@@ -62,6 +62,8 @@ pub struct Signals {
     pub busy: Vec<Flagged>,
     /// Accounts that may be banned people's, newest flag first.
     pub evading: Vec<Flagged>,
+    /// Accounts that sent the same to many, newest flag first.
+    pub same: Vec<Flagged>,
 }
 
 /// An account with an open flag.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use schema_wire::record::UserStatus;
 use schema_wire::{ConversationId, Network, Offset, UserId};
 
+use super::conversation::ConversationKind;
 use super::role::AccountRole;
 
 /// Names a report.
@@ -154,7 +155,8 @@ pub struct ReportRow {
     pub id: ReportId,
     pub reporter: Option<UserId>,
     pub reporter_name: String,
-    pub message: Option<(ConversationId, Offset)>,
+    /// The message it is about, if it is about one.
+    pub message: Option<ReportedMessage>,
     pub reason: String,
     pub comment: String,
     pub evidence: Option<Vec<u8>>,
@@ -162,6 +164,37 @@ pub struct ReportRow {
     /// `PENDING`, `RESOLVED` or `DISMISSED`.
     pub status: String,
     pub created_at: u64,
+}
+
+/// The message a report is about, and what the log still has of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReportedMessage {
+    pub conversation: ConversationId,
+    pub offset: Offset,
+    /// `None`: the conversation is gone.
+    pub kind: Option<ConversationKind>,
+    /// Of the conversation at present.
+    pub members: u32,
+    /// `None`: the log has it no longer.
+    pub sent_at: Option<u64>,
+    /// Its body was deleted, expired, or erased.
+    pub is_gone: bool,
+    /// Messages near it, itself left out, and how many of them are the reported account's.
+    pub near: u32,
+    pub near_own: u32,
+}
+
+/// What was done about an account without a decision: a block by itself, an operator's command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ActionRow {
+    /// `WARN`, `SUSPEND`, `BAN` or `REACTIVATE`.
+    pub action: String,
+    pub reason: String,
+    /// `None`: it happened by itself. An empty name: the account is gone.
+    pub by: Option<String>,
+    pub until: Option<u64>,
+    pub created_at: u64,
+    pub undone_at: Option<u64>,
 }
 
 /// A flag as a moderator sees it.
@@ -218,6 +251,13 @@ pub struct CaseCounts {
     pub mean_resolve_ms: Option<u64>,
 }
 
+/// How many cases are open, and since when the oldest is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OpenCases {
+    pub open: u64,
+    pub oldest_at: Option<u64>,
+}
+
 /// A case with everything a decision needs.
 #[derive(Clone, PartialEq, Debug)]
 pub struct CaseDetail {
@@ -236,6 +276,8 @@ pub struct CaseDetail {
     pub decisions: Vec<Decision>,
     /// Of these decisions.
     pub appeals: Vec<Appeal>,
+    /// What was done without a decision, newest first.
+    pub actions: Vec<ActionRow>,
 }
 
 /// A decision to be made.

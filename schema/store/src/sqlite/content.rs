@@ -8,7 +8,9 @@ use super::moderation::report::flag;
 use super::value::{id, int, uint, unknown};
 use crate::accounts::{AccountError, Answer};
 use crate::content::{RULES_MAX, judge, must_be_rule};
-use crate::detection::{EVASION, EVASION_ACCOUNTS_MAX, EVASION_WITHIN_MS, HOUR_MS, NEW_ACCOUNT, SIGNALS_MAX};
+use crate::detection::{
+    DUPLICATE, EVASION, EVASION_ACCOUNTS_MAX, EVASION_WITHIN_MS, HOUR_MS, NEW_ACCOUNT, SIGNALS_MAX,
+};
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::detection::{ContentKind, ContentRule, ContentRuleId, Evader, Flagged, Signals};
 use crate::rows::moderation::NewFlag;
@@ -85,7 +87,8 @@ pub fn signals(tx: &Transaction<'_>, now: u64) -> Answer<Signals> {
     let since = int(now.saturating_sub(HOUR_MS));
     let reports =
         tx.query_row("SELECT count(*) FROM reports WHERE created_at > ?1", [since], |row| uint(row, 0))?;
-    Ok(Signals { reports, busy: flagged(tx, NEW_ACCOUNT)?, evading: flagged(tx, EVASION)? })
+    let (busy, evading) = (flagged(tx, NEW_ACCOUNT)?, flagged(tx, EVASION)?);
+    Ok(Signals { reports, busy, evading, same: flagged(tx, DUPLICATE)? })
 }
 
 fn flagged(tx: &Transaction<'_>, rule: &str) -> rusqlite::Result<Vec<Flagged>> {

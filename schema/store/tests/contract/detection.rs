@@ -6,7 +6,8 @@ use schema_store::detection::{
     ACTIVE_WITHIN_MS, Detection, EVASION_WITHIN_MS, MINUTE_MS, NEW_FOR_MS, Sender,
 };
 use schema_store::rows::account::{AuditEntry, Origin, ProfileChange, StatusChange};
-use schema_store::rows::detection::ContentKind;
+use schema_store::rows::detection::{ContentKind, Evader};
+use schema_store::rows::device::KeyUpload;
 use schema_store::rows::moderation::{NewFlag, NewReport};
 use schema_store::rows::role::AccountRole;
 use schema_wire::{Offset, UserId};
@@ -121,7 +122,8 @@ pub async fn who_comes_back_after_a_ban_is_noticed<S: Desk + Detection>(bed: Bed
     bed.store.set_status(older, StatusChange::Ban, "spam".into(), Origin::system()).await.unwrap();
     let found = bed.store.evaders().await.unwrap();
     assert_eq!((found.len(), found[0].user, found[0].banned), (1, new, old.min(older)));
-    for (user, rule) in [(new, "EVASION"), (other, "NEW_ACCOUNT"), (other, "RATE")] {
+    let newest = bed.person("newest").await.user;
+    for (user, rule) in [(new, "EVASION"), (other, "NEW_ACCOUNT"), (other, "RATE"), (newest, "DUPLICATE")] {
         let flag = NewFlag { subject: user, rule: rule.into(), detail: "why".into(), quiet_ms: 0 };
         bed.store.raise_flag(flag).await.unwrap();
     }
@@ -131,9 +133,32 @@ pub async fn who_comes_back_after_a_ban_is_noticed<S: Desk + Detection>(bed: Bed
         flagged.iter().map(|one| one.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(
-        (signals.reports, names(&signals.busy), names(&signals.evading)),
-        (0, vec!["other".into()], vec!["new".into()])
+        (signals.reports, names(&signals.busy), names(&signals.evading), names(&signals.same)),
+        (0, vec!["other".into()], vec!["new".into()], vec!["newest".into()])
     );
     bed.clock.forward(EVASION_WITHIN_MS);
     assert!(bed.store.evaders().await.unwrap().is_empty(), "that is long ago");
+}
+
+pub async fn who_comes_back_with_the_same_device_is_noticed<S: Desk + Detection>(bed: Bed<S>) {
+    let (old, new, other) = (bed.person("old").await, bed.person("new").await, bed.person("other").await);
+    for (person, identity) in [(old, "a phone"), (new, "a phone"), (other, "another phone")] {
+        let keys = KeyUpload {
+            identity: Some(Bytes::from(identity)),
+            packages: vec![Bytes::from("package")],
+            last_resort: None,
+        };
+        bed.store.publish_keys(person.user, person.device, keys, Origin::system()).await.unwrap();
+    }
+    assert!(bed.store.evaders().await.unwrap().is_empty(), "nobody is banned");
+    bed.store.set_status(old.user, StatusChange::Ban, "spam".into(), Origin::system()).await.unwrap();
+    let found = [Evader { user: new.user, banned: old.user, by_device: true }];
+    assert_eq!(bed.store.evaders().await.unwrap(), found);
+    // A device says more than an address, which many share.
+    for user in [old.user, new.user] {
+        let from = Origin { actor: Some(user), address: Some([203, 0, 113, 7].into()), user_agent: None };
+        let entry = AuditEntry { event: "LOGIN", subject: Some(user), detail: String::new() };
+        bed.store.audit(entry, from).await.unwrap();
+    }
+    assert_eq!(bed.store.evaders().await.unwrap(), found, "once, by what says more");
 }

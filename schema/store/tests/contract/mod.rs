@@ -12,7 +12,8 @@ macro_rules! contract {
             keys: a_package_is_claimed_once, a_new_identity_is_told, keys_are_bounded_and_not_for_strangers;
             account: an_address_registers_once, an_invite_works_once, pending_accounts_wait, a_reused_refresh_token_ends_the_family, one_of_two_concurrent_rotations_wins, devices_come_and_go, a_new_password_ends_other_sessions, a_reset_works_once_for_an_hour, failed_logins_name_the_address, the_audit_chain_holds, erasing_leaves_tombstones_only, erasing_an_owner_hands_the_group_over, an_export_has_everything_in_pages, an_administrator_is_made;
             console: a_session_lives_while_it_is_used, a_session_ends_with_role_and_account, own_sessions_are_listed_and_ended, a_code_works_once, each_session_is_shown_a_secret_of_its_own, a_change_of_factors_owes_a_letter, a_security_key_is_kept_and_its_counter_grows, a_challenge_is_taken_once_by_its_session, who_lost_every_factor_begins_anew, failures_lock_longer_each_time, an_account_with_a_role_takes_two, a_role_is_changed_by_another_administrator, the_last_administrator_is_not_erased, an_administrator_and_a_first_role_take_two;
-            detection: busy_senders_are_counted, the_same_to_many_is_noticed, rules_look_at_what_can_be_read, who_comes_back_after_a_ban_is_noticed;
+            detection: busy_senders_are_counted, the_same_to_many_is_noticed, rules_look_at_what_can_be_read, who_comes_back_after_a_ban_is_noticed, who_comes_back_with_the_same_device_is_noticed;
+            card: a_card_says_where_and_when, a_reported_message_of_a_group_says_so, a_card_lists_what_was_done_without_a_decision, open_cases_are_counted;
             moderation: ten_reports_are_one_case, evidence_is_weighed, a_claim_keeps_others_away_for_a_while, nothing_happens_before_its_time, a_ban_needs_four_eyes, a_ban_takes_the_address_along, a_banned_block_takes_two, a_mute_keeps_reports_and_raises_no_case, an_appeal_comes_back_to_somebody_else, a_granted_appeal_reverses_the_decision, an_erasure_needs_four_eyes, what_does_not_go_is_refused, what_was_decided_about_staff_is_for_administrators;
             block: a_block_is_for_who_is_active;
             erasure: an_erased_account_leaves_nothing_to_decide;
@@ -26,6 +27,7 @@ macro_rules! contract {
 
 pub mod account;
 pub mod block;
+pub mod card;
 pub mod console;
 pub mod detection;
 pub mod erasure;

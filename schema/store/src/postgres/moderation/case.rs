@@ -1,9 +1,9 @@
 //! Cases: one per account. The queue reads them in the order of an index; counting reports is done for a page only.
 
-use schema_wire::{ConversationId, Offset, UserId};
+use schema_wire::UserId;
 use tokio_postgres::Row;
 
-use super::{appeal, decision};
+use super::{appeal, card, decision};
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
 use crate::moderation::CLAIM_MS;
@@ -14,12 +14,8 @@ use crate::postgres::fault::Failed;
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, id, status, time, time_opt, uint, uint_opt};
 use crate::rows::account::{Origin, audit_event};
-use crate::rows::moderation::{
-    CaseCounts, CaseDetail, CaseFilter, CaseRow, CaseState, FlagRow, Proof, ReportRow,
-};
+use crate::rows::moderation::{CaseCounts, CaseDetail, CaseFilter, CaseRow, CaseState, OpenCases};
 
-/// Most reports, and most flags, on one card.
-const CARD_ROWS: i64 = 50;
 const WEEK_MS: u64 = 7 * 86_400_000;
 
 const COLUMNS: &str = "SELECT u.id, u.name, u.status, u.suspended_until, coalesce(c.state, 'RESOLVED'),
@@ -105,6 +101,13 @@ fn small(row: &Row, column: usize) -> Answer<u32> {
     Ok(u32::try_from(uint(row, column)?).unwrap_or(u32::MAX))
 }
 
+pub async fn open(tx: &Tx) -> Answer<OpenCases> {
+    let row = tx
+        .query_one("SELECT count(*), min(opened_at) FROM moderation_cases WHERE state = 'OPEN'", &[])
+        .await?;
+    Ok(OpenCases { open: uint(&row, 0)?, oldest_at: time_opt(&row, 1)? })
+}
+
 pub async fn counts(tx: &Tx, now: u64) -> Answer<CaseCounts> {
     let open = tx
         .query_one(
@@ -157,60 +160,12 @@ pub async fn detail(tx: &Tx, subject: UserId, now: u64) -> Answer<CaseDetail> {
         devices: small(&more, 3)?,
         muted_until: time_opt(&more, 4)?,
         strikes: small(&more, 5)?,
-        reports: reports(tx, subject).await?,
-        flags: flags(tx, subject).await?,
+        reports: card::reports(tx, subject).await?,
+        flags: card::flags(tx, subject).await?,
         decisions: decision::of(tx, subject).await?,
         appeals: appeal::of(tx, subject).await?,
+        actions: card::actions(tx, subject).await?,
     })
-}
-
-async fn reports(tx: &Tx, subject: UserId) -> Answer<Vec<ReportRow>> {
-    let rows = tx
-        .query(
-            "SELECT r.id, r.reporter_id, coalesce(u.name, ''), r.conversation_id, r.message_offset, r.reason,
-               r.comment, r.evidence, r.proof, r.status, r.created_at
-             FROM (SELECT * FROM reports WHERE reported_user_id = $1
-                   ORDER BY (status = 'PENDING') DESC, created_at DESC LIMIT $2) r
-             LEFT JOIN users u ON u.id = r.reporter_id
-             ORDER BY (r.status = 'PENDING') DESC, r.created_at DESC",
-            &[&Id(subject.0), &CARD_ROWS],
-        )
-        .await?;
-    let read = |row: &Row| {
-        let conversation: Option<ConversationId> = id_opt(row, 3)?;
-        Ok(ReportRow {
-            id: id(row, 0)?,
-            reporter: id_opt(row, 1)?,
-            reporter_name: row.try_get(2)?,
-            message: conversation.zip(uint_opt(row, 4)?.map(Offset)),
-            reason: row.try_get(5)?,
-            comment: row.try_get(6)?,
-            evidence: row.try_get(7)?,
-            proof: Proof::parse(row.try_get(8)?).ok_or(Failed::Unreadable("a proof"))?,
-            status: row.try_get(9)?,
-            created_at: time(row, 10)?,
-        })
-    };
-    rows.iter().map(read).collect()
-}
-
-async fn flags(tx: &Tx, subject: UserId) -> Answer<Vec<FlagRow>> {
-    let rows = tx
-        .query(
-            "SELECT rule, detail, status = 'OPEN', created_at FROM flags WHERE user_id = $1
-             ORDER BY (status = 'OPEN') DESC, created_at DESC LIMIT $2",
-            &[&Id(subject.0), &CARD_ROWS],
-        )
-        .await?;
-    let read = |row: &Row| {
-        Ok(FlagRow {
-            rule: row.try_get(0)?,
-            detail: row.try_get(1)?,
-            open: row.try_get(2)?,
-            created_at: time(row, 3)?,
-        })
-    };
-    rows.iter().map(read).collect()
 }
 
 /// Refused unless the case is there, nobody else has it, and the moderator had no part in what is appealed against. The

@@ -4,6 +4,7 @@
 mod address;
 mod appeal;
 mod apply;
+mod card;
 mod case;
 mod decision;
 mod erasure;
@@ -23,7 +24,8 @@ use crate::redis::Item;
 use crate::rows::account::{Erasure, Origin};
 use crate::rows::moderation::{
     AddressBan, AddressBanId, AddressBanRequest, Appeal, CaseCounts, CaseDetail, CaseFilter, CaseRow,
-    Decision, DecisionId, DueLetter, ErasureRequest, NewDecision, NewFlag, NewReport, ReportId, Told,
+    Decision, DecisionId, DueLetter, ErasureRequest, NewDecision, NewFlag, NewReport, OpenCases, ReportId,
+    Told,
 };
 
 impl Moderation for PostgresStore {
@@ -46,6 +48,10 @@ impl Moderation for PostgresStore {
         limit: u32,
     ) -> Answer<Vec<CaseRow>> {
         self.read(async move |tx, now| case::list(tx, filter, after, limit, now).await).await
+    }
+
+    async fn open_cases(&self) -> Answer<OpenCases> {
+        self.read(async move |tx, _| case::open(tx).await).await
     }
 
     async fn case_counts(&self) -> Answer<CaseCounts> {

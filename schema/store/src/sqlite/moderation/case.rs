@@ -1,22 +1,18 @@
 //! Cases: one per account. The queue reads them in the order of an index; counting reports is done for a page only.
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
-use schema_wire::{ConversationId, Offset, UserId};
+use schema_wire::UserId;
 
-use super::{appeal, decision};
+use super::{appeal, card, decision};
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
 use crate::moderation::CLAIM_MS;
 use crate::rows::account::{Origin, audit_event};
-use crate::rows::moderation::{
-    CaseCounts, CaseDetail, CaseFilter, CaseRow, CaseState, FlagRow, Proof, ReportRow,
-};
+use crate::rows::moderation::{CaseCounts, CaseDetail, CaseFilter, CaseRow, CaseState, OpenCases};
 use crate::sqlite::account::audit::record;
 use crate::sqlite::value::{account_role, id, id_opt, small, status, uint, uint_opt, unknown};
 use crate::stored::int;
 
-/// Most reports, and most flags, on one card.
-const CARD_ROWS: u32 = 50;
 const WEEK_MS: u64 = 7 * 86_400_000;
 
 const COLUMNS: &str = "SELECT u.id, u.name, u.status, u.suspended_until, coalesce(c.state, 'RESOLVED'),
@@ -98,6 +94,11 @@ fn case_row(row: &Row<'_>, now: u64) -> rusqlite::Result<CaseRow> {
     })
 }
 
+pub fn open(tx: &Transaction<'_>) -> Answer<OpenCases> {
+    let sql = "SELECT count(*), min(opened_at) FROM moderation_cases WHERE state = 'OPEN'";
+    Ok(tx.query_row(sql, [], |row| Ok(OpenCases { open: uint(row, 0)?, oldest_at: uint_opt(row, 1)? }))?)
+}
+
 pub fn counts(tx: &Transaction<'_>, now: u64) -> Answer<CaseCounts> {
     let (open, claimed, oldest_open_at) = tx.query_row(
         "SELECT count(*), coalesce(sum(claim_expires_at > ?1), 0), min(opened_at)
@@ -140,7 +141,8 @@ pub fn detail(tx: &Transaction<'_>, subject: UserId, now: u64) -> Answer<CaseDet
         [subject.0],
         |row| small(row, 0),
     )?;
-    let (reports, flags) = (reports(tx, subject)?, flags(tx, subject)?);
+    let (reports, flags) = (card::reports(tx, subject)?, card::flags(tx, subject)?);
+    let actions = card::actions(tx, subject)?;
     let (decisions, appeals) = (decision::of(tx, subject)?, appeal::of(tx, subject)?);
     Ok(CaseDetail {
         row,
@@ -154,44 +156,8 @@ pub fn detail(tx: &Transaction<'_>, subject: UserId, now: u64) -> Answer<CaseDet
         flags,
         decisions,
         appeals,
+        actions,
     })
-}
-
-fn reports(tx: &Transaction<'_>, subject: UserId) -> rusqlite::Result<Vec<ReportRow>> {
-    let mut find = tx.prepare_cached(
-        "SELECT r.id, r.reporter_id, coalesce(u.name, ''), r.conversation_id, r.message_offset, r.reason, r.comment,
-           r.evidence, r.proof, r.status, r.created_at
-         FROM reports r LEFT JOIN users u ON u.id = r.reporter_id
-         WHERE r.reported_user_id = ?1 ORDER BY r.status = 'PENDING' DESC, r.created_at DESC LIMIT ?2",
-    )?;
-    let rows = find.query_map(params![subject.0, CARD_ROWS], |row| {
-        let proof: String = row.get(8)?;
-        let conversation: Option<ConversationId> = id_opt(row, 3)?;
-        Ok(ReportRow {
-            id: id(row, 0)?,
-            reporter: id_opt(row, 1)?,
-            reporter_name: row.get(2)?,
-            message: conversation.zip(uint_opt(row, 4)?.map(Offset)),
-            reason: row.get(5)?,
-            comment: row.get(6)?,
-            evidence: row.get(7)?,
-            proof: Proof::parse(&proof).ok_or_else(|| unknown(8))?,
-            status: row.get(9)?,
-            created_at: uint(row, 10)?,
-        })
-    })?;
-    rows.collect()
-}
-
-fn flags(tx: &Transaction<'_>, subject: UserId) -> rusqlite::Result<Vec<FlagRow>> {
-    let mut find = tx.prepare_cached(
-        "SELECT rule, detail, status = 'OPEN', created_at FROM flags WHERE user_id = ?1
-         ORDER BY status = 'OPEN' DESC, created_at DESC LIMIT ?2",
-    )?;
-    let rows = find.query_map(params![subject.0, CARD_ROWS], |row| {
-        Ok(FlagRow { rule: row.get(0)?, detail: row.get(1)?, open: row.get(2)?, created_at: uint(row, 3)? })
-    })?;
-    rows.collect()
 }
 
 /// Refused unless the case is there, nobody else has it, and the moderator had no part in what is appealed against.

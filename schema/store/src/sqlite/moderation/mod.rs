@@ -3,6 +3,7 @@
 mod address;
 mod appeal;
 mod apply;
+mod card;
 mod case;
 mod decision;
 mod erasure;
@@ -20,7 +21,8 @@ use crate::moderation::{Moderation, told};
 use crate::rows::account::{Erasure, Origin};
 use crate::rows::moderation::{
     AddressBan, AddressBanId, AddressBanRequest, Appeal, CaseCounts, CaseDetail, CaseFilter, CaseRow,
-    Decision, DecisionId, DueLetter, ErasureRequest, NewDecision, NewFlag, NewReport, ReportId, Told,
+    Decision, DecisionId, DueLetter, ErasureRequest, NewDecision, NewFlag, NewReport, OpenCases, ReportId,
+    Told,
 };
 
 impl Moderation for SqliteStore {
@@ -43,6 +45,10 @@ impl Moderation for SqliteStore {
         limit: u32,
     ) -> Answer<Vec<CaseRow>> {
         self.read(move |tx, now| case::list(tx, filter, after, limit, now)).await
+    }
+
+    async fn open_cases(&self) -> Answer<OpenCases> {
+        self.read(|tx, _| case::open(tx)).await
     }
 
     async fn case_counts(&self) -> Answer<CaseCounts> {
