@@ -124,6 +124,9 @@ pub struct LogEnd {
     /// From where on nothing is missing.
     #[serde(default)]
     pub from: Option<Lsn>,
+    /// When that was sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<jiff::Timestamp>,
     pub to: Lsn,
     /// All that the server had made durable by then is sealed.
     pub at: jiff::Timestamp,

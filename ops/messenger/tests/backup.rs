@@ -118,7 +118,7 @@ fn it_does_what_is_asked_for_at_the_console() {
     }
     let kinds: Vec<_> = runtime.block_on(store.backups(9)).unwrap().into_iter().map(|row| row.kind).collect();
     assert_eq!(kinds, ["MANUAL", "SCHEDULED"]);
-    assert!(runtime.block_on(store.drills(9)).unwrap().iter().all(|drill| drill.passed));
+    assert!(runtime.block_on(store.drills_noted(9)).unwrap().iter().all(|drill| drill.passed));
     assert!(!server.data().join("backup.drill").exists());
 }
 

@@ -7,7 +7,10 @@ use schema_wire::UserId;
 
 use crate::accounts::Answer;
 use crate::rows::account::Origin;
-use crate::rows::backup::{BackupRequest, BackupRequestId, BackupRow, BackupWork, DrillRow, RequestState};
+use crate::rows::backup::{
+    BackupRequest, BackupRequestId, BackupRow, BackupWork, CheckRow, DrillRow, LogNote, LogNoted,
+    RequestState,
+};
 use crate::rows::condition::Condition;
 use crate::rows::operations::{Ranked, Setting, SettingChange, Statistics};
 
@@ -26,6 +29,10 @@ pub const REQUEST_WAITS_MS: u64 = 3_600_000;
 pub const REQUESTS_MAX: u32 = 100;
 /// Longest line kept about what became of one, in characters.
 const REQUEST_DETAIL_CHARS_MAX: usize = 512;
+/// Drills kept, and checks.
+pub(crate) const PROOFS_MAX: u32 = 4_096;
+/// Longest line kept about one, in characters.
+pub(crate) const PROOF_CHARS_MAX: usize = 512;
 /// What became of one that was taken and not done.
 pub(crate) const GIVEN_UP: &str = "whoever took it ended before it was done";
 
@@ -35,6 +42,17 @@ pub trait Operations: Clone + Send + Sync + 'static {
     fn backups_noted(&self, limit: u32) -> impl Future<Output = Answer<Vec<BackupRow>>> + Send;
     /// Drills, newest first.
     fn drills_noted(&self, limit: u32) -> impl Future<Output = Answer<Vec<DrillRow>>> + Send;
+
+    /// Notes a drill; forgets the oldest ones.
+    fn note_drill(&self, row: DrillRow) -> impl Future<Output = Answer<()>> + Send;
+    /// Checks of backups, newest first.
+    fn checks_noted(&self, limit: u32) -> impl Future<Output = Answer<Vec<CheckRow>>> + Send;
+    /// Notes a check; forgets the oldest ones.
+    fn note_check(&self, row: CheckRow) -> impl Future<Output = Answer<()>> + Send;
+    /// How far the log is sealed; none when nobody ever followed it.
+    fn log_noted(&self) -> impl Future<Output = Answer<Option<LogNoted>>> + Send;
+    /// Notes how far the log is sealed, in place of what was said before. Gives up soon: it is said again.
+    fn note_log(&self, note: LogNote) -> impl Future<Output = Answer<()>> + Send;
 
     /// Asks whoever makes backups for one, or for a drill. `Overtaken` while such a request waits already.
     fn ask_backup(&self, work: BackupWork, by: Origin) -> impl Future<Output = Answer<()>> + Send;

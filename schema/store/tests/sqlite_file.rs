@@ -14,7 +14,7 @@ use contract::{Bed, START, TestClock, message, offset, sketch};
 use rusqlite::Connection;
 use schema_store::audit_chain::Verified;
 use schema_store::rows::account::{AuditEntry, Origin};
-use schema_store::rows::backup::{BackupEnd, BackupRow, DrillRow, Erased};
+use schema_store::rows::backup::{BackupEnd, BackupRow, Erased};
 use schema_store::rows::condition::Condition;
 use schema_store::rows::console::{KeyUse, NewSecurityKey};
 use schema_store::rows::role::AccountRole;
@@ -397,11 +397,6 @@ async fn attempts_at_backups_are_noted_newest_first() {
     }
     assert_eq!(bed.store.backups(10).await.unwrap(), [rows[1].clone(), rows[0].clone()]);
     assert_eq!(bed.store.backups(1).await.unwrap(), [rows[1].clone()]);
-    let drill = |n: u64| DrillRow { passed: n > 1, started_at: n, finished_at: n + 3, detail: n.to_string() };
-    for n in [1, 2] {
-        bed.store.note_drill(drill(n)).await.unwrap();
-    }
-    assert_eq!(bed.store.drills(10).await.unwrap(), [drill(2), drill(1)]);
 }
 
 #[tokio::test]

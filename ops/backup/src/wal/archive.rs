@@ -102,6 +102,18 @@ impl Archive {
         from
     }
 
+    /// When the beginning of a file was sealed, or what it was merged into; for people, so that none is no failure.
+    pub async fn sealed_at(
+        &self,
+        place: &Place,
+        keys: &Keyring,
+        system: &str,
+        file: &str,
+    ) -> Option<jiff::Timestamp> {
+        let first = self.cover(file).into_iter().next()?;
+        piece::read(place, keys, system, &first).await.ok().map(|piece| piece.sealed_at)
+    }
+
     /// The first of these segments that is missing in this history.
     pub fn missing(&self, branch: &Branch, mut numbers: RangeInclusive<u64>, bytes: u64) -> Option<u64> {
         numbers.find(|number| self.cover(&branch.file_of(*number, bytes)).is_empty())

@@ -1,5 +1,7 @@
 //! The chain of sealed pieces of one server's log: up to where it reaches, from where on nothing is missing.
 
+use jiff::Timestamp;
+
 use super::archive::{Archive, newest};
 use super::branch::Branch;
 use super::piece::{self, Stretch};
@@ -18,6 +20,8 @@ pub(super) struct Chain {
     pub branch: Branch,
     /// The segment from which on none is missing.
     pub from: u64,
+    /// When the first of it was sealed.
+    pub since: Option<Timestamp>,
     /// How far it is sealed.
     pub to: u64,
     pub pieces: Vec<Stretch>,
@@ -35,6 +39,7 @@ impl Chain {
             at: None,
             branch: Branch::alone(0),
             from: 0,
+            since: None,
             to: 0,
             pieces: Vec::new(),
             before: String::new(),
@@ -49,7 +54,10 @@ impl Chain {
             chain.before = piece::read(place, keys, system, first).await?.previous;
         }
         chain.branch = Branch::sealed(place, keys, system, timeline).await?;
-        chain.from = Archive::list(place, system).await?.unbroken_from(&chain.branch, number, bytes);
+        let archive = Archive::list(place, system).await?;
+        chain.from = archive.unbroken_from(&chain.branch, number, bytes);
+        let first = chain.branch.file_of(chain.from, bytes);
+        chain.since = archive.sealed_at(place, keys, system, &first).await;
         (chain.at, chain.to, chain.pieces) = (Some((number, timeline)), newest.to, cover);
         chain.last = newest.object.hash().to_owned();
         Ok(chain)
@@ -60,7 +68,8 @@ impl Chain {
         let to = Lsn(number * segment_bytes + self.to);
         let from = Some(Lsn(self.from * segment_bytes));
         let before = self.branch.before.clone();
-        Some(LogEnd { system: self.system.clone(), timeline, before, from, to, at, lag_bytes })
+        let since = self.since;
+        Some(LogEnd { system: self.system.clone(), timeline, before, from, since, to, at, lag_bytes })
     }
 
     /// Whether the segment of a position of that timeline is sealed up to where it came.
@@ -81,15 +90,15 @@ impl Chain {
     }
 
     /// A timeline has begun: of what was sealed before, what it came from counts.
-    pub fn turn(&mut self, branch: Branch, from: u64) {
-        (self.branch, self.from) = (branch, from);
+    pub fn turn(&mut self, branch: Branch, from: u64, since: Option<Timestamp>) {
+        (self.branch, self.from, self.since) = (branch, from, since);
     }
 
     /// Makes this segment the newest one; false when it lies before it. A later timeline goes on wherever it left the
     /// one before, also at an earlier segment.
     pub fn reach(&mut self, number: u64, timeline: u32, bytes: u64) -> bool {
         let Some((last, of)) = self.at else {
-            (self.at, self.from) = (Some((number, timeline)), number);
+            (self.at, self.from, self.since) = (Some((number, timeline)), number, None);
             return true;
         };
         if (timeline, number) <= (of, last) {
@@ -97,7 +106,7 @@ impl Chain {
         }
         let follows = number == last + 1 && timeline == of && self.to == bytes;
         if !follows {
-            self.from = number;
+            (self.from, self.since) = (number, None);
         }
         if !follows && timeline == of {
             tracing::error!("the log has a gap before segment {number}; make a base backup now");
@@ -121,6 +130,7 @@ mod tests {
             at: Some((number, timeline)),
             branch: Branch::alone(timeline),
             from: 3,
+            since: Some(Timestamp::UNIX_EPOCH),
             to: BYTES,
             pieces: Vec::new(),
             before: String::new(),
@@ -143,8 +153,9 @@ mod tests {
         let mut chain = chain(50, 1);
         assert!(chain.reach(51, 1, BYTES));
         assert_eq!((chain.from, chain.before.as_str()), (3, "hash"));
+        assert!(chain.since.is_some(), "unbroken since then");
         assert!(chain.reach(53, 1, BYTES));
-        assert_eq!((chain.from, chain.before.as_str()), (53, ""));
+        assert_eq!((chain.from, chain.since, chain.before.as_str()), (53, None, ""));
         assert!(
             chain.has_come_to(1, Lsn(54 * BYTES), BYTES) && !chain.has_come_to(1, Lsn(54 * BYTES + 1), BYTES)
         );

@@ -7,6 +7,7 @@ pub mod erasures;
 mod fetch;
 mod fork;
 mod keep;
+mod note;
 mod piece;
 mod safe;
 mod sealing;

@@ -78,7 +78,9 @@ impl Sealing<'_> {
                 "nothing before it leads to this timeline of the log; make a base backup now"
             );
         }
-        self.chain.turn(branch, from);
+        let first = branch.file_of(from, bytes);
+        let since = archive.sealed_at(self.place, self.keys, &self.chain.system, &first).await;
+        self.chain.turn(branch, from, since);
         Ok(())
     }
 
@@ -169,6 +171,7 @@ impl Sealing<'_> {
         let written = piece::write(self.place, self.keys.current(), system, stretch, previous, plain).await?;
         if file_bytes > 0 {
             self.chain.to = written.to;
+            self.chain.since.get_or_insert(written.sealed_at);
             self.chain.last = written.object.hash().to_owned();
         }
         (self.told)(News::Sealed(&written));

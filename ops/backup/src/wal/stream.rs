@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use schema_store::AccountError;
 
 use super::chain::Chain;
+use super::note::Notes;
 use super::piece::Piece;
 use super::safe::{Look, Safe};
 use super::sealing::Sealing;
@@ -115,7 +116,7 @@ impl Following<'_> {
         mut receiving: Running,
         sealing: &mut Sealing<'_>,
     ) -> Result<(), BackupError> {
-        let (mut sealed, mut erased, mut safe) = (Instant::now(), None, Safe::default());
+        let (mut sealed, mut erased, mut said) = (Instant::now(), None, Said::default());
         let mut heard = Instant::now();
         let mut stop = std::pin::pin!(stop);
         let is_stopped = loop {
@@ -138,10 +139,10 @@ impl Following<'_> {
             sealed = Instant::now();
             if let Some(look) = look {
                 heard = sealed;
-                publish(sealing, &mut safe, &look, is_all).await?;
+                publish(sealing, self.source, &mut said, &look, is_all).await?;
             } else if heard.elapsed() > AWAY_MAX {
                 heard = sealed;
-                receiving = self.again(receiving, sealing, &mut safe).await?;
+                receiving = self.again(receiving, sealing, &mut said.safe).await?;
             }
             seal_erasures(sealing, self.source, &mut erased).await?;
         };
@@ -230,10 +231,18 @@ impl Following<'_> {
     }
 }
 
-/// Says in `latest.json` how far the log is sealed, and since when nothing of it is missing.
+/// What is said of how far the log is sealed.
+#[derive(Default)]
+struct Said {
+    safe: Safe,
+    notes: Notes,
+}
+
+/// Says in `latest.json` and in the server how far the log is sealed, and since when nothing of it is missing.
 async fn publish(
     sealing: &Sealing<'_>,
-    safe: &mut Safe,
+    source: &Source,
+    Said { safe, notes }: &mut Said,
     look: &Look,
     is_all: bool,
 ) -> Result<(), BackupError> {
@@ -244,7 +253,9 @@ async fn publish(
     // Until it is known, what was said before stays said.
     let Some(at) = safe.at else { return Ok(()) };
     let Some(end) = sealing.chain.end(bytes, at, look.lag_bytes) else { return Ok(()) };
-    if !end.publish(sealing.place).await? {
+    let continues = end.publish(sealing.place).await?;
+    notes.note(&source.store, &end, continues);
+    if !continues {
         tracing::warn!("there is no base backup that the log could continue; make one");
     }
     Ok(())

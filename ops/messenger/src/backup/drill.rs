@@ -9,6 +9,7 @@ use ::backup::drill::{Drilled, drill};
 use ::backup::key::Keyring;
 use ::backup::postgres::restore::{Recovery, Until};
 use clap::Args;
+use schema_store::Operations;
 use schema_store::rows::backup::DrillRow;
 
 use super::progress::Progress;
@@ -49,8 +50,7 @@ pub fn run(options: &DrillOptions) -> Result<ExitCode, Failure> {
 
 /// Says it to people and to whoever collects logs.
 fn told(drilled: &Drilled) -> ExitCode {
-    let took_ms = u64::try_from(drilled.took.as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(name = %drilled.name, took_ms, messages = drilled.contents.messages, "drilled");
+    tracing::info!(name = %drilled.name, took_ms = took_ms(drilled), messages = drilled.contents.messages, "drilled");
     say!("{}", line(drilled));
     ExitCode::SUCCESS
 }
@@ -99,11 +99,17 @@ pub async fn recovered(
 
 /// The row of an attempt.
 pub fn row(started_at: u64, drilled: &Result<Drilled, Failure>) -> DrillRow {
-    let (passed, detail) = match drilled {
-        Ok(drilled) => (true, line(drilled)),
-        Err(failure) => (false, failure.message.clone()),
+    let detail = match drilled {
+        Ok(drilled) => line(drilled),
+        Err(failure) => failure.message.clone(),
     };
-    DrillRow { passed, started_at, finished_at: unix_ms(), detail }
+    let took_ms = drilled.as_ref().ok().map(took_ms);
+    DrillRow { passed: drilled.is_ok(), started_at, finished_at: unix_ms(), took_ms, detail }
+}
+
+/// From the first byte to a database that answers.
+fn took_ms(drilled: &Drilled) -> u64 {
+    u64::try_from(drilled.took.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What came back, in a line.

@@ -6,16 +6,15 @@ pub mod progress;
 pub mod requests;
 pub mod settings;
 mod show;
+mod verify;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ::backup::catalogue::{self, Which};
-use ::backup::key::Keyring;
-use ::backup::place::{Location, Place};
+use ::backup::place::Location;
 use ::backup::retain::Retention;
 use ::backup::run::Made;
-use ::backup::{BackupError, check, prune, rekey, run, wal};
+use ::backup::{prune, rekey, run, wal};
 use clap::{Args, Subcommand};
 use schema_store::SqliteStore;
 use schema_store::rows::backup::{BackupEnd, BackupRow};
@@ -37,7 +36,7 @@ pub enum BackupCommand {
     /// Say how old the newest backup is; fails when it is too old.
     Status(StatusOptions),
     /// Read every byte of a backup and check it.
-    Verify(VerifyOptions),
+    Verify(verify::VerifyOptions),
     /// Prove a backup: restore it into a folder that goes afterwards, and time it.
     Drill(drill::DrillOptions),
     /// Remove backups that no retention rule keeps.
@@ -71,15 +70,6 @@ pub struct StatusOptions {
 }
 
 #[derive(Args, Debug, Clone)]
-pub struct VerifyOptions {
-    /// `latest`, `all`, or a name from `messenger backup list`.
-    #[arg(value_name = "WHICH", default_value = "latest")]
-    which: String,
-    #[command(flatten)]
-    place: PlaceOptions,
-}
-
-#[derive(Args, Debug, Clone)]
 pub struct PruneOptions {
     #[command(flatten)]
     place: PlaceOptions,
@@ -103,7 +93,7 @@ pub fn run(command: &BackupCommand) -> Result<ExitCode, Failure> {
         BackupCommand::Status(options) => {
             show::status(&options.show.place, options.show.json, options.max_age)
         }
-        BackupCommand::Verify(options) => verify(options),
+        BackupCommand::Verify(options) => verify::run(options),
         BackupCommand::Drill(options) => drill::run(options),
         BackupCommand::Prune(options) => remove(options),
         BackupCommand::Rekey(options) => change_key(options),
@@ -198,71 +188,6 @@ where
     if let Err(why) = noted {
         tracing::warn!(why = why.message, "it could not be noted in the database");
     }
-}
-
-fn verify(options: &VerifyOptions) -> Result<ExitCode, Failure> {
-    let keys = options.place.keys()?;
-    on_ring(async {
-        let place = options.place.open()?;
-        let wanted: Vec<Which> = match options.which.as_str() {
-            "all" => {
-                let all = catalogue::entries(&place).await.map_err(Failure::backup)?;
-                all.iter().filter(|entry| entry.is_whole).map(|entry| Which::Named(entry.name)).collect()
-            }
-            one => vec![one.parse().map_err(|error| Failure::backup(BackupError::Name(error)))?],
-        };
-        let (mut worst, mut log) = (None, None);
-        for which in wanted {
-            let mut progress = Progress::new("checking");
-            match check::check(&place, which, &keys, &mut |done, all| progress.told(done, all)).await {
-                Ok(checked) => {
-                    say!(
-                        "{}: whole and authentic, {} in {} objects",
-                        checked.name,
-                        show::size(checked.manifest.bytes()),
-                        checked.manifest.all_objects().count()
-                    );
-                    log = checked.manifest.base;
-                }
-                Err(error) => {
-                    let failure = Failure::backup(error);
-                    if let Some(before) = worst.replace(failure) {
-                        before.report();
-                    }
-                }
-            }
-        }
-        if let Some(base) = log {
-            verify_log(&place, &keys, &base).await?;
-        }
-        worst.map_or(Ok(ExitCode::SUCCESS), Err)
-    })
-}
-
-/// The log from the newest checked backup on, as far as it was said to be sealed.
-async fn verify_log(place: &Place, keys: &Keyring, base: &::backup::postgres::Base) -> Result<(), Failure> {
-    // First, as it grows meanwhile.
-    let latest = catalogue::latest(place).await.map_err(Failure::backup)?;
-    let found = wal::check(place, keys, base).await.map_err(Failure::backup)?;
-    let said = latest.and_then(|latest| latest.log).filter(|log| log.system == base.system);
-    let is_short = |log: &catalogue::LogEnd| {
-        log.timeline == found.timeline && found.to.unwrap_or_else(|| base.log_after()) < log.to
-    };
-    if let Some(log) = said.as_ref().filter(|log| is_short(log)) {
-        let why =
-            format!("its end is missing: it was sealed up to {} by {}; make a base backup", log.to, log.at);
-        let (place, segment) = (place.to_string(), found.to.unwrap_or(log.to).to_string());
-        return Err(Failure::backup(BackupError::Log { place, segment, why }));
-    }
-    if let Some(log) = said.filter(|log| log.timeline > found.timeline) {
-        let timeline = log.timeline;
-        tracing::warn!(timeline, "the log that is sealed now does not go on from this backup; make a backup");
-    }
-    if let (Some(to), Some(at)) = (found.to, found.sealed_at) {
-        let size = show::size(found.bytes);
-        say!("its log: whole and authentic up to {to} of {at}, {size} in {} pieces", found.pieces);
-    }
-    Ok(())
 }
 
 /// What a place keeps.

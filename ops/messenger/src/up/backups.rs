@@ -15,16 +15,18 @@ use ::backup::{prune, run};
 use console::database::Database;
 use schema_store::accounts::Answer;
 use schema_store::rows::backup::{BackupEnd, BackupWork};
-use schema_store::{AccountError, SqliteStore};
+use schema_store::{AccountError, Operations, SqliteStore};
 
 use super::settings::Settings;
 use crate::backup::settings::PlaceOptions;
 use crate::backup::{drill, line, on_ring, requests, retention, row, unix_ms};
 use crate::failure::{Code, Failure};
 
-/// Seconds between two backups when nobody says otherwise: what may be lost at most.
-const INTERVAL_SECONDS: u64 = 300;
+/// Seconds when nobody says otherwise, and most: what may be lost at most.
+const INTERVAL_SECONDS_MAX: u64 = 300;
 const INTERVAL_SECONDS_MIN: u64 = 10;
+/// The part of the interval by which a backup begins earlier at least.
+const LEAD_PART: u32 = 20;
 
 /// What the operator is told.
 #[derive(Clone, Debug)]
@@ -53,23 +55,34 @@ struct Job {
 }
 
 /// The interval, `None` when backups are off.
-fn interval() -> Result<Option<Duration>, Failure> {
-    let text = std::env::var("BACKUP_INTERVAL").unwrap_or_default();
-    let seconds = match text.as_str() {
-        "" => INTERVAL_SECONDS,
-        "off" => return Ok(None),
-        text => text.parse().ok().filter(|seconds| *seconds >= INTERVAL_SECONDS_MIN).ok_or_else(|| {
-            let fix = format!("BACKUP_INTERVAL={text}: not off and not {INTERVAL_SECONDS_MIN} seconds or more; fix: BACKUP_INTERVAL=300");
+fn interval(text: &str) -> Result<Option<Duration>, Failure> {
+    let allowed = INTERVAL_SECONDS_MIN..=INTERVAL_SECONDS_MAX;
+    let seconds = match text {
+        "" => INTERVAL_SECONDS_MAX,
+        "off" | "none" | "0" => return Ok(None),
+        text => text.parse().ok().filter(|seconds| allowed.contains(seconds)).ok_or_else(|| {
+            let (min, max) = (INTERVAL_SECONDS_MIN, INTERVAL_SECONDS_MAX);
+            let fix = format!(
+                "BACKUP_INTERVAL={text}: not {min} to {max} seconds, which is what may be lost at most, and not off; fix: \
+                 BACKUP_INTERVAL={max}"
+            );
             Failure::new(Code::Settings, fix)
         })?,
     };
     Ok(Some(Duration::from_secs(seconds)))
 }
 
+/// How long after a backup began the next one begins. What is safe is what was there when a whole one began, so that the next
+/// one has to be whole by the end of the interval: it begins earlier by twice what the last one took.
+fn next(every: Duration, took: Duration) -> Duration {
+    every - (took * 2).clamp(every / LEAD_PART, every / 2)
+}
+
 impl Backups {
     /// Starts them; `None` when they are off. Called on the runtime.
     pub fn start(settings: &Settings, store: SqliteStore) -> Result<Option<Self>, Failure> {
-        let (Some(every), Database::Sqlite(database)) = (interval()?, &settings.api.database) else {
+        let text = std::env::var("BACKUP_INTERVAL").unwrap_or_default();
+        let (Some(every), Database::Sqlite(database)) = (interval(&text)?, &settings.api.database) else {
             return Ok(None);
         };
         let options = PlaceOptions::from_env(&settings.data);
@@ -97,10 +110,11 @@ impl Backups {
 fn work(job: &Job, every: Duration, stopped: &Receiver<()>) {
     job.written(requests::begin(&job.store));
     loop {
+        let began = Instant::now();
         // What became of it is told already.
         let _ = attempt(job, "SCHEDULED");
-        let began = Instant::now();
-        while let Some(left) = every.checked_sub(began.elapsed()) {
+        let next = next(every, began.elapsed());
+        while let Some(left) = next.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
             match stopped.recv_timeout(left.min(requests::LOOK_EVERY)) {
                 Err(RecvTimeoutError::Timeout) => {}
                 _ => return,
@@ -167,4 +181,59 @@ fn prove(job: &Job) -> Result<Drilled, Failure> {
     });
     job.written(job.store.note_drill(drill::row(started_at, &drilled)));
     drilled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_interval_may_lose_more_than_five_minutes() {
+        for (text, seconds) in [("", 300), ("10", 10), ("300", 300)] {
+            assert_eq!(interval(text).unwrap(), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["off", "none", "0"] {
+            assert_eq!(interval(text).unwrap(), None, "{text}");
+        }
+        for text in ["9", "301", "86400", "-1", "5m", "18446744073709551616"] {
+            let refused = interval(text).unwrap_err();
+            assert!(
+                refused.code == Code::Settings && refused.message.contains("BACKUP_INTERVAL=300"),
+                "{text}"
+            );
+        }
+    }
+
+    /// The oldest that what is safe gets, when backups take these times one after the other.
+    fn oldest(every: u64, took: &[u64]) -> Duration {
+        let every = Duration::from_millis(every);
+        let (mut now, mut safe, mut oldest) = (Duration::ZERO, None, Duration::ZERO);
+        for took in took.iter().map(|ms| Duration::from_millis(*ms)) {
+            let (began, whole) = (now, now + took);
+            oldest = safe.map_or(oldest, |safe| oldest.max(whole - safe));
+            safe = Some(began);
+            now = whole.max(began + next(every, took));
+        }
+        oldest
+    }
+
+    #[test]
+    fn what_is_safe_is_never_older_than_the_interval() {
+        let five = 300_000;
+        let growing: Vec<u64> = (0..40).map(|n| 20 * 5_u64.pow(2) * n / 4).collect();
+        for took in [
+            &[30; 9][..],
+            &[20_000; 9],
+            &[70_000; 9],
+            &[140_000; 9],
+            &[9_000, 17_000, 30_000, 8_000],
+            &growing,
+        ] {
+            let oldest = oldest(five, took);
+            assert!(oldest <= Duration::from_millis(five), "{oldest:?}: {took:?}");
+        }
+        assert!(oldest(10_000, &[400; 50]) <= Duration::from_secs(10));
+        let steady = next(Duration::from_secs(300), Duration::from_millis(30));
+        assert!(steady >= Duration::from_secs(280), "and not made much more often: {steady:?}");
+    }
 }

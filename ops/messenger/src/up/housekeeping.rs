@@ -84,7 +84,7 @@ impl Kept for SqliteStore {
     }
 
     async fn backup_rows(&self, limit: u32) -> Answer<Rows> {
-        Ok(Rows { backups: self.backups(limit).await?, drills: self.drills(limit).await?, log_lag: None })
+        Rows::read(self, limit, None).await
     }
 }
 
@@ -114,7 +114,7 @@ impl Kept for PostgresStore {
 
     async fn backup_rows(&self, limit: u32) -> Answer<Rows> {
         let log_lag = self.log_lag(RECEIVER.to_owned()).await?;
-        Ok(Rows { backups: self.backups(limit).await?, drills: self.drills(limit).await?, log_lag })
+        Rows::read(self, limit, log_lag).await
     }
 }
 

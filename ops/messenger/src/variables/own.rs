@@ -39,7 +39,7 @@ variables! {
         "BACKUP_SPOOL", "", "the path of a folder", "Where `backup stream` puts the log down before it is sealed, as --spool. Default: `wal` in the data folder.";
         "BACKUP_SLOT", "messenger_wal", "a name", "Replication slot of `backup stream`, as --slot.";
         "BACKUP_SEAL_SECONDS", "3", "1 to 300", "Longest time between two seals of `backup stream`, as --every.";
-        "BACKUP_INTERVAL", "300", "10 seconds or more, or off", "Time between two backups that `up` makes.";
+        "BACKUP_INTERVAL", "300", "10 to 300 seconds, or off", "The age by which a backup that `up` makes has a newer one: what may be lost at most. With `off` (also `none`, `0`) it makes none.";
     }
     "chat, send, listen" {
         "MESSENGER_RELAY", "127.0.0.1:8443", "wss://HOST:PORT/PATH or HOST:PORT", "The relay, as --relay.";

@@ -18,6 +18,8 @@ const GROWN: [&str; 6] = [
     "change_log",
     "audit_logs",
 ];
+/// What whoever follows the log writes at any moment.
+const NOTED: &str = "backup_log ";
 /// What could be handed out twice, and goes.
 const EMPTIED: &str = "key_packages ";
 /// A line for every row: its table, and what it holds.
@@ -34,7 +36,7 @@ fn restores() -> u64 {
 /// Every row, and how often it is there.
 fn rows(server: &Postgres) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
-    for row in server.sql(&server.sql(ROWS)).lines() {
+    for row in server.sql(&server.sql(ROWS)).lines().filter(|row| !row.starts_with(NOTED)) {
         *found.entry(row.to_owned()).or_default() += 1;
     }
     found

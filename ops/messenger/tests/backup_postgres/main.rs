@@ -7,6 +7,7 @@ mod bed;
 mod disasters;
 mod equal;
 mod forks;
+mod fresh;
 mod health;
 mod kills;
 mod memory;

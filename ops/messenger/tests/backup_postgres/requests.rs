@@ -15,14 +15,14 @@ use crate::bed::{Bed, PATIENCE, fine};
 use crate::node::Node;
 
 /// Somebody who runs the product, at the console.
-struct Operator {
+pub struct Operator {
     console: String,
     cookie: String,
     store: PostgresStore,
 }
 
 impl Operator {
-    async fn at(node: &Node, store: PostgresStore) -> Self {
+    pub async fn at(node: &Node, store: PostgresStore) -> Self {
         let email = "sue@staff.example".to_owned();
         let user =
             store.create_admin(email, "sue".to_owned(), "none".to_owned(), AccountRole::Sre).await.unwrap();
@@ -33,8 +33,8 @@ impl Operator {
         Self { console: node.text("console").to_owned(), cookie, store }
     }
 
-    fn page(&self) -> String {
-        let url = format!("{}/backups", self.console);
+    pub fn page(&self, path: &str) -> String {
+        let url = format!("{}{path}", self.console);
         let cookie = format!("session={}", self.cookie);
         let mut answer = ureq::get(&url).header("cookie", cookie).call().unwrap();
         answer.body_mut().read_to_string().unwrap()
@@ -91,7 +91,7 @@ async fn what_is_asked_for_at_the_console_is_done() {
     let sue = Operator::at(&node, bed.store().await).await;
     assert!(sue.press("run").contains("backup-asked"));
     assert!(sue.press("run").contains("backup-waits"), "one is enough");
-    assert!(sue.page().contains("waits"));
+    assert!(sue.page("/backups").contains("waits"));
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(sue.newest().await.state, RequestState::Waits, "nobody is there who makes backups");
     let mut streaming = bed.stream();
@@ -103,7 +103,7 @@ async fn what_is_asked_for_at_the_console_is_done() {
     let proven = sue.done(&bed).await;
     assert!(proven.contains("audit trail intact"), "{proven}");
     assert_eq!(bed.server().sql("SELECT status FROM restore_drills"), "PASSED");
-    assert!(sue.page().contains(&proven));
+    assert!(sue.page("/backups").contains(&proven));
     sue.press("drill");
     sue.until(&bed, |state| matches!(state, RequestState::Taken { .. })).await;
     streaming.kill();

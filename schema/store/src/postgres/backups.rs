@@ -1,4 +1,4 @@
-//! The tables of backups and of drills, what a backup's manifest says of the database, and what one process at a time
+//! The table of backups, what a backup's manifest says of the database, and what one process at a time
 //! may do to it.
 
 use tokio_postgres::Row;
@@ -12,7 +12,7 @@ use super::value::{At, Id, id, time, uint};
 use super::{PostgresStore, generation};
 use crate::accounts::Answer;
 use crate::rows::account::AuditHead;
-use crate::rows::backup::{BackupEnd, BackupRow, Cluster, Contents, DrillRow, Erased, LogHead};
+use crate::rows::backup::{BackupEnd, BackupRow, Cluster, Contents, Erased, LogHead};
 use crate::stored::int;
 use schema_wire::Generation;
 
@@ -59,42 +59,6 @@ impl PostgresStore {
                 )
                 .await?;
             found.iter().map(|row| Ok(backup(row)?)).collect()
-        })
-        .await
-    }
-
-    /// Notes a drill; forgets the oldest ones.
-    pub async fn note_drill(&self, row: DrillRow) -> Answer<()> {
-        self.write(async move |tx, now| {
-            let detail: String = row.detail.chars().take(ERROR_CHARS_MAX).collect();
-            let status = if row.passed { "PASSED" } else { "FAILED" };
-            tx.execute(
-                "INSERT INTO restore_drills (id, status, started_at, finished_at, detail) VALUES ($1, $2, $3, $4, $5)",
-                &[&Id(crate::fresh_id(now)), &status, &At(row.started_at), &At(row.finished_at), &detail],
-            )
-            .await?;
-            tx.execute(
-                "DELETE FROM restore_drills WHERE id NOT IN
-                   (SELECT id FROM restore_drills ORDER BY started_at DESC LIMIT $1)",
-                &[&i64::from(ROWS_MAX)],
-            )
-            .await?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Newest drills first.
-    pub async fn drills(&self, limit: u32) -> Answer<Vec<DrillRow>> {
-        self.read(async move |tx, _| {
-            let found = tx
-                .query(
-                    "SELECT status, started_at, coalesce(finished_at, started_at), detail FROM restore_drills
-                     ORDER BY started_at DESC LIMIT $1",
-                    &[&i64::from(limit.min(ROWS_MAX))],
-                )
-                .await?;
-            found.iter().map(|row| Ok(drill(row)?)).collect()
         })
         .await
     }
@@ -262,15 +226,6 @@ fn backup(row: &Row) -> Result<BackupRow, Failed> {
     };
     let (started_at, finished_at) = (time(row, 2)?, time(row, 3)?);
     Ok(BackupRow { kind: row.try_get(0)?, location: row.try_get(1)?, started_at, finished_at, end })
-}
-
-fn drill(row: &Row) -> Result<DrillRow, Failed> {
-    Ok(DrillRow {
-        passed: row.try_get::<_, String>(0)? == "PASSED",
-        started_at: time(row, 1)?,
-        finished_at: time(row, 2)?,
-        detail: row.try_get(3)?,
-    })
 }
 
 fn hash(row: &Row, column: usize) -> Result<[u8; 32], Failed> {

@@ -3,6 +3,7 @@
 mod account;
 mod accounts;
 mod append;
+mod backup_notes;
 mod backups;
 mod begin;
 mod cached;

@@ -9,11 +9,13 @@ use super::condition::condition;
 use super::fault::Failed;
 use super::transaction::{Access, Tx};
 use super::value::{At, Id, time, uint};
-use super::{PostgresStore, requests, statistics};
+use super::{PostgresStore, backup_notes, requests, statistics};
 use crate::accounts::{AccountError, Answer};
 use crate::operations::{Operations, SPAN_BYTES_MAX};
 use crate::rows::account::{AuditHead, Origin, audit_event};
-use crate::rows::backup::{BackupEnd, BackupRequest, BackupRequestId, BackupRow, BackupWork, DrillRow};
+use crate::rows::backup::{
+    BackupEnd, BackupRequest, BackupRequestId, BackupRow, BackupWork, CheckRow, DrillRow, LogNote, LogNoted,
+};
 use crate::rows::condition::Condition;
 use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting, SettingChange, Statistics};
 
@@ -26,7 +28,27 @@ impl Operations for PostgresStore {
     }
 
     async fn drills_noted(&self, limit: u32) -> Answer<Vec<DrillRow>> {
-        self.read(async move |tx, _| drills(tx, limit).await).await
+        self.read(async move |tx, _| backup_notes::drills(tx, limit).await).await
+    }
+
+    async fn note_drill(&self, row: DrillRow) -> Answer<()> {
+        self.write(async move |tx, now| backup_notes::note_drill(tx, &row, now).await).await
+    }
+
+    async fn checks_noted(&self, limit: u32) -> Answer<Vec<CheckRow>> {
+        self.read(async move |tx, _| backup_notes::checks(tx, limit).await).await
+    }
+
+    async fn note_check(&self, row: CheckRow) -> Answer<()> {
+        self.write(async move |tx, now| backup_notes::note_check(tx, &row, now).await).await
+    }
+
+    async fn log_noted(&self) -> Answer<Option<LogNoted>> {
+        self.read(async |tx, _| backup_notes::log(tx).await).await
+    }
+
+    async fn note_log(&self, note: LogNote) -> Answer<()> {
+        self.write(async move |tx, now| backup_notes::note_log(tx, &note, now).await).await
     }
 
     async fn ask_backup(&self, work: BackupWork, by: Origin) -> Answer<()> {
@@ -184,21 +206,6 @@ async fn backups(tx: &Tx, limit: u32) -> Answer<Vec<BackupRow>> {
         };
         let (started_at, finished_at) = (time(row, 2)?, time(row, 3)?);
         Ok(BackupRow { kind: row.try_get(0)?, location: row.try_get(1)?, started_at, finished_at, end })
-    };
-    rows.iter().map(read).collect()
-}
-
-async fn drills(tx: &Tx, limit: u32) -> Answer<Vec<DrillRow>> {
-    let rows = tx
-        .query(
-            "SELECT status = 'PASSED', started_at, finished_at, detail FROM restore_drills
-             WHERE finished_at IS NOT NULL ORDER BY started_at DESC LIMIT $1",
-            &[&i64::from(limit)],
-        )
-        .await?;
-    let read = |row: &Row| {
-        let (started_at, finished_at) = (time(row, 1)?, time(row, 2)?);
-        Ok(DrillRow { passed: row.try_get(0)?, started_at, finished_at, detail: row.try_get(3)? })
     };
     rows.iter().map(read).collect()
 }

@@ -88,10 +88,62 @@ pub struct DrillRow {
     pub passed: bool,
     /// Unix milliseconds.
     pub started_at: u64,
-    /// Unix milliseconds; the difference is what a restore takes.
+    /// Unix milliseconds; all checks of what came back are over.
     pub finished_at: u64,
+    /// From the first byte to a database that answers, in milliseconds; none when it never did.
+    pub took_ms: Option<u64>,
     /// One line: the backup's name and what came back, or why it did not.
     pub detail: String,
+}
+
+impl DrillRow {
+    /// What a restore takes; of a row from before that was kept, with the checks.
+    pub fn restore_ms(&self) -> u64 {
+        self.took_ms.unwrap_or(self.finished_at.saturating_sub(self.started_at))
+    }
+}
+
+/// A reading of everything in backups that proves them authentic and whole, and the log after them without a gap.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckRow {
+    pub passed: bool,
+    /// Unix milliseconds.
+    pub started_at: u64,
+    /// Unix milliseconds.
+    pub finished_at: u64,
+    /// One line: what was checked, or what is wrong with it.
+    pub detail: String,
+}
+
+/// How far the log of a server is sealed, said by whoever follows it. Times are unix milliseconds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogNote {
+    /// All that the server had made durable by then is sealed.
+    pub safe_at: u64,
+    /// Bytes that the server had written then and that had not arrived.
+    pub lag_bytes: u64,
+    /// The position up to which it is sealed, as PostgreSQL writes it.
+    pub sealed_to: String,
+    /// The position from which on nothing is missing.
+    pub unbroken_from: String,
+    /// When that was sealed.
+    pub unbroken_since: u64,
+    /// Whether it goes on from the newest base backup: if not, it makes nothing any safer.
+    pub continues: bool,
+}
+
+/// The same, and when that was said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogNoted {
+    pub note: LogNote,
+    pub noted_at: u64,
+}
+
+impl LogNoted {
+    /// The moment that a restore reaches by it.
+    pub fn safe_at(&self) -> Option<u64> {
+        self.note.continues.then_some(self.note.safe_at)
+    }
 }
 
 /// What somebody asks of whoever makes backups.

@@ -1,4 +1,4 @@
-//! The tables of backups and of drills: what the console and the alerts know of them.
+//! The table of backups: what the console and the alerts know of them.
 
 use rusqlite::params;
 use schema_wire::Generation;
@@ -7,7 +7,7 @@ use super::SqliteStore;
 use super::value::{int, uint};
 use crate::accounts::Answer;
 use crate::rows::account::AuditHead;
-use crate::rows::backup::{BackupEnd, BackupRow, DrillRow};
+use crate::rows::backup::{BackupEnd, BackupRow};
 
 /// Attempts kept: a week of one every five minutes, and more.
 const ROWS_MAX: u32 = 4_096;
@@ -76,49 +76,6 @@ impl SqliteStore {
                 };
                 let (started_at, finished_at) = (uint(row, 2)?, uint(row, 3)?);
                 Ok(BackupRow { kind: row.get(0)?, location: row.get(1)?, started_at, finished_at, end })
-            })?;
-            Ok(found.collect::<rusqlite::Result<_>>()?)
-        })
-        .await
-    }
-
-    /// Notes a drill; forgets the oldest ones.
-    pub async fn note_drill(&self, row: DrillRow) -> Answer<()> {
-        self.write(move |tx, now| {
-            tx.execute(
-                "INSERT INTO restore_drills (id, status, started_at, finished_at, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![
-                    crate::fresh_id(now),
-                    if row.passed { "PASSED" } else { "FAILED" },
-                    int(row.started_at),
-                    int(row.finished_at),
-                    row.detail.chars().take(ERROR_CHARS_MAX).collect::<String>(),
-                ],
-            )?;
-            tx.execute(
-                "DELETE FROM restore_drills WHERE id NOT IN
-                   (SELECT id FROM restore_drills ORDER BY started_at DESC LIMIT ?1)",
-                [ROWS_MAX],
-            )?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Newest drills first.
-    pub async fn drills(&self, limit: u32) -> Answer<Vec<DrillRow>> {
-        self.read(move |tx, _| {
-            let mut find = tx.prepare_cached(
-                "SELECT status, started_at, finished_at, detail FROM restore_drills
-                 ORDER BY started_at DESC LIMIT ?1",
-            )?;
-            let found = find.query_map([limit.min(ROWS_MAX)], |row| {
-                Ok(DrillRow {
-                    passed: row.get::<_, String>(0)? == "PASSED",
-                    started_at: uint(row, 1)?,
-                    finished_at: uint(row, 2)?,
-                    detail: row.get(3)?,
-                })
             })?;
             Ok(found.collect::<rusqlite::Result<_>>()?)
         })

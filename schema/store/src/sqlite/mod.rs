@@ -2,6 +2,7 @@
 
 mod accounts;
 mod append;
+mod backup_notes;
 mod backups;
 mod changes;
 mod checkpoint;

@@ -5,11 +5,13 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::account::audit::record;
 use super::condition::condition;
 use super::value::{int, uint};
-use super::{SqliteStore, requests, statistics};
+use super::{SqliteStore, backup_notes, requests, statistics};
 use crate::accounts::{AccountError, Answer};
 use crate::operations::{Operations, SPAN_BYTES_MAX};
 use crate::rows::account::{Origin, audit_event};
-use crate::rows::backup::{BackupRequest, BackupRequestId, BackupRow, BackupWork, DrillRow};
+use crate::rows::backup::{
+    BackupRequest, BackupRequestId, BackupRow, BackupWork, CheckRow, DrillRow, LogNote, LogNoted,
+};
 use crate::rows::condition::Condition;
 use crate::rows::operations::{SETTING_VALUE_BYTES_MAX, Setting, SettingChange, Statistics};
 
@@ -19,7 +21,27 @@ impl Operations for SqliteStore {
     }
 
     async fn drills_noted(&self, limit: u32) -> Answer<Vec<DrillRow>> {
-        self.drills(limit).await
+        self.read(move |tx, _| backup_notes::drills(tx, limit)).await
+    }
+
+    async fn note_drill(&self, row: DrillRow) -> Answer<()> {
+        self.write(move |tx, now| backup_notes::note_drill(tx, &row, now)).await
+    }
+
+    async fn checks_noted(&self, limit: u32) -> Answer<Vec<CheckRow>> {
+        self.read(move |tx, _| backup_notes::checks(tx, limit)).await
+    }
+
+    async fn note_check(&self, row: CheckRow) -> Answer<()> {
+        self.write(move |tx, now| backup_notes::note_check(tx, &row, now)).await
+    }
+
+    async fn log_noted(&self) -> Answer<Option<LogNoted>> {
+        self.read(|tx, _| backup_notes::log(tx)).await
+    }
+
+    async fn note_log(&self, note: LogNote) -> Answer<()> {
+        self.write(move |tx, now| backup_notes::note_log(tx, &note, now)).await
     }
 
     async fn ask_backup(&self, work: BackupWork, by: Origin) -> Answer<()> {

@@ -18,7 +18,7 @@ macro_rules! contract {
             block: a_block_is_for_who_is_active;
             erasure: an_erased_account_leaves_nothing_to_decide;
             reversal: a_reversal_undoes_its_own_decision_only, a_reversal_ends_its_own_mute_only, an_address_stays_banned_as_long_as_somebody_wants_it, the_same_is_not_decided_twice_at_once, a_reversal_is_told_but_not_its_reason;
-            operations: figures_are_kept_and_forgotten, a_setting_is_changed_with_both_values_in_the_trail, accounts_are_counted_now_and_then, a_backup_is_asked_for_and_taken_once, work_is_held_by_one;
+            operations: figures_are_kept_and_forgotten, a_setting_is_changed_with_both_values_in_the_trail, accounts_are_counted_now_and_then, a_backup_is_asked_for_and_taken_once, what_is_safe_is_noted_in_place_of_what_was, proofs_are_noted_newest_first, work_is_held_by_one;
             oversight: people_are_found_by_what_is_known_of_them, an_account_is_shown_with_what_belongs_to_it, the_trail_is_filtered, guessing_addresses_are_listed;
             services: a_service_token_works_until_it_ends;
         }

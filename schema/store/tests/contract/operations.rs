@@ -2,7 +2,7 @@
 
 use schema_store::operations::{REQUEST_WAITS_MS, REQUESTS_MAX, SPAN_BYTES_MAX};
 use schema_store::rows::account::Origin;
-use schema_store::rows::backup::{BackupWork, RequestState};
+use schema_store::rows::backup::{BackupWork, CheckRow, DrillRow, LogNote, LogNoted, RequestState};
 use schema_store::rows::operations::SettingChange;
 use schema_store::rows::role::AccountRole;
 use schema_store::{AccountError, Operations};
@@ -147,6 +147,55 @@ pub async fn a_backup_is_asked_for_and_taken_once<S: Overseen + Operations>(bed:
         REQUESTS_MAX as usize,
         "old ones go"
     );
+}
+
+pub async fn what_is_safe_is_noted_in_place_of_what_was<S: Operations>(bed: Bed<S>) {
+    assert_eq!(bed.store.log_noted().await, Ok(None), "nobody follows a log");
+    for (safe_at, continues) in [(START + 1, false), (START + 9, true), (START + 5, true)] {
+        let note = LogNote {
+            safe_at,
+            lag_bytes: 7,
+            sealed_to: "0/5000300".into(),
+            unbroken_from: "0/3000000".into(),
+            unbroken_since: START,
+            continues,
+        };
+        bed.clock.forward(1000);
+        bed.store.note_log(note.clone()).await.unwrap();
+        let noted = LogNoted { note, noted_at: bed.clock.now() };
+        assert_eq!(noted.safe_at(), continues.then_some(safe_at));
+        assert_eq!(bed.store.log_noted().await, Ok(Some(noted)), "also an earlier moment, after a restore");
+    }
+}
+
+pub async fn proofs_are_noted_newest_first<S: Operations>(bed: Bed<S>) {
+    let check = |n: u64| CheckRow {
+        passed: n > 1,
+        started_at: START + n,
+        finished_at: START + n + 3,
+        detail: n.to_string(),
+    };
+    let drill = |n: u64| DrillRow {
+        passed: n > 1,
+        started_at: START + n,
+        finished_at: START + n + 9_000,
+        took_ms: (n > 1).then_some(4_000),
+        detail: n.to_string(),
+    };
+    for n in [1, 2] {
+        bed.store.note_check(check(n)).await.unwrap();
+        bed.store.note_drill(drill(n)).await.unwrap();
+    }
+    assert_eq!(bed.store.checks_noted(10).await.unwrap(), [check(2), check(1)]);
+    assert_eq!(bed.store.checks_noted(1).await.unwrap(), [check(2)]);
+    assert_eq!(bed.store.drills_noted(10).await.unwrap(), [drill(2), drill(1)]);
+    assert_eq!(
+        (drill(2).restore_ms(), drill(1).restore_ms()),
+        (4_000, 9_000),
+        "what was kept before has no other"
+    );
+    bed.store.note_check(CheckRow { detail: "é".repeat(600), ..check(3) }).await.unwrap();
+    assert_eq!(bed.store.checks_noted(1).await.unwrap()[0].detail, "é".repeat(512));
 }
 
 pub async fn work_is_held_by_one<S: Operations>(bed: Bed<S>) {

@@ -1,11 +1,15 @@
 //! Backups: how old the newest one is, how they went, when a restore last proved one, and a way to ask for both.
 
+mod chain;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use leptos::prelude::*;
 use schema_store::AccountError;
-use schema_store::rows::backup::{BackupEnd, BackupRequest, BackupRow, BackupWork, DrillRow, RequestState};
+use schema_store::rows::backup::{
+    BackupEnd, BackupRequest, BackupRow, BackupWork, CheckRow, DrillRow, LogNoted, RequestState,
+};
 
 use crate::app::App;
 use crate::frame::Desk;
@@ -20,6 +24,8 @@ use crate::settings::{BACKUP_AGE, DRILL_AGE, Kept};
 const BACKUPS: u32 = 100;
 /// Drills shown.
 const DRILLS: u32 = 20;
+/// Checks looked at: the newest is shown.
+const CHECKS: u32 = 1;
 /// Requests shown.
 const REQUESTS: u32 = 10;
 /// An age of so many times what is allowed is no delay any more.
@@ -38,6 +44,8 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
 pub struct Safety {
     backups: Vec<BackupRow>,
     drills: Vec<DrillRow>,
+    /// How far the log of a server is sealed.
+    log: Option<LogNoted>,
     age_max_ms: u64,
     drill_age_max_ms: u64,
 }
@@ -49,6 +57,7 @@ impl Safety {
         Ok(Self {
             backups: app.store.backups_noted(backups).await?,
             drills: app.store.drills_noted(drills).await?,
+            log: app.store.log_noted().await?,
             age_max_ms: kept.number(BACKUP_AGE) * 60_000,
             drill_age_max_ms: kept.number(DRILL_AGE) * 86_400_000,
         })
@@ -58,11 +67,17 @@ impl Safety {
         self.backups.iter().find(|row| matches!(row.end, BackupEnd::Done { .. }))
     }
 
-    /// How old the newest backup is, in words and in colour.
+    /// The newest moment that a restore reaches: by the newest backup, or by the log that goes on from it.
+    fn safe_at(&self) -> Option<u64> {
+        // What happened while a backup ran may be in it or not.
+        let backup = self.last_success()?.started_at;
+        Some(self.log.as_ref().and_then(LogNoted::safe_at).map_or(backup, |log| log.max(backup)))
+    }
+
+    /// How old that moment is, in words and in colour.
     pub fn age(&self, visit: &Visit) -> AnyView {
-        let Some(last) = self.last_success() else { return badge("bad", visit.t("never")) };
-        // What happened while it ran may be in it or not.
-        let age = visit.now_ms.saturating_sub(last.started_at);
+        let Some(safe_at) = self.safe_at() else { return badge("bad", visit.t("never")) };
+        let age = visit.now_ms.saturating_sub(safe_at);
         let kind = match age {
             _ if age <= self.age_max_ms => "good",
             _ if age <= self.age_max_ms * FAR_TOO_OLD => "warn",
@@ -86,12 +101,15 @@ impl Safety {
 
 struct Shown {
     safety: Safety,
+    checks: Vec<CheckRow>,
     requests: Vec<BackupRequest>,
 }
 
 async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
     let safety = Safety::load(&app, BACKUPS, DRILLS).await?;
-    let shown = Shown { safety, requests: app.store.backup_requests(REQUESTS).await? };
+    let (checks, requests) =
+        (app.store.checks_noted(CHECKS).await?, app.store.backup_requests(REQUESTS).await?);
+    let shown = Shown { safety, checks, requests };
     Ok(render::show(StatusCode::OK, visit, shown, draw).await)
 }
 
@@ -120,7 +138,7 @@ fn draw(visit: &Visit, shown: &Shown) -> Page {
     let took = last.map(|row| span(visit.language, row.finished_at.saturating_sub(row.started_at)));
     let size = last.and_then(|row| size(visit, row));
     let restore = safety.drills.iter().find(|row| row.passed);
-    let restore = restore.map(|row| span(visit.language, row.finished_at.saturating_sub(row.started_at)));
+    let restore = restore.map(|row| span(visit.language, row.restore_ms()));
     let limit = span(visit.language, safety.age_max_ms);
     let facts = vec![
         (visit.t("backup-age"), safety.age(visit)),
@@ -132,6 +150,7 @@ fn draw(visit: &Visit, shown: &Shown) -> Page {
     ];
     let body = view! {
         {figures(facts)}
+        {chain::draw(visit, safety.log.as_ref(), shown.checks.first())}
         {visit.is_one_of(OPERATORS).then(|| asking(visit))}
         {requests(visit, &shown.requests)}
         {backups(visit, &safety.backups)}
@@ -239,7 +258,7 @@ fn drills(visit: &Visit, rows: &[DrillRow]) -> AnyView {
         view! {
             <tr>
                 <th scope="row">{moment(row.started_at)}</th>
-                <td class="number">{span(visit.language, row.finished_at.saturating_sub(row.started_at))}</td>
+                <td class="number">{row.passed.then(|| span(visit.language, row.restore_ms()))}</td>
                 <td>{outcome}</td>
                 <td class="wide"><bdi>{row.detail.clone()}</bdi></td>
             </tr>
