@@ -37,6 +37,9 @@ impl Entry {
     }
 }
 
+/// What may stand after a name, as instructions for dumps print it.
+const ENDS: [&str; 7] = [".gpg", ".enc", ".gz", ".zst", ".sql", ".dump", ".tar"];
+
 /// Which backup is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Which {
@@ -48,7 +51,11 @@ impl std::str::FromStr for Which {
     type Err = crate::name::NotAName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "latest" { Ok(Self::Latest) } else { text.parse().map(Self::Named) }
+        let mut name = text;
+        while let Some(shorter) = ENDS.iter().find_map(|end| name.strip_suffix(end)) {
+            name = shorter;
+        }
+        if text == "latest" { Ok(Self::Latest) } else { name.parse().map(Self::Named) }
     }
 }
 
@@ -229,6 +236,18 @@ mod tests {
         document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         document["log"].as_object_mut().unwrap().extend(log.as_object().unwrap().clone());
         serde_json::from_value(document).unwrap()
+    }
+
+    #[test]
+    fn a_name_may_be_followed_by_the_end_of_a_file() {
+        let which = |text: &str| text.parse::<Which>();
+        let named = which("secure-messenger_20241204_120000").unwrap();
+        for end in [".sql.gz.gpg", ".sql.gz", ".dump", ".tar.zst.enc"] {
+            assert_eq!(which(&format!("secure-messenger_20241204_120000{end}")), Ok(named), "{end}");
+        }
+        for bad in ["latest.sql", ".sql.gz.gpg", "secure-messenger_20241204_120000.sql.x", "../x.gpg"] {
+            assert!(which(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -16,28 +16,28 @@ use crate::backup::progress::Progress;
 use crate::backup::settings::PlaceOptions;
 use crate::backup::{on_ring, postgres};
 use crate::create_admin::embedded;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::up::folder::DataFolder;
 use schema_store::rows::backup::{Contents, Restored};
 
 /// Flags.
 #[derive(Args, Debug, Clone)]
 pub struct RestoreOptions {
-    /// `latest`, or a name from `messenger backup list`.
+    /// `latest`, or a name from `messenger backup list`, with or without the end that files of dumps have.
     #[arg(value_name = "WHICH", default_value = "latest")]
     which: String,
-    /// Of PostgreSQL: the data folder of the server to make. Its log is replayed up to the newest sealed moment, or up
-    /// to the backup alone when a name is given.
+    /// Of PostgreSQL: the data folder of the server to make; $PGDATA when not given. Its log is replayed up to the newest
+    /// sealed moment, or up to the backup alone when a name is given.
     #[arg(long, value_name = "DIR")]
     target: Option<PathBuf>,
     /// Of PostgreSQL: stop at that moment, such as 2026-11-26T12:00:00Z.
-    #[arg(long, value_name = "TIME", requires = "target", conflicts_with_all = ["to_lsn", "which"])]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["to_lsn", "which"])]
     to_time: Option<jiff::Timestamp>,
     /// Of PostgreSQL: stop at that position in the log, such as 0/16B3748.
-    #[arg(long, value_name = "LSN", requires = "target", conflicts_with = "which")]
+    #[arg(long, value_name = "LSN", conflicts_with = "which")]
     to_lsn: Option<Lsn>,
     /// Of PostgreSQL: also compare every file with what the server wrote down of it.
-    #[arg(long, requires = "target")]
+    #[arg(long)]
     verify: bool,
     #[command(flatten)]
     place: PlaceOptions,
@@ -50,8 +50,8 @@ pub struct RestoreOptions {
 pub fn run(options: &RestoreOptions) -> Result<ExitCode, Failure> {
     let which: Which = options.which.parse().map_err(|error| Failure::backup(BackupError::Name(error)))?;
     let keys = options.place.keys()?;
-    if let Some(target) = &options.target {
-        return of_server(options, &keys, which, target);
+    if let Some(target) = target(options)? {
+        return of_server(options, &keys, which, &target);
     }
     // Held to the end: no server may start on half a restore.
     let _folder = DataFolder::open(&options.place.data)?;
@@ -64,6 +64,22 @@ pub fn run(options: &RestoreOptions) -> Result<ExitCode, Failure> {
     })?;
     print(&back, &target);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The data folder of the server to make; none where the database is embedded.
+fn target(options: &RestoreOptions) -> Result<Option<PathBuf>, Failure> {
+    if options.target.is_some() {
+        return Ok(options.target.clone());
+    }
+    if postgres::server(&options.place.data)?.is_none() {
+        let is_of_servers = options.to_time.is_some() || options.to_lsn.is_some() || options.verify;
+        let line = "--to-time, --to-lsn and --verify are of PostgreSQL; name the folder of the server to make with --target";
+        return if is_of_servers { Err(Failure::new(Code::Settings, line)) } else { Ok(None) };
+    }
+    let set = std::env::var_os("PGDATA").filter(|folder| !folder.is_empty());
+    let line = "DATABASE_URL names a PostgreSQL server, and nothing says which folder it is restored into; name that of the \
+                server to make in PGDATA or with --target";
+    set.map(|folder| Some(folder.into())).ok_or_else(|| Failure::new(Code::Settings, line))
 }
 
 /// Makes a PostgreSQL server's data folder.

@@ -18,6 +18,7 @@ mod places;
 mod refusals;
 mod requests;
 mod rpo;
+mod scripts;
 
 use std::time::Duration;
 
