@@ -245,12 +245,10 @@ export async function withoutAScriptACodeDoes(browser, origin) {
   await visit.context.close();
 }
 
-/** What letters lead to, and the documentation: drawn by the API, not by the console. */
+/** What letters lead to: drawn by the API, not by the console. */
 export async function pagesOfTheApiAreLookedAt(browser, api, way) {
   const visit = await visitor(browser, api, way);
   const { page } = visit;
-  await page.goto('/api/docs');
-  await inspect(visit, 'api-docs');
   for (const name of ['reset-password', 'verify-mail']) {
     await page.goto(`/${name}?token=${'0'.repeat(64)}`);
     await inspect(visit, name);
