@@ -81,7 +81,7 @@ variables! {
     "MESSAGE_LIMIT_TTL", "", "whole seconds", "Window of MESSAGE_LIMIT_MAX. Default: RATE_LIMIT_TTL.";
     "TRUSTED_PROXIES", "", "networks such as 10.0.0.0/8, separated by commas", "Proxies whose X-Forwarded-For is believed. Default: none.";
     "CORS_ORIGINS", "", "origins such as https://chat.example.org, separated by commas", "Web origins that may call the API. Default: none.";
-    "REGISTRATION", "closed", "closed, invite, approval or open", "Who may make an account.";
+    "REGISTRATION", "closed", "closed, invite, approval or open", "Who may make an account. Set here, it can't be changed in the console.";
     "REGISTRATION_VERIFY", "mail", "mail or none", "For open: mail, or none (demo only).";
     "MAIL_FOLDER", "", "the path of a folder", "Letters become files here while SMTP_HOST is not set. Default: mail in DATA_DIR.";
     "SMTP_HOST", "", "a host name", "Server that takes letters.";
@@ -111,6 +111,18 @@ pub enum Registration {
     Open {
         verify: bool,
     },
+}
+
+impl Registration {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Invite => "invite",
+            Self::Approval => "approval",
+            Self::Open { .. } => "open",
+        }
+    }
 }
 
 /// Which faces a process shows on its port.

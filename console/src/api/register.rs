@@ -68,7 +68,7 @@ async fn register<S: Backing>(
     By(origin): By,
     Body(body): Body<RegisterBody>,
 ) -> Result<(StatusCode, Json<RegisteredBody>), Problem> {
-    let mode = app.config.registration;
+    let mode = app.in_force.held().registration;
     if mode == Registration::Closed {
         return Err(Code::RegistrationClosed.into());
     }

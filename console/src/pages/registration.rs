@@ -32,6 +32,7 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
         send("/registration/invite", who, "registration.invite").to(invite::<S>),
         send("/registration/invites/{invite}/revoke", who, "registration.invite").to(revoke::<S>),
         send("/registration/pending/{user}/approve", who, "registration.approve").to(approve::<S>),
+        send("/registration/pending/{user}/refuse", who, "registration.refuse").to(refuse::<S>),
     ]
 }
 
@@ -57,7 +58,7 @@ async fn show<S: Desk>(
     secret: Option<String>,
 ) -> Result<Response, Trouble> {
     let shown = Shown {
-        mode: app.config.registration,
+        mode: app.in_force.held().registration,
         invites: app.store.invites(None, ROWS).await?,
         pending: app.store.pending(None, ROWS).await?,
         typed,
@@ -108,13 +109,22 @@ async fn approve<S: Desk>(
     Ok(go(visit.jar, "/registration", Some(said)))
 }
 
-fn draw(visit: &Visit, shown: &Shown) -> Page {
-    let mode = match shown.mode {
-        Registration::Closed => "registration-closed",
-        Registration::Invite => "registration-invite",
-        Registration::Approval => "registration-approval",
-        Registration::Open { .. } => "registration-open",
+async fn refuse<S: Desk>(
+    State(app): State<App<S>>,
+    visit: Visit,
+    Path(user): Path<String>,
+) -> Result<Response, Trouble> {
+    let id = UserId::parse(&user).ok_or(Trouble::NotFound)?;
+    let said = match app.store.refuse_registration(id, visit.by.clone()).await {
+        Ok(()) => "registration-refused",
+        Err(AccountError::NotActive(_)) => "overtaken",
+        Err(other) => return Err(other.into()),
     };
+    Ok(go(visit.jar, "/registration", Some(said)))
+}
+
+fn draw(visit: &Visit, shown: &Shown) -> Page {
+    let mode = format!("registration-{}", shown.mode.name());
     let secret = shown.secret.clone().map(|secret| {
         view! {
             <div class="card" role="status">
@@ -125,7 +135,10 @@ fn draw(visit: &Visit, shown: &Shown) -> Page {
     });
     let body = view! {
         {secret}
-        <p>{visit.t(mode)}</p>
+        <p class="row middle">
+            <span>{visit.t(&mode)}</span>
+            <a class="button" href="/settings#registration">{visit.t("registration-change")}</a>
+        </p>
         {pending(visit, &shown.pending)}
         {invite_form(visit, shown)}
         {invites(visit, &shown.invites)}
@@ -161,13 +174,21 @@ fn pending(visit: &Visit, rows: &[Profile]) -> AnyView {
     let heads = ["person-name", "email", "person-since", "decision-do"];
     let rows = rows.iter().map(|one| {
         let action = format!("/registration/pending/{}/approve", one.user);
+        let refuse = format!("/registration/pending/{}/refuse", one.user);
         let verified = one.email_verified.then(|| format!(" ({})", visit.t("email-verified")));
         view! {
             <tr>
                 <th scope="row"><a href=format!("/users/{}", one.user)><bdi>{one.name.clone()}</bdi></a></th>
                 <td><bdi>{one.email.clone()}</bdi>{verified}</td>
                 <td>{moment(one.created_at)}</td>
-                <td>{button(visit, action, visit.t("pending-approve"), "quiet")}</td>
+                <td>
+                    {button(visit, action, visit.t("pending-approve"), "quiet")}
+                    <details>
+                        <summary>{visit.t("pending-refuse")}</summary>
+                        <p class="hint">{visit.t("pending-refuse-why")}</p>
+                        {button(visit, refuse, visit.t("pending-refuse-do"), "bad")}
+                    </details>
+                </td>
             </tr>
         }
         .into_any()

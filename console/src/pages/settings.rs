@@ -14,7 +14,7 @@ use crate::frame::route::{ADMINISTRATORS, Entry, OPERATION_READERS, PEOPLE_READE
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
 use crate::parts::{csrf, moment};
-use crate::settings::{Held, Kept, Kind, Known, NOTICE_BYTES_MAX, Room, known, refresh};
+use crate::settings::{Held, Kept, Kind, Known, NOTICE_BYTES_MAX, REGISTRATION, Room, known, refresh};
 
 /// The routes of this file.
 pub fn entries<S: Desk>() -> Vec<Entry<S>> {
@@ -61,6 +61,9 @@ async fn change<S: Desk>(
         None if fields.has("default") => Ok(None),
         None => known.accept(fields.raw("value")).map(Some),
     };
+    // Whoever registers would wait for a letter that nobody sends.
+    let needs_letters = known.name == REGISTRATION && value == Ok(Some("open".to_owned()));
+    let value = if needs_letters && !app.post.is_open() { Err("error-no-letters") } else { value };
     match value {
         Ok(value) => {
             // The default, typed, is the default: it changes with the program.
@@ -103,7 +106,7 @@ fn setting(visit: &Visit, shown: &Shown, known: &Known) -> AnyView {
     let set = shown.kept.set(known.name);
     let refused = shown.refused.as_ref().filter(|(name, ..)| *name == known.name);
     let fixed = shown.fixed.iter().find(|(name, _)| *name == known.name).map(|(_, variable)| *variable);
-    let held = fixed.and_then(|_| shown.held.number(known.name)).map(|number| number.to_string());
+    let held = fixed.and_then(|_| shown.held.written(known.name));
     let value = match (held, refused, set) {
         (Some(held), ..) => held,
         (None, Some((_, typed, _)), _) => typed.clone(),
@@ -146,6 +149,17 @@ fn field(visit: &Visit, known: &Known, value: String, error: Option<String>, may
                 readonly=!may aria-invalid=is_wrong aria-describedby=about/>
         }
         .into_any(),
+        Kind::Choice(words) => {
+            let options = words.iter().map(|word| {
+                view! { <option value=*word selected=*word == value>{visit.t(&format!("choice-{word}"))}</option> }
+            });
+            view! {
+                <select id=id name="value" disabled=!may aria-invalid=is_wrong aria-describedby=about>
+                    {options.collect_view()}
+                </select>
+            }
+            .into_any()
+        }
         Kind::Text { language, .. } => view! {
             <textarea id=id name="value" lang=language.code() required=true maxlength=NOTICE_BYTES_MAX readonly=!may
                 aria-invalid=is_wrong aria-describedby=about>{value}</textarea>
@@ -164,7 +178,7 @@ fn field(visit: &Visit, known: &Known, value: String, error: Option<String>, may
 
 fn label(visit: &Visit, known: &Known) -> String {
     match &known.kind {
-        Kind::Number(_) => visit.t(&format!("setting-{}", known.name)),
+        Kind::Number(_) | Kind::Choice(_) => visit.t(&format!("setting-{}", known.name)),
         Kind::Text { language, key } => {
             format!("{} ({})", visit.t(key.trim_end_matches("-text")), language.own_name())
         }

@@ -8,10 +8,10 @@ use schema_store::accounts::Answer;
 use schema_store::rows::operations::{MESSAGE_LIMIT, MESSAGE_WINDOW};
 
 use super::mail::{self, Unsealed};
-use super::{GUESSES, Kept, REQUESTS, WINDOW, known};
+use super::{GUESSES, Kept, REGISTRATION, REQUESTS, WINDOW, known};
 use crate::access::limit::RateLimits;
 use crate::app::{App, Backing};
-use crate::config::ConsoleConfig;
+use crate::config::{ConsoleConfig, Registration};
 use crate::mail::MailConfig;
 
 /// How often it is read.
@@ -20,6 +20,8 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Limits as they hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Held {
+    /// Who may make an account.
+    pub registration: Registration,
     pub rate: RateLimits,
     /// Messages of one user within the window, as the relay counts them.
     pub messages: u64,
@@ -30,7 +32,7 @@ impl Held {
     /// As configured, until something is read.
     pub fn of(config: &ConsoleConfig) -> Self {
         let (messages, messages_window_s) = config.messages;
-        Self { rate: config.rate, messages, messages_window_s }
+        Self { registration: config.registration, rate: config.rate, messages, messages_window_s }
     }
 
     /// What is set, where the environment leaves it open.
@@ -43,6 +45,7 @@ impl Held {
                     held.rate.general = u32::try_from(number()).unwrap_or(u32::MAX)
                 }
                 name if name == GUESSES.name => held.rate.auth = u32::try_from(number()).unwrap_or(u32::MAX),
+                REGISTRATION => held.registration = chosen(kept).unwrap_or(held.registration),
                 name if name == WINDOW.name => held.rate.window_s = number(),
                 name if name == MESSAGE_LIMIT.name => held.messages = number(),
                 name if name == MESSAGE_WINDOW.name => held.messages_window_s = number(),
@@ -57,8 +60,11 @@ impl Held {
         self.messages * 60 / self.messages_window_s.max(1)
     }
 
-    /// The number of a setting as it holds; `None`: it is none of these.
-    pub fn number(&self, name: &str) -> Option<u64> {
+    /// A setting as it holds, in the form it is kept in; `None`: it is none of these.
+    pub fn written(&self, name: &str) -> Option<String> {
+        if name == REGISTRATION {
+            return Some(self.registration.name().to_owned());
+        }
         let all = [
             (REQUESTS.name, u64::from(self.rate.general)),
             (GUESSES.name, u64::from(self.rate.auth)),
@@ -66,8 +72,17 @@ impl Held {
             (MESSAGE_LIMIT.name, self.messages),
             (MESSAGE_WINDOW.name, self.messages_window_s),
         ];
-        all.into_iter().find(|(known, _)| *known == name).map(|(_, number)| number)
+        all.into_iter().find(|(known, _)| *known == name).map(|(_, number)| number.to_string())
     }
+}
+
+/// Who may register, as somebody set it. A word that this program does not know counts as not set.
+fn chosen(kept: &Kept) -> Option<Registration> {
+    // Whom nobody verifies is let in by the environment only.
+    let open = Registration::Open { verify: true };
+    let all = [Registration::Closed, Registration::Invite, Registration::Approval, open];
+    let set = kept.set(REGISTRATION)?;
+    all.into_iter().find(|mode| mode.name() == set.value)
 }
 
 /// What was read last.
@@ -160,6 +175,19 @@ mod tests {
         let fixed = Held::with(&config(&[("RATE_LIMIT_MAX", "300"), ("MESSAGE_LIMIT_TTL", "30")]), &kept);
         assert_eq!(fixed.rate, RateLimits { window_s: 30, general: 300, auth: 10 });
         assert_eq!((fixed.messages, fixed.messages_a_minute()), (300, 600));
-        assert_eq!((fixed.number("limit-requests"), fixed.number("same-to")), (Some(300), None));
+        let written = |name| fixed.written(name);
+        assert_eq!((written("limit-requests").as_deref(), written("same-to")), (Some("300"), None));
+        assert_eq!((open.registration, fixed.registration), (Registration::Closed, Registration::Closed));
+        for (word, mode) in [
+            ("invite", Registration::Invite),
+            ("open", Registration::Open { verify: true }),
+            ("everybody", Registration::Closed),
+        ] {
+            let kept = Kept(BTreeMap::from([set("registration", word)]));
+            assert_eq!(Held::with(&config(&[]), &kept).registration, mode, "{word}");
+            let pinned = Held::with(&config(&[("REGISTRATION", "approval")]), &kept);
+            assert_eq!(pinned.registration, Registration::Approval, "the environment goes first");
+            assert_eq!(pinned.written("registration").as_deref(), Some("approval"));
+        }
     }
 }

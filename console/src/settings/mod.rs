@@ -26,6 +26,8 @@ pub const TEMPLATES: [&str; 4] = ["spam", "abuse", "impersonation", "other"];
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Kind {
     Number(Bounded),
+    /// One of these words, the first by default; each has a text under `choice-` and the word.
+    Choice(&'static [&'static str]),
     /// A text in this language; its default is the text of this key.
     Text {
         language: Language,
@@ -36,6 +38,7 @@ pub enum Kind {
 /// What it is about: settings about the same stand together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Room {
+    Registration,
     Limits,
     Retention,
     Thresholds,
@@ -44,11 +47,13 @@ pub enum Room {
 
 impl Room {
     /// In the order they are shown.
-    pub const ALL: [Self; 4] = [Self::Limits, Self::Retention, Self::Thresholds, Self::Texts];
+    pub const ALL: [Self; 5] =
+        [Self::Registration, Self::Limits, Self::Retention, Self::Thresholds, Self::Texts];
 
     /// The key of its heading; with `-why`, of what to know about it.
     pub const fn key(self) -> &'static str {
         match self {
+            Self::Registration => "settings-registration",
             Self::Limits => "settings-limits",
             Self::Retention => "settings-retention",
             Self::Thresholds => "settings-numbers",
@@ -66,6 +71,11 @@ pub struct Known {
     /// Environment variables that go first.
     pub variables: &'static [&'static str],
 }
+
+/// Who may make an account.
+pub const REGISTRATION: &str = "registration";
+/// Its words.
+pub const REGISTRATIONS: [&str; 4] = ["closed", "invite", "approval", "open"];
 
 /// Failed sign-ins of one address within an hour that are worth a look.
 pub const FAILED_SIGN_INS: &str = "failed-sign-ins";
@@ -112,6 +122,12 @@ pub fn known() -> Vec<Known> {
     };
     let (english, french) = (Language::English, Language::French);
     vec![
+        Known {
+            name: REGISTRATION,
+            room: Room::Registration,
+            kind: Kind::Choice(&REGISTRATIONS),
+            variables: &["REGISTRATION"],
+        },
         limit(REQUESTS, &["RATE_LIMIT_MAX"]),
         limit(GUESSES, &["RATE_LIMIT_AUTH_MAX"]),
         limit(WINDOW, &["RATE_LIMIT_TTL"]),
@@ -149,6 +165,7 @@ impl Known {
     pub fn default(&self) -> String {
         match &self.kind {
             Kind::Number(number) => number.default.to_string(),
+            Kind::Choice(words) => words.first().copied().unwrap_or_default().to_owned(),
             Kind::Text { language, key } => language.t(key),
         }
     }
@@ -161,6 +178,8 @@ impl Known {
                 typed.parse::<u64>().map_err(|_| "error-number")?;
                 number.read(&typed).map(|number| number.to_string()).ok_or("error-range")
             }
+            Kind::Choice(words) if words.contains(&typed.as_str()) => Ok(typed),
+            Kind::Choice(_) => Err("error-choice"),
             Kind::Text { .. } if typed.is_empty() => Err("error-empty"),
             Kind::Text { .. } if typed.len() > NOTICE_BYTES_MAX => Err("error-too-long"),
             Kind::Text { .. } if typed.chars().any(|c| c.is_control() && c != '\n') => Err("error-control"),

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use schema_store::rows::account::Origin;
+use schema_store::rows::account::{Activation, Origin, Registration};
 use schema_store::rows::console::Stage;
 use schema_store::rows::role::AccountRole;
 use schema_store::{Accounts, Operations};
@@ -108,4 +108,50 @@ fn letters_go_to_the_server_that_was_set() {
     assert_eq!(desk.post("/settings/mail", Some(&cookie), &fields).status, 303);
     let trial = desk.post("/settings/mail/trial", Some(&cookie), "");
     assert!(trial.status == 422 && trial.text.contains("did not take the letter"), "{}", trial.text);
+}
+
+#[test]
+fn who_may_register_is_set_here_unless_the_environment_says_it() {
+    let desk = Desk::start();
+    let cookie = desk.fresh_session(AccountRole::Admin);
+    let set = |desk: &Desk, cookie: &str, value: &str| {
+        desk.post("/settings/registration", Some(cookie), &format!("value={value}")).status
+    };
+    assert!(desk.get("/registration", Some(&cookie)).text.contains("Nobody can register"));
+    assert_eq!(set(&desk, &cookie, "everybody"), 422, "that is none of the words");
+    assert_eq!(set(&desk, &cookie, "approval"), 303);
+    assert!(desk.get("/registration", Some(&cookie)).text.contains("waits to be approved"));
+    let trail = desk.run(desk.store.audit_page(None, 20)).unwrap();
+    let told = |detail: &str| trail.iter().any(|row| row.event == "SETTING_CHANGED" && row.detail == detail);
+    assert!(told("registration: (default) -> approval"), "before and after: {trail:?}");
+    let sre = desk.fresh_session(AccountRole::Sre);
+    assert_eq!(set(&desk, &sre, "open"), 403, "this is for administrators");
+    let fixed = Desk::with(&[("REGISTRATION", "invite")]);
+    let cookie = fixed.fresh_session(AccountRole::Admin);
+    assert_eq!(set(&fixed, &cookie, "open"), 422);
+    assert!(fixed.get("/registration", Some(&cookie)).text.contains("has an invitation can register"));
+    assert!(fixed.get("/settings", Some(&cookie)).text.contains("Set by the environment"), "which is said");
+}
+
+#[test]
+fn a_waiting_account_is_refused() {
+    let desk = Desk::start();
+    let cookie = desk.fresh_session(AccountRole::Admin);
+    let new = Registration {
+        email: "late@example.org".into(),
+        name: "late".into(),
+        password_hash: "none".into(),
+        invite: None,
+        activation: Activation::Approval,
+    };
+    let user = desk.run(desk.store.register(new, Origin::system())).unwrap();
+    assert!(desk.get("/registration", Some(&cookie)).text.contains("late@example.org"));
+    let refuse = |by: &str| desk.post(&format!("/registration/pending/{user}/refuse"), Some(by), "");
+    assert_eq!(refuse(&desk.fresh_session(AccountRole::Moderator)).status, 403);
+    assert_eq!(refuse(&cookie).said.as_deref(), Some("registration-refused"));
+    assert!(!desk.get("/registration", Some(&cookie)).text.contains("late@example.org"));
+    let trail = desk.run(desk.store.audit_page(None, 20)).unwrap();
+    let row = trail.iter().find(|row| row.event == "REGISTRATION_REFUSED").unwrap();
+    assert!(row.actor.is_some(), "the trail says who");
+    assert_eq!(refuse(&cookie).status, 404, "there is nobody any more");
 }

@@ -13,6 +13,8 @@ use crate::rows::device::KeyUpload;
 pub const REASON_BYTES_MAX: usize = 512;
 /// Longest reason of an erasure, in bytes.
 pub const ERASURE_REASON_BYTES_MAX: usize = 256;
+/// Why an account was erased that nobody let in, as the ledger says it.
+pub const REFUSED: &str = "registration refused";
 /// Longest text about oneself, in bytes.
 pub const ABOUT_BYTES_MAX: usize = 1024;
 /// Longest name of a setting, in bytes.

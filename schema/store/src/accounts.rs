@@ -129,6 +129,9 @@ pub trait Accounts: Clone + Send + Sync + 'static {
     fn revoke_invite(&self, invite: InviteId, by: Origin) -> impl Future<Output = Answer<()>> + Send;
     /// A pending account becomes active.
     fn approve(&self, user: UserId, by: Origin) -> impl Future<Output = Answer<()>> + Send;
+    /// A pending account is refused: it is erased, and its address may register again. `NotActive`: it is in already, or
+    /// gone.
+    fn refuse_registration(&self, user: UserId, by: Origin) -> impl Future<Output = Answer<()>> + Send;
     /// A fresh verification token for a pending account; older ones stop working.
     fn renew_verification(&self, user: UserId, token: NewToken) -> impl Future<Output = Answer<()>> + Send;
     /// The address is verified; an account that waited only for this becomes active.

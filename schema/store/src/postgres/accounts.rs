@@ -62,6 +62,11 @@ impl Accounts for PostgresStore {
         self.write(async move |tx, now| register::approve(tx, user, &by, now).await).await
     }
 
+    async fn refuse_registration(&self, user: UserId, by: Origin) -> Answer<()> {
+        let refuse = async move |tx: &Tx, now| register::refuse(tx, user, &by, now).await;
+        self.write_about(|user| Some(Item::Profile(*user)), refuse).await.map(drop)
+    }
+
     async fn renew_verification(&self, user: UserId, token: NewToken) -> Answer<()> {
         self.write(async move |tx, now| register::renew_verification(tx, user, token, now).await).await
     }

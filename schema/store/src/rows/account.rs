@@ -135,6 +135,7 @@ pub mod audit_event {
     pub const KEY_CHANGE: &str = "KEY_CHANGE";
     pub const REGISTERED: &str = "REGISTERED";
     pub const APPROVED: &str = "APPROVED";
+    pub const REGISTRATION_REFUSED: &str = "REGISTRATION_REFUSED";
     pub const EMAIL_VERIFIED: &str = "EMAIL_VERIFIED";
     pub const INVITE_CREATED: &str = "INVITE_CREATED";
     pub const INVITE_REVOKED: &str = "INVITE_REVOKED";

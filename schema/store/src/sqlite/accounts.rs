@@ -57,6 +57,10 @@ impl Accounts for SqliteStore {
         self.write(move |tx, now| register::approve(tx, user, &by, now)).await
     }
 
+    async fn refuse_registration(&self, user: UserId, by: Origin) -> Answer<()> {
+        self.write(move |tx, now| register::refuse(tx, user, &by, now)).await
+    }
+
     async fn renew_verification(&self, user: UserId, token: NewToken) -> Answer<()> {
         self.write(move |tx, now| register::renew_verification(tx, user, token, now)).await
     }

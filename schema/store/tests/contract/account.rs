@@ -107,6 +107,24 @@ pub async fn pending_accounts_wait<S: Store + Accounts>(bed: Bed<S>) {
     assert!(store.pending(None, 10).await.unwrap().is_empty());
 }
 
+pub async fn a_refused_account_is_gone<S: Store + Accounts>(bed: Bed<S>) {
+    let store = &bed.store;
+    let wait = || Registration { activation: Activation::Approval, ..registration("a@example.org") };
+    let refused = store.register(wait(), Origin::system()).await.unwrap();
+    store.refuse_registration(refused, Origin::system()).await.unwrap();
+    assert!(store.pending(None, 10).await.unwrap().is_empty());
+    assert!(store.profile(refused).await.is_err(), "nothing of it is left");
+    assert!(store.approve(refused, Origin::system()).await.is_err(), "nor can it be let in");
+    let trail = store.audit_page(None, 20).await.unwrap();
+    for event in ["REGISTRATION_REFUSED", "ACCOUNT_ERASED"] {
+        assert!(trail.iter().any(|row| row.event == event), "{event}");
+    }
+    let again = store.register(wait(), Origin::system()).await.unwrap();
+    store.approve(again, Origin::system()).await.unwrap();
+    let late = store.refuse_registration(again, Origin::system()).await;
+    assert_eq!(late, Err(AccountError::NotActive(UserStatus::Active)), "who is in stays in");
+}
+
 pub async fn a_reused_refresh_token_ends_the_family<S: Store + Accounts>(bed: Bed<S>) {
     let (first, alice) = sign_in(&bed, bed.person("alice").await).await;
     let rotate = async |old: &str| {

@@ -5,8 +5,8 @@ use schema_wire::record::UserStatus;
 
 use super::audit::record;
 use super::read::ids;
-use super::{invite, own, profile, standing_of};
-use crate::accept::{clean_name, must_be_email, page};
+use super::{erase, invite, own, profile, standing_of};
+use crate::accept::{REFUSED, clean_name, must_be_email, page};
 use crate::accounts::{AccountError, Answer};
 use crate::postgres::content;
 use crate::postgres::transaction::Tx;
@@ -75,6 +75,17 @@ pub async fn approve(tx: &Tx, user: UserId, by: &Origin, now: u64) -> Answer<()>
     activate(tx, user, now).await?;
     record(tx, audit_event::APPROVED, Some(user), "", by, now).await?;
     Ok(())
+}
+
+pub async fn refuse(tx: &Tx, user: UserId, by: &Origin, now: u64) -> Answer<UserId> {
+    own(tx, user).await?;
+    match standing_of(tx, user, now).await? {
+        UserStatus::Pending => {}
+        other => return Err(AccountError::NotActive(other)),
+    }
+    erase::erase(tx, user, REFUSED, by, now).await?;
+    record(tx, audit_event::REGISTRATION_REFUSED, Some(user), "", by, now).await?;
+    Ok(user)
 }
 
 pub async fn renew_verification(tx: &Tx, user: UserId, token: NewToken, now: u64) -> Answer<()> {

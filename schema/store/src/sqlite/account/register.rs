@@ -4,8 +4,8 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::UserId;
 
 use super::audit::record;
-use super::{invite, profile, standing_of};
-use crate::accept::{clean_name, must_be_email, page};
+use super::{erase, invite, profile, standing_of};
+use crate::accept::{REFUSED, clean_name, must_be_email, page};
 use crate::accounts::{AccountError, Answer};
 use crate::rows::account::{Activation, Origin, Profile, Registration, audit_event};
 use crate::rows::role::AccountRole;
@@ -70,6 +70,16 @@ pub fn approve(tx: &Transaction<'_>, user: UserId, by: &Origin, now: u64) -> Ans
     }
     activate(tx, user, now)?;
     record(tx, audit_event::APPROVED, Some(user), "", by, now)?;
+    Ok(())
+}
+
+pub fn refuse(tx: &Transaction<'_>, user: UserId, by: &Origin, now: u64) -> Answer<()> {
+    match standing_of(tx, user, now)? {
+        UserStatus::Pending => {}
+        other => return Err(AccountError::NotActive(other)),
+    }
+    erase::erase(tx, user, REFUSED, by, now)?;
+    record(tx, audit_event::REGISTRATION_REFUSED, Some(user), "", by, now)?;
     Ok(())
 }
 
