@@ -3,25 +3,34 @@
 //! letter and the note that it is sent, the letter goes out twice.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
 use schema_store::accounts::Answer;
 use schema_store::rows::console::FactorLetterId;
-use schema_store::rows::moderation::{DecisionId, Told};
+use schema_store::rows::moderation::{DecisionId, DueLetter, Told};
+use schema_wire::UserId;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
 use crate::app::App;
 use crate::frame::Desk;
-use crate::mail::{Delivery, Errand, LETTER_WITHIN};
+use crate::mail::{Delivery, LETTER_WITHIN, Letter, MailSink, deliver};
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_millis(500);
-/// Pause after a letter that was not taken, doubled up to the longest one.
+/// Pause of a letter that was not taken, and of all when several were not, doubled up to the longest one.
 const AFTER_FAULT: Duration = Duration::from_secs(5);
 const AFTER_FAULTS: Duration = Duration::from_secs(300);
+/// So many letters in a row that are not taken are no accident of theirs: the others wait as well.
+const FAULTS_IN_A_ROW: u32 = 3;
 /// Letters of a kind looked at in one go.
 const LETTERS: u32 = 200;
-/// A letter that nobody takes for so long is given up, in milliseconds.
-const GIVEN_UP_MS: u64 = 24 * 3_600_000;
+/// A letter that nobody takes for so long is given up (RFC 5321 section 4.5.4.1), in milliseconds.
+const GIVEN_UP_MS: u64 = 5 * 24 * 3_600_000;
+/// A letter is given up earlier when it was refused for so long, and so often while others were taken.
+const REFUSED_MS: u64 = 3_600_000;
+const REFUSALS: u32 = 3;
 const WORK: &str = "letters";
 /// Longer than one letter takes, so that nobody else begins meanwhile.
 const HELD_MS: u64 = 2 * LETTER_WITHIN.as_millis() as u64;
@@ -32,26 +41,56 @@ enum Name {
     Factor(FactorLetterId),
 }
 
+/// For the log: nobody's name.
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decision(decision, told) => write!(f, "{told:?} of {}", UserId(decision.0)),
+            Self::Factor(letter) => write!(f, "Factor {}", UserId(letter.0)),
+        }
+    }
+}
+
+/// What became so far of a letter that was not taken.
+struct Patience {
+    /// Unix milliseconds.
+    since: u64,
+    again_at: Instant,
+    pause: Duration,
+    /// How often it was refused after others had been taken.
+    refusals: u32,
+    /// How many others had been taken then.
+    taken: u64,
+}
+
 /// One console's sending.
 struct Sender {
     /// Names this process.
     id: [u8; 16],
-    /// When each letter that is still owed was refused first, unix milliseconds.
-    refused: HashMap<Name, u64>,
+    /// Letters that are still owed after they were not taken.
+    waiting: HashMap<Name, Patience>,
+    /// How many letters were taken.
+    taken: u64,
+    /// Its sender is gone once the console stops.
+    stopping: watch::Receiver<bool>,
 }
 
-/// Sends until it is dropped.
-pub async fn send_owed<S: Desk>(app: App<S>) {
+/// Sends until the console stops; the letter that is on its way then is noted first.
+pub async fn send_owed<S: Desk>(app: App<S>, stopping: watch::Receiver<bool>) {
+    let Some(sink) = app.letters.clone() else { return };
     let mut id = [0; 16];
     if let Err(fault) = getrandom::fill(&mut id) {
         tracing::error!(%fault, "no letters are sent: the system has no randomness");
         return;
     }
-    let mut sender = Sender { id, refused: HashMap::new() };
+    let mut sender = Sender { id, waiting: HashMap::new(), taken: 0, stopping };
     let mut pause = EVERY;
     loop {
-        tokio::time::sleep(pause).await;
-        pause = match sender.round(&app).await {
+        tokio::select! {
+            () = sleep(pause) => {}
+            _ = sender.stopping.changed() => return,
+        }
+        pause = match sender.round(&app, &*sink).await {
             Ok(true) => EVERY,
             Ok(false) => (pause * 2).clamp(AFTER_FAULT, AFTER_FAULTS),
             Err(error) => {
@@ -63,55 +102,102 @@ pub async fn send_owed<S: Desk>(app: App<S>) {
 }
 
 impl Sender {
-    /// Sends what is owed; false when something still is.
-    async fn round<S: Desk>(&mut self, app: &App<S>) -> Answer<bool> {
-        if !app.post.is_open() || owed(app).await?.is_empty() || !self.hold(app, HELD_MS).await? {
+    /// Sends what is owed and due; false when no letter seems to be taken at present.
+    async fn round<S: Desk>(&mut self, app: &App<S>, sink: &dyn MailSink) -> Answer<bool> {
+        let owed = owed(app).await?;
+        self.waiting.retain(|name, _| owed.contains(name));
+        let now = Instant::now();
+        let is_due = |name: &Name| self.waiting.get(name).is_none_or(|waits| waits.again_at <= now);
+        let due: Vec<_> = owed.into_iter().filter(is_due).collect();
+        if due.is_empty() {
             return Ok(true);
         }
-        // Once more: what another console sent meanwhile is owed no longer.
-        let letters = owed(app).await?;
-        self.refused.retain(|name, _| letters.iter().any(|(owed, _)| owed == name));
-        let mut all = true;
-        for (name, errand) in letters {
-            if !self.hold(app, HELD_MS).await? {
-                return Ok(true);
+        let mut in_a_row = 0;
+        for name in due {
+            // Each letter goes out under a hold that lasts longer than it takes.
+            if self.stopping.has_changed().is_err() || !self.hold(app, HELD_MS).await? {
+                break;
             }
-            all &= self.send(app, name, errand).await?;
+            in_a_row = if self.send(app, sink, name).await? { 0 } else { in_a_row + 1 };
+            if in_a_row == FAULTS_IN_A_ROW {
+                break;
+            }
         }
-        self.hold(app, 0).await?;
-        Ok(all)
+        self.let_go(app).await?;
+        Ok(in_a_row < FAULTS_IN_A_ROW)
     }
 
     async fn hold<S: Desk>(&self, app: &App<S>, for_ms: u64) -> Answer<bool> {
         app.store.hold_work(WORK, self.id, for_ms).await
     }
 
-    /// False when it is still owed.
-    async fn send<S: Desk>(&mut self, app: &App<S>, name: Name, errand: Errand) -> Answer<bool> {
-        let now = app.clock.now_ms();
-        match app.post.deliver(errand).await {
-            Delivery::Sent => {}
-            Delivery::Later if now < *self.refused.entry(name).or_insert(now) + GIVEN_UP_MS => {
-                return Ok(false);
+    /// Whoever else holds it keeps it.
+    async fn let_go<S: Desk>(&self, app: &App<S>) -> Answer<()> {
+        self.hold(app, 0).await.map(drop)
+    }
+
+    /// False when it is still owed. Looked up again: meanwhile another console may have sent it, the decision may be
+    /// reversed, the account erased or at another address.
+    async fn send<S: Desk>(&mut self, app: &App<S>, sink: &dyn MailSink, name: Name) -> Answer<bool> {
+        let Some(letter) = letter(app, name).await? else { return Ok(true) };
+        match deliver(sink, letter).await {
+            Delivery::Sent => self.taken += 1,
+            Delivery::Never => given_up(name),
+            refused @ (Delivery::Later | Delivery::Refused) => {
+                if self.waits(name, refused, app.clock.now_ms()) {
+                    return Ok(false);
+                }
+                given_up(name);
             }
-            Delivery::Later | Delivery::Never => tracing::warn!("a letter that nobody takes is given up"),
         }
+        self.waiting.remove(&name);
         match name {
             Name::Decision(decision, told) => app.store.letter_sent(decision, told).await?,
             Name::Factor(letter) => app.store.factor_letter_sent(letter).await?,
         }
         Ok(true)
     }
+
+    /// Whether a letter that was not taken is tried again.
+    fn waits(&mut self, name: Name, delivery: Delivery, now: u64) -> bool {
+        let (taken, pause) = (self.taken, AFTER_FAULT / 2);
+        let first = || Patience { since: now, again_at: Instant::now(), pause, refusals: 0, taken };
+        let patience = self.waiting.entry(name).or_insert_with(first);
+        if delivery == Delivery::Refused && taken > patience.taken {
+            (patience.refusals, patience.taken) = (patience.refusals + 1, taken);
+        }
+        patience.pause = (patience.pause * 2).min(AFTER_FAULTS);
+        patience.again_at = Instant::now() + patience.pause;
+        let age = now.saturating_sub(patience.since);
+        age < GIVEN_UP_MS && (age < REFUSED_MS || patience.refusals < REFUSALS)
+    }
+}
+
+fn given_up(name: Name) {
+    tracing::warn!(letter = %name, "a letter that nobody takes is given up");
 }
 
 /// What is owed now, oldest first of each kind.
-async fn owed<S: Desk>(app: &App<S>) -> Answer<Vec<(Name, Errand)>> {
-    let decisions = app.store.due_letters(LETTERS).await?.into_iter();
-    let factors = app.store.due_factor_letters(LETTERS).await?.into_iter();
-    let decisions = decisions.map(|letter| {
-        let answer = (letter.told == Told::Decision).then(|| app.seal.link_to(letter.decision));
-        let name = Name::Decision(letter.decision, letter.told);
-        (name, Errand::Notice { email: letter.email, text: letter.text, answer })
-    });
-    Ok(decisions.chain(factors.map(|letter| (Name::Factor(letter.id), Errand::Factor(letter)))).collect())
+async fn owed<S: Desk>(app: &App<S>) -> Answer<Vec<Name>> {
+    let decisions = app.store.due_letters(LETTERS).await?;
+    let factors = app.store.due_factor_letters(LETTERS).await?;
+    let decisions = decisions.into_iter().map(|letter| Name::Decision(letter.decision, letter.told));
+    Ok(decisions.chain(factors.into_iter().map(|letter| Name::Factor(letter.id))).collect())
+}
+
+/// The letter as it is owed now; `None`: it is not any more.
+async fn letter<S: Desk>(app: &App<S>, name: Name) -> Answer<Option<Letter>> {
+    Ok(match name {
+        Name::Decision(decision, told) => {
+            app.store.due_letter(decision, told).await?.map(|letter| notice(app, letter))
+        }
+        Name::Factor(letter) => app.store.due_factor_letter(letter).await?.map(Letter::factor),
+    })
+}
+
+/// Only a decision can be answered.
+fn notice<S: Desk>(app: &App<S>, letter: DueLetter) -> Letter {
+    let link = (letter.told == Told::Decision)
+        .then(|| format!("{}/appeal?token={}", app.public_url, app.seal.link_to(letter.decision)));
+    Letter::notice(letter.email, letter.text, link)
 }

@@ -149,13 +149,13 @@ pub async fn start<S: Backing>(
         .unzip();
     let mut working = JoinSet::new();
     working.spawn(look_after(app.clone()));
-    working.spawn(send_owed(app.clone()));
     working.spawn(watch_over(app.clone()));
     working.spawn(detect(app.clone()));
     working.spawn(read_bans(app.clone()));
     working.spawn(count(app.clone()));
     working.spawn(count_cases(app.clone()));
     working.spawn(read_settings(app.clone()));
+    let sending = tokio::spawn(send_owed(app.clone(), stopped.clone()));
     // A proxy is always let in: whom it speaks for is looked at once the request is read.
     let from = app.clone();
     let let_in: LetIn = Arc::new(move |peer: IpAddr| {
@@ -171,7 +171,12 @@ pub async fn start<S: Backing>(
         }
         // They hold the queue of letters open.
         working.shutdown().await;
-        if tokio::time::timeout(LETTERS_DEADLINE, postman).await.is_err() {
+        // What is on its way is noted as sent, or goes out once more after the next start.
+        let letters = async {
+            drop(sending.await);
+            drop(postman.await);
+        };
+        if tokio::time::timeout(LETTERS_DEADLINE, letters).await.is_err() {
             tracing::warn!("letters were still waiting when the API stopped");
         }
     });

@@ -6,7 +6,7 @@ mod sink;
 mod switch;
 
 pub use letter::Letter;
-pub use post::{Delivery, Errand, LETTER_WITHIN, Post, Postman, RESET_TTL_MS, VERIFICATION_TTL_MS};
+pub use post::{Delivery, Errand, LETTER_WITHIN, Post, Postman, RESET_TTL_MS, VERIFICATION_TTL_MS, deliver};
 pub use sink::{FolderSink, MailFault, MailSink, Sending, SmtpSink};
 pub use switch::Switch;
 

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use schema_store::Accounts;
 use schema_store::rows::account::Origin;
-use schema_store::rows::console::FactorLetter;
 use schema_store::token::NewToken;
 use schema_wire::record::UserStatus;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::letter::Letter;
@@ -33,10 +32,6 @@ pub enum Errand {
     RegisteredAgain { email: String },
     /// A reset link, if there is such an account.
     PasswordReset { email: String, by: Origin },
-    /// What a moderator has to say, and what a link to answer it names it by.
-    Notice { email: String, text: String, answer: Option<String> },
-    /// A second factor came or went.
-    Factor(FactorLetter),
 }
 
 /// What became of a letter.
@@ -45,20 +40,16 @@ pub enum Delivery {
     Sent,
     /// It can't be sent now: to be tried again.
     Later,
+    /// Refused for good, or so the server says: it may mean this letter, or refuse everybody for good at present.
+    Refused,
     /// Nobody will ever take it.
     Never,
-}
-
-struct Waiting {
-    errand: Errand,
-    /// For whoever waits for what becomes of it.
-    said: Option<oneshot::Sender<Delivery>>,
 }
 
 /// Where requests leave errands.
 #[derive(Clone)]
 pub struct Post {
-    errands: Option<mpsc::Sender<Waiting>>,
+    errands: Option<mpsc::Sender<Errand>>,
 }
 
 impl Post {
@@ -69,21 +60,7 @@ impl Post {
 
     /// Leaves an errand; false when there is no mail or too much waits.
     pub fn leave(&self, errand: Errand) -> bool {
-        self.put(Waiting { errand, said: None })
-    }
-
-    /// The same, and waits for what became of the letter.
-    pub async fn deliver(&self, errand: Errand) -> Delivery {
-        let (say, said) = oneshot::channel();
-        if self.put(Waiting { errand, said: Some(say) }) {
-            said.await.unwrap_or(Delivery::Later)
-        } else {
-            Delivery::Later
-        }
-    }
-
-    fn put(&self, waiting: Waiting) -> bool {
-        self.errands.as_ref().is_some_and(|errands| errands.try_send(waiting).is_ok())
+        self.errands.as_ref().is_some_and(|errands| errands.try_send(errand).is_ok())
     }
 }
 
@@ -94,15 +71,17 @@ pub struct Postman<S> {
     pub public_url: String,
 }
 
-async fn deliver(sink: &dyn MailSink, letter: Letter) -> Delivery {
-    let late = Err(MailFault::Server { permanent: false });
+/// Sends one letter now, beside what waits in the queue.
+pub async fn deliver(sink: &dyn MailSink, letter: Letter) -> Delivery {
+    let late = Err(MailFault::Unreached);
     let Err(fault) = tokio::time::timeout(LETTER_WITHIN, sink.send(letter)).await.unwrap_or(late) else {
         return Delivery::Sent;
     };
     tracing::warn!(%fault, "a letter was not sent");
     match fault {
-        MailFault::Address | MailFault::Server { permanent: true } => Delivery::Never,
-        MailFault::Folder(_) | MailFault::Server { .. } | MailFault::Settings => Delivery::Later,
+        MailFault::Address | MailFault::Recipient { .. } => Delivery::Never,
+        MailFault::Refused { .. } => Delivery::Refused,
+        MailFault::Folder(_) | MailFault::Unreached | MailFault::Settings => Delivery::Later,
     }
 }
 
@@ -112,13 +91,9 @@ impl<S: Accounts> Postman<S> {
         let Some(sink) = sink else { return (Post { errands: None }, tokio::spawn(async {})) };
         let (errands, mut waiting) = mpsc::channel(ERRANDS_MAX);
         let working = tokio::spawn(async move {
-            while let Some(Waiting { errand, said }) = waiting.recv().await {
+            while let Some(errand) = waiting.recv().await {
                 let Some(letter) = self.write(errand).await else { continue };
-                let delivery = deliver(&*sink, letter).await;
-                if let Some(said) = said {
-                    // Whoever asked may be gone.
-                    let _ = said.send(delivery);
-                }
+                deliver(&*sink, letter).await;
             }
         });
         (Post { errands: Some(errands) }, working)
@@ -130,11 +105,6 @@ impl<S: Accounts> Postman<S> {
                 Some(Letter::verification(email, &self.public_url, &secret))
             }
             Errand::RegisteredAgain { email } => self.registered_again(email).await,
-            Errand::Notice { email, text, answer } => {
-                let link = answer.map(|token| format!("{}/appeal?token={token}", self.public_url));
-                Some(Letter::notice(email, text, link))
-            }
-            Errand::Factor(letter) => Some(Letter::factor(letter)),
             Errand::PasswordReset { email, by } => self.password_reset(email, by).await,
         }
     }

@@ -94,13 +94,13 @@ async fn trial<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Respo
         None => Err(MailFault::Settings),
         Some(letters) => match tokio::time::timeout(TRIAL_DEADLINE, letters.send(letter)).await {
             Ok(sent) => sent,
-            Err(_) => Err(MailFault::Server { permanent: false }),
+            Err(_) => Err(MailFault::Unreached),
         },
     };
     let key = match sent {
         Ok(()) => return Ok(go(visit.jar, "/settings/mail", Some("mail-sent"))),
-        Err(MailFault::Server { permanent: true }) => "mail-refused",
-        Err(MailFault::Server { permanent: false }) => "mail-unreachable",
+        Err(MailFault::Recipient { .. } | MailFault::Refused { .. }) => "mail-refused",
+        Err(MailFault::Unreached) => "mail-unreachable",
         Err(_) => "mail-unusable",
     };
     let wrong = ("trial", visit.t(key));

@@ -16,6 +16,7 @@ use schema_store::{Accounts, ConsoleAccess, NewToken};
 use schema_wire::UserId;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// When every test begins: a moment in 2027, in unix milliseconds.
 pub const BEGIN_MS: u64 = 1_800_000_000_000;
@@ -45,6 +46,7 @@ pub struct Desk {
     data: PathBuf,
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
+    finished: Option<JoinHandle<()>>,
 }
 
 /// What came back.
@@ -96,7 +98,16 @@ impl Desk {
         });
         let served = runtime.block_on(starting).unwrap();
         let origin = format!("http://{}", served.pages.unwrap());
-        Self { origin, store, language: "en", clock: hand, data, runtime: Some(runtime), stop: Some(stop) }
+        let (runtime, stop, finished) = (Some(runtime), Some(stop), Some(served.finished));
+        Self { origin, store, language: "en", clock: hand, data, runtime, stop, finished }
+    }
+
+    /// Stops the console as its operator does, and waits until it stopped. The store stays open.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(finished) = self.finished.take() {
+            self.run(finished).unwrap();
+        }
     }
 
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {

@@ -179,6 +179,11 @@ pub trait ConsoleAccess: Clone + Send + Sync + 'static {
     fn forget_second_factors(&self, user: UserId, by: Origin) -> impl Future<Output = Answer<u64>> + Send;
     /// Letters about second factors that are still to be sent, oldest first: each change above owes one.
     fn due_factor_letters(&self, limit: u32) -> impl Future<Output = Answer<Vec<FactorLetter>>> + Send;
+    /// One of them, to the address that the account has now; `None`: it is not owed any more.
+    fn due_factor_letter(
+        &self,
+        letter: FactorLetterId,
+    ) -> impl Future<Output = Answer<Option<FactorLetter>>> + Send;
     /// One was handed over.
     fn factor_letter_sent(&self, letter: FactorLetterId) -> impl Future<Output = Answer<()>> + Send;
 

@@ -175,6 +175,12 @@ pub trait Moderation: Clone + Send + Sync + 'static {
 
     /// Letters still to be sent.
     fn due_letters(&self, limit: u32) -> impl Future<Output = Answer<Vec<DueLetter>>> + Send;
+    /// One of them as it is owed now, to the address that the account has now; `None`: it is not owed any more.
+    fn due_letter(
+        &self,
+        decision: DecisionId,
+        told: Told,
+    ) -> impl Future<Output = Answer<Option<DueLetter>>> + Send;
     /// A letter was handed over.
     fn letter_sent(&self, decision: DecisionId, told: Told) -> impl Future<Output = Answer<()>> + Send;
 }

@@ -28,16 +28,19 @@ pub async fn owe(tx: &Tx, user: UserId, change: FactorChange, name: &str, now: u
     Ok(())
 }
 
+const OWED: &str = "SELECT l.id, u.email, l.change, l.name, l.created_at
+     FROM factor_letters l JOIN users u ON u.id = l.user_id WHERE l.created_at > $1 AND u.email IS NOT NULL";
+
 pub async fn due(tx: &Tx, limit: u32, now: u64) -> Answer<Vec<FactorLetter>> {
-    let rows = tx
-        .query(
-            "SELECT l.id, u.email, l.change, l.name, l.created_at
-             FROM factor_letters l JOIN users u ON u.id = l.user_id
-             WHERE l.created_at > $1 AND u.email IS NOT NULL ORDER BY l.created_at LIMIT $2",
-            &[&At(now.saturating_sub(FACTOR_LETTERS_MS)), &i64::from(page(limit))],
-        )
-        .await?;
-    rows.iter().map(letter).collect()
+    let oldest = At(now.saturating_sub(FACTOR_LETTERS_MS));
+    let sql = format!("{OWED} ORDER BY l.created_at LIMIT $2");
+    tx.query(&sql, &[&oldest, &i64::from(page(limit))]).await?.iter().map(letter).collect()
+}
+
+pub async fn find(tx: &Tx, wanted: FactorLetterId, now: u64) -> Answer<Option<FactorLetter>> {
+    let oldest = At(now.saturating_sub(FACTOR_LETTERS_MS));
+    let found = tx.query_opt(&format!("{OWED} AND l.id = $2"), &[&oldest, &Id(wanted.0)]).await?;
+    found.map(|row| letter(&row)).transpose()
 }
 
 fn letter(row: &Row) -> Answer<FactorLetter> {

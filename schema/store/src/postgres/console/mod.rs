@@ -150,6 +150,10 @@ impl ConsoleAccess for PostgresStore {
         self.read(async move |tx, now| letter::due(tx, limit, now).await).await
     }
 
+    async fn due_factor_letter(&self, wanted: FactorLetterId) -> Answer<Option<FactorLetter>> {
+        self.read(async move |tx, now| letter::find(tx, wanted, now).await).await
+    }
+
     async fn factor_letter_sent(&self, letter: FactorLetterId) -> Answer<()> {
         self.write(async move |tx, _| letter::sent(tx, letter).await).await
     }

@@ -10,25 +10,44 @@ use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, id};
 use crate::rows::moderation::{AppealState, DecisionId, DueLetter, Told};
 
+/// What is owed of a kind, and in which order; of one decision with its id added.
+const fn owed(told: Told) -> (&'static str, &'static str) {
+    match told {
+        Told::Decision => (
+            "SELECT d.id, u.email, d.notice FROM moderation_decisions d JOIN users u ON u.id = d.user_id
+             WHERE d.mailed_at = 'epoch' AND u.email IS NOT NULL AND d.notice IS NOT NULL",
+            "d.ended_at",
+        ),
+        Told::Answer => (
+            "SELECT d.decision_id, u.email, d.answer, d.state
+             FROM moderation_appeals d JOIN users u ON u.id = d.user_id
+             WHERE d.mailed_at = 'epoch' AND u.email IS NOT NULL AND d.answer IS NOT NULL",
+            "d.answered_at",
+        ),
+        Told::Reversal => (
+            "SELECT d.id, u.email, '', 'GRANTED' FROM moderation_decisions d JOIN users u ON u.id = d.user_id
+             WHERE d.reversal_mailed_at = 'epoch' AND u.email IS NOT NULL",
+            "d.ended_at",
+        ),
+    }
+}
+
 pub async fn due(tx: &Tx, limit: u32) -> Answer<Vec<DueLetter>> {
-    let decisions =
-        "SELECT d.id, u.email, d.notice FROM moderation_decisions d JOIN users u ON u.id = d.user_id
-         WHERE d.mailed_at = 'epoch' AND u.email IS NOT NULL AND d.notice IS NOT NULL
-         ORDER BY d.ended_at LIMIT $1";
-    let answers = "SELECT a.decision_id, u.email, a.answer, a.state
-         FROM moderation_appeals a JOIN users u ON u.id = a.user_id
-         WHERE a.mailed_at = 'epoch' AND u.email IS NOT NULL AND a.answer IS NOT NULL
-         ORDER BY a.answered_at LIMIT $1";
-    let reversals =
-        "SELECT d.id, u.email, '', 'GRANTED' FROM moderation_decisions d JOIN users u ON u.id = d.user_id
-         WHERE d.reversal_mailed_at = 'epoch' AND u.email IS NOT NULL ORDER BY d.ended_at LIMIT $1";
     let mut letters = Vec::new();
-    for (told, sql) in [(Told::Decision, decisions), (Told::Answer, answers), (Told::Reversal, reversals)] {
-        for row in tx.query(sql, &[&i64::from(page(limit))]).await? {
+    for told in [Told::Decision, Told::Answer, Told::Reversal] {
+        let (owed, order) = owed(told);
+        let sql = format!("{owed} ORDER BY {order} LIMIT $1");
+        for row in tx.query(&sql, &[&i64::from(page(limit))]).await? {
             letters.push(letter(told, &row)?);
         }
     }
     Ok(letters)
+}
+
+pub async fn find(tx: &Tx, wanted: DecisionId, told: Told) -> Answer<Option<DueLetter>> {
+    let id = if told == Told::Answer { "decision_id" } else { "id" };
+    let sql = format!("{} AND d.{id} = $1", owed(told).0);
+    tx.query_opt(&sql, &[&Id(wanted.0)]).await?.map(|row| letter(told, &row)).transpose()
 }
 
 fn letter(told: Told, row: &Row) -> Answer<DueLetter> {

@@ -177,6 +177,10 @@ impl Moderation for PostgresStore {
         self.read(async move |tx, _| letter::due(tx, limit).await).await
     }
 
+    async fn due_letter(&self, wanted: DecisionId, told: Told) -> Answer<Option<DueLetter>> {
+        self.read(async move |tx, _| letter::find(tx, wanted, told).await).await
+    }
+
     async fn letter_sent(&self, wanted: DecisionId, told: Told) -> Answer<()> {
         self.write(async move |tx, now| letter::sent(tx, wanted, told, now).await).await
     }

@@ -1,6 +1,6 @@
 //! Letters about second factors: owed in the transaction of what they tell, until they are sent or too old.
 
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 use schema_wire::UserId;
 
 use crate::accept::page;
@@ -21,15 +21,20 @@ pub fn owe(tx: &Transaction<'_>, user: UserId, change: FactorChange, name: &str,
     Ok(())
 }
 
+const OWED: &str = "SELECT l.id, u.email, l.change, l.name, l.created_at
+     FROM factor_letters l JOIN users u ON u.id = l.user_id WHERE l.created_at > ?1 AND u.email IS NOT NULL";
+
 pub fn due(tx: &Transaction<'_>, limit: u32, now: u64) -> Answer<Vec<FactorLetter>> {
-    let mut find = tx.prepare_cached(
-        "SELECT l.id, u.email, l.change, l.name, l.created_at
-         FROM factor_letters l JOIN users u ON u.id = l.user_id
-         WHERE l.created_at > ?1 AND u.email IS NOT NULL ORDER BY l.created_at LIMIT ?2",
-    )?;
     let oldest = int(now.saturating_sub(FACTOR_LETTERS_MS));
+    let mut find = tx.prepare_cached(&format!("{OWED} ORDER BY l.created_at LIMIT ?2"))?;
     let rows = find.query_map(params![oldest, page(limit)], letter)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub fn find(tx: &Transaction<'_>, wanted: FactorLetterId, now: u64) -> Answer<Option<FactorLetter>> {
+    let oldest = int(now.saturating_sub(FACTOR_LETTERS_MS));
+    let mut find = tx.prepare_cached(&format!("{OWED} AND l.id = ?2"))?;
+    Ok(find.query_row(params![oldest, wanted.0], letter).optional()?)
 }
 
 fn letter(row: &Row<'_>) -> rusqlite::Result<FactorLetter> {

@@ -147,6 +147,10 @@ impl ConsoleAccess for SqliteStore {
         self.read(move |tx, now| letter::due(tx, limit, now)).await
     }
 
+    async fn due_factor_letter(&self, wanted: FactorLetterId) -> Answer<Option<FactorLetter>> {
+        self.read(move |tx, now| letter::find(tx, wanted, now)).await
+    }
+
     async fn factor_letter_sent(&self, letter: FactorLetterId) -> Answer<()> {
         self.write(move |tx, _| letter::sent(tx, letter)).await
     }

@@ -1,6 +1,6 @@
 //! Letters that decisions, answers to appeals and reversals still owe.
 
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use crate::accept::page;
 use crate::accounts::Answer;
@@ -9,37 +9,44 @@ use crate::rows::moderation::{AppealState, DecisionId, DueLetter, Told};
 use crate::sqlite::value::{id, unknown};
 use crate::stored::int;
 
+/// What is owed of a kind, and in which order; of one decision with its id added.
+const fn owed(told: Told) -> (&'static str, &'static str) {
+    match told {
+        Told::Decision => (
+            "SELECT d.id, u.email, d.notice FROM moderation_decisions d JOIN users u ON u.id = d.user_id
+             WHERE d.mailed_at = 0 AND u.email IS NOT NULL AND d.notice IS NOT NULL",
+            "d.ended_at",
+        ),
+        Told::Answer => (
+            "SELECT d.decision_id, u.email, d.answer, d.state
+             FROM moderation_appeals d JOIN users u ON u.id = d.user_id
+             WHERE d.mailed_at = 0 AND u.email IS NOT NULL AND d.answer IS NOT NULL",
+            "d.answered_at",
+        ),
+        Told::Reversal => (
+            "SELECT d.id, u.email, '', 'GRANTED' FROM moderation_decisions d JOIN users u ON u.id = d.user_id
+             WHERE d.reversal_mailed_at = 0 AND u.email IS NOT NULL",
+            "d.ended_at",
+        ),
+    }
+}
+
 pub fn due(tx: &Transaction<'_>, limit: u32) -> Answer<Vec<DueLetter>> {
-    let mut letters = owed(
-        tx,
-        Told::Decision,
-        "SELECT d.id, u.email, d.notice FROM moderation_decisions d JOIN users u ON u.id = d.user_id
-         WHERE d.mailed_at = 0 AND u.email IS NOT NULL AND d.notice IS NOT NULL ORDER BY d.ended_at LIMIT ?1",
-        limit,
-    )?;
-    let answered = owed(
-        tx,
-        Told::Answer,
-        "SELECT a.decision_id, u.email, a.answer, a.state
-         FROM moderation_appeals a JOIN users u ON u.id = a.user_id
-         WHERE a.mailed_at = 0 AND u.email IS NOT NULL AND a.answer IS NOT NULL ORDER BY a.answered_at LIMIT ?1",
-        limit,
-    )?;
-    let reversed = owed(
-        tx,
-        Told::Reversal,
-        "SELECT d.id, u.email, '', 'GRANTED' FROM moderation_decisions d JOIN users u ON u.id = d.user_id
-         WHERE d.reversal_mailed_at = 0 AND u.email IS NOT NULL ORDER BY d.ended_at LIMIT ?1",
-        limit,
-    )?;
-    letters.extend(answered.into_iter().chain(reversed));
+    let mut letters = Vec::new();
+    for told in [Told::Decision, Told::Answer, Told::Reversal] {
+        let (owed, order) = owed(told);
+        let mut find = tx.prepare_cached(&format!("{owed} ORDER BY {order} LIMIT ?1"))?;
+        for row in find.query_map([page(limit)], |row| letter(told, row))? {
+            letters.push(row?);
+        }
+    }
     Ok(letters)
 }
 
-fn owed(tx: &Transaction<'_>, told: Told, sql: &str, limit: u32) -> Answer<Vec<DueLetter>> {
-    let mut find = tx.prepare_cached(sql)?;
-    let rows = find.query_map([page(limit)], |row| letter(told, row))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+pub fn find(tx: &Transaction<'_>, wanted: DecisionId, told: Told) -> Answer<Option<DueLetter>> {
+    let id = if told == Told::Answer { "decision_id" } else { "id" };
+    let mut find = tx.prepare_cached(&format!("{} AND d.{id} = ?1", owed(told).0))?;
+    Ok(find.query_row([wanted.0], |row| letter(told, row)).optional()?)
 }
 
 fn letter(told: Told, row: &Row<'_>) -> rusqlite::Result<DueLetter> {

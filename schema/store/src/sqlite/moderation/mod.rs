@@ -161,6 +161,10 @@ impl Moderation for SqliteStore {
         self.read(move |tx, _| letter::due(tx, limit)).await
     }
 
+    async fn due_letter(&self, wanted: DecisionId, told: Told) -> Answer<Option<DueLetter>> {
+        self.read(move |tx, _| letter::find(tx, wanted, told)).await
+    }
+
     async fn letter_sent(&self, wanted: DecisionId, told: Told) -> Answer<()> {
         self.write(move |tx, now| letter::sent(tx, wanted, told, now)).await
     }
