@@ -16,9 +16,9 @@ use crate::rows::moderation::{
 };
 
 pub(crate) use rules::{
-    beginning, is_out_by, must_be_above, must_be_allowed, must_be_narrow, must_be_open_to_appeal,
+    beginning, gravest, is_out_by, must_be_above, must_be_allowed, must_be_narrow, must_be_open_to_appeal,
     must_be_reportable, must_be_second, must_be_sound, must_be_told, must_be_undoable, only_closes, outcome,
-    proof_of, told,
+    proof_of, still_demanded, suspended_until, takes_out, told,
 };
 
 /// How long a decision waits before it takes effect, in milliseconds.
@@ -74,7 +74,7 @@ pub trait Moderation: Clone + Send + Sync + 'static {
     fn release_case(&self, subject: UserId, by: Origin) -> impl Future<Output = Answer<()>> + Send;
 
     /// Keeps a decision until its time comes; a ban waits for a second moderator first. `Overtaken`: the case is claimed
-    /// by somebody else, or decided already, or the same is under way. `NotAllowed`: oneself, or staff without being an administrator.
+    /// by somebody else, or decided already, or one as grave is under way. `NotAllowed`: oneself, or staff without being an administrator.
     fn decide(&self, new: NewDecision, by: Origin) -> impl Future<Output = Answer<Decision>> + Send;
     /// The second pair of eyes: agrees or refuses. `NotAllowed` for whoever decided, and about staff without being an
     /// administrator. `Overtaken`: it does not wait.
@@ -86,7 +86,7 @@ pub trait Moderation: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Answer<Decision>> + Send;
     /// Takes a decision back before it takes effect. `Overtaken`: it did already.
     fn undo(&self, decision: DecisionId, by: Origin) -> impl Future<Output = Answer<Decision>> + Send;
-    /// Takes a decision back after it took effect. The account, if it was told of the decision, is told that, and not why.
+    /// Takes a decision back after it took effect; what other decisions that stand demand of the account goes on. The account, if it was told of the decision, is told that, and not why.
     /// `Overtaken`: it did not, or not any more.
     fn reverse(
         &self,
@@ -94,7 +94,8 @@ pub trait Moderation: Clone + Send + Sync + 'static {
         reason: String,
         by: Origin,
     ) -> impl Future<Output = Answer<Decision>> + Send;
-    /// Lets the decision take effect whose time came first. `None`: no time came yet.
+    /// Lets the decision take effect whose time came first. It fails when the account is gone, and when it would take the
+    /// last active administrator away: the case is open again then. `None`: no time came yet.
     fn apply_due(&self) -> impl Future<Output = Answer<Option<Decision>>> + Send;
     /// One decision.
     fn decision(&self, decision: DecisionId) -> impl Future<Output = Answer<Decision>> + Send;

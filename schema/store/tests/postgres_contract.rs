@@ -120,7 +120,20 @@ async fn texts_about_erased_accounts_go_also_those_of_before() {
     );
     sql(include_str!("../migrations/postgres/V34__erased_in_moderation.sql"));
     assert_eq!(sql(erasure::LEFTOVERS).trim(), "0");
+    // Or as such a release leaves it that runs on beside this one.
+    sql(&erasure::left_before("bytea", "'203.0.113.7'"));
+    sql("UPDATE erasure_ledger SET forgotten = false");
+    bed.store.sweep(bed.clock.now()).await.unwrap();
+    assert_eq!(sql(erasure::LEFTOVERS).trim(), "0");
+    assert_eq!(sql("SELECT count(*) FROM erasure_ledger WHERE NOT forgotten").trim(), "0");
     let living =
         "SELECT count(*) FROM reports WHERE status = 'PENDING' AND evidence IS NOT NULL AND comment <> ''";
     assert_eq!(sql(living).trim(), "1", "of who is there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_bans_of_an_address_reversed_at_once_none_is_left() {
+    let ground = Ground::prepare(Way::Straight).await;
+    let bed = ground.bed("reversed").await;
+    reversal::two_bans_reversed_at_once_leave_no_address_banned(bed).await;
 }

@@ -64,6 +64,17 @@ async fn texts_about_erased_accounts_go_also_those_of_before() {
     assert!(left() > 8, "as a release left it that did not know");
     sql.execute_batch(include_str!("../migrations/sqlite/V34__erased_in_moderation.sql")).unwrap();
     assert_eq!(left(), 0);
+    // Or as such a release leaves it that runs on beside this one.
+    sql.execute_batch(&erasure::left_before("BLOB", "'203.0.113.7'")).unwrap();
+    bed.store.sweep(bed.clock.now()).await.unwrap();
+    assert!(left() > 8, "this one forgot when it erased");
+    sql.execute_batch("UPDATE erasure_ledger SET forgotten = 0").unwrap();
+    bed.store.sweep(bed.clock.now()).await.unwrap();
+    assert_eq!(left(), 0);
+    assert_eq!(
+        sql.query_row("SELECT min(forgotten) FROM erasure_ledger", [], |row| row.get::<_, i64>(0)).unwrap(),
+        1
+    );
     let living =
         "SELECT count(*) FROM reports WHERE status = 'PENDING' AND evidence IS NOT NULL AND comment <> ''";
     assert_eq!(sql.query_row(living, [], |row| row.get::<_, i64>(0)).unwrap(), 1, "of who is there");

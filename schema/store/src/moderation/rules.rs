@@ -8,11 +8,13 @@ use super::{
 };
 use crate::accounts::{AccountError, Answer};
 use crate::franking::commitment;
-use crate::rows::account::Origin;
+use crate::rows::account::{Origin, StatusChange};
 use crate::rows::moderation::{
     Appeal, AppealState, Decision, DecisionState, Measure, NewDecision, NewReport, Proof,
 };
 use crate::rows::role::AccountRole;
+
+const DAY_MS: u64 = 86_400_000;
 
 /// What goes together in one decision.
 pub(crate) fn must_be_sound(new: &NewDecision) -> Answer<()> {
@@ -112,6 +114,37 @@ pub(crate) fn is_out_by(decision: &Decision, standing: UserStatus, since: Option
         _ => false,
     };
     is_such && since.is_some() && since == decision.ended_at
+}
+
+/// Whether the account is out once the decision took effect.
+pub(crate) fn takes_out(decision: &Decision) -> bool {
+    decision.measures.iter().any(|measure| matches!(measure, Measure::Suspend | Measure::Ban))
+}
+
+/// What a decision weighs: the most that it does.
+pub(crate) fn gravest(measures: &[Measure]) -> Option<Measure> {
+    [Measure::Ban, Measure::Suspend, Measure::Warn, Measure::Mute, Measure::Dismiss]
+        .into_iter()
+        .find(|measure| measures.contains(measure))
+}
+
+/// When the suspension of a decision ends that took effect then.
+pub(crate) fn suspended_until(decision: &Decision, began: u64) -> u64 {
+    began.saturating_add(u64::from(decision.days) * DAY_MS)
+}
+
+/// What the other decisions that stand demand of an account still: the latest ban, or the suspension that ends last.
+pub(crate) fn still_demanded(others: &[Decision], now: u64) -> Option<(&Decision, StatusChange)> {
+    let began = |decision: &&Decision| decision.ended_at.unwrap_or(0);
+    let bans = others.iter().filter(|decision| decision.measures.contains(&Measure::Ban));
+    if let Some(ban) = bans.max_by_key(began) {
+        return Some((ban, StatusChange::Ban));
+    }
+    let suspensions = others.iter().filter(|decision| decision.measures.contains(&Measure::Suspend));
+    let (until, longest) = suspensions
+        .map(|decision| (suspended_until(decision, began(&decision)), decision))
+        .max_by_key(|(until, _)| *until)?;
+    (until > now).then_some((longest, StatusChange::Suspend { until: Some(until) }))
 }
 
 /// Somebody else, with evidence of sensible size.

@@ -5,6 +5,7 @@ use super::PostgresStore;
 use super::account::audit;
 use super::changes;
 use super::fault::Failed;
+use super::moderation::forget::forget_left;
 use super::transaction::{Access, Tx};
 use super::value::At;
 use crate::accounts::Answer;
@@ -18,6 +19,8 @@ const PARTITION_LOCK: i64 = 0x5345_4355_5245_5054;
 const SWEEP_MESSAGES_MAX: i64 = 2_000;
 /// Most rows of any other kind removed in one sweep.
 const SWEEP_ROWS_MAX: i64 = 10_000;
+/// Most accounts that moderation forgets in one sweep.
+const SWEEP_ERASED_MAX: u32 = 20;
 /// What is older than this leaves the change log, in milliseconds. Pollers read it each second; one that could not for
 /// long is told that it missed something.
 const CHANGE_LOG_MS: u64 = 60 * 60 * 1000;
@@ -39,10 +42,16 @@ impl PostgresStore {
     /// Sweeps once, as of `now` (unix ms). To be called every few seconds on every node; while another one does,
     /// nothing happens.
     pub async fn sweep(&self, now: u64) -> Answer<Swept> {
-        self.transact(Access::Write, async move |tx, _| {
+        let swept = self.transact(Access::Write, async move |tx, _| {
             if alone(tx, SWEEP_LOCK).await? { Ok(sweep(tx, now).await?) } else { Ok(Swept::default()) }
-        })
-        .await
+        });
+        let swept = swept.await?;
+        for _ in 0..SWEEP_ERASED_MAX {
+            if !self.write(async move |tx, _| forget_left(tx, now).await).await? {
+                break;
+            }
+        }
+        Ok(swept)
     }
 
     /// Forgets the audit trail before then (unix ms), but for its newest entry; how many entries. To be called at start

@@ -99,7 +99,7 @@ named! {
         Undone = "UNDONE",
         Refused = "REFUSED",
         Reversed = "REVERSED",
-        /// The account was gone when its time came.
+        /// The account was gone when its time came, or was the last active administrator's.
         Failed = "FAILED",
     }
 }

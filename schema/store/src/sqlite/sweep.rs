@@ -9,6 +9,7 @@ use schema_wire::ConversationId;
 use super::SqliteStore;
 use super::account::audit;
 use super::changes::note_erased;
+use super::moderation::forget::forget_left;
 use super::value::{GONE_EXPIRED, id, int};
 use crate::accounts::Answer;
 
@@ -16,6 +17,8 @@ use crate::accounts::Answer;
 const SWEEP_MESSAGES_MAX: u32 = 2_000;
 /// Most rows of any other kind removed in one sweep.
 const SWEEP_ROWS_MAX: u32 = 10_000;
+/// Most accounts that moderation forgets in one sweep.
+const SWEEP_ERASED_MAX: u32 = 20;
 /// What is older than this leaves the change log, in milliseconds. Pollers read it each second; one that could not for
 /// long is told that it missed something.
 const CHANGE_LOG_MS: u64 = 60 * 60 * 1000;
@@ -58,7 +61,12 @@ impl SqliteStore {
 
     /// Sweeps once, as of `now` (unix ms). To be called every few seconds.
     pub async fn sweep(&self, now: u64) -> Answer<Swept> {
-        self.write(move |tx, _| Ok(sweep(tx, now)?)).await
+        self.write(move |tx, _| {
+            let left = (0..SWEEP_ERASED_MAX).map(|_| forget_left(tx, now));
+            left.take_while(|more| !matches!(more, Ok(false))).collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok(sweep(tx, now)?)
+        })
+        .await
     }
 }
 

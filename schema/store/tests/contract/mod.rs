@@ -17,7 +17,7 @@ macro_rules! contract {
             moderation: ten_reports_are_one_case, evidence_is_weighed, a_claim_keeps_others_away_for_a_while, nothing_happens_before_its_time, a_ban_needs_four_eyes, a_ban_takes_the_address_along, a_banned_block_takes_two, a_mute_keeps_reports_and_raises_no_case, an_appeal_comes_back_to_somebody_else, a_granted_appeal_reverses_the_decision, an_erasure_needs_four_eyes, what_does_not_go_is_refused, what_was_decided_about_staff_is_for_administrators;
             block: a_block_is_for_who_is_active;
             erasure: an_erased_account_leaves_nothing_to_decide;
-            reversal: a_reversal_undoes_its_own_decision_only, a_reversal_ends_its_own_mute_only, an_address_stays_banned_as_long_as_somebody_wants_it, the_same_is_not_decided_twice_at_once, a_reversal_is_told_but_not_its_reason;
+            reversal: a_reversal_undoes_its_own_decision_only, a_reversal_ends_its_own_mute_only, an_address_stays_banned_as_long_as_somebody_wants_it, the_same_is_not_decided_twice_at_once, a_reversal_is_told_but_not_its_reason, a_reversal_leaves_what_others_demand, a_ban_of_who_is_banned_changes_nothing, an_address_banned_by_hand_or_with_an_erased_account_stays_banned, the_last_administrator_is_not_taken_out;
             operations: figures_are_kept_and_forgotten, a_setting_is_changed_with_both_values_in_the_trail, accounts_are_counted_now_and_then, a_backup_is_asked_for_and_taken_once, what_is_safe_is_noted_in_place_of_what_was, proofs_are_noted_newest_first, work_is_held_by_one;
             oversight: people_are_found_by_what_is_known_of_them, an_account_is_shown_with_what_belongs_to_it, the_trail_is_filtered, guessing_addresses_are_listed;
             services: a_service_token_works_until_it_ends;

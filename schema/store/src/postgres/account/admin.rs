@@ -31,7 +31,7 @@ pub async fn set_status(
         StatusChange::Reactivate => (audit_event::USER_REACTIVATED, "REACTIVATE", None),
     };
     must_be_ahead(until, now)?;
-    store_status(tx, user, change, (until, reason), now).await?;
+    store_status(tx, user, change, (until, reason, now), now).await?;
     tx.execute(
         "INSERT INTO moderation_actions (id, user_id, moderator_id, action, reason, until, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -64,12 +64,12 @@ pub async fn suspend_active(
     set_status(tx, user, StatusChange::Suspend { until: Some(until) }, reason, by, now).await
 }
 
-/// The trigger writes the change log.
-async fn store_status(
+/// `since`: when it began. The trigger writes the change log.
+pub async fn store_status(
     tx: &Tx,
     user: UserId,
     change: StatusChange,
-    (until, reason): (Option<u64>, &str),
+    (until, reason, since): (Option<u64>, &str, u64),
     now: u64,
 ) -> Answer<()> {
     let (status, suspended, banned) = match change {
@@ -79,15 +79,16 @@ async fn store_status(
     };
     tx.execute(
         "UPDATE users SET status = $2, updated_at = $3, suspended_until = $4,
-           suspended_at = CASE WHEN $5 IS NOT NULL THEN $3 END, suspension_reason = $5,
-           banned_at = CASE WHEN $6 IS NOT NULL THEN $3 END, ban_reason = $6
+           suspended_at = CASE WHEN $5 IS NOT NULL THEN $7::timestamptz END, suspension_reason = $5,
+           banned_at = CASE WHEN $6 IS NOT NULL THEN $7::timestamptz END, ban_reason = $6
          WHERE id = $1",
-        &[&Id(user.0), &status, &At(now), &until.map(At), &suspended, &banned],
+        &[&Id(user.0), &status, &At(now), &until.map(At), &suspended, &banned, &At(since)],
     )
     .await?;
     Ok(())
 }
 
+/// Bans for good, whatever becomes of decisions, or lifts a ban.
 pub async fn set_address_ban(
     tx: &Tx,
     network: Network,
@@ -100,8 +101,9 @@ pub async fn set_address_ban(
     let reason = cut(reason, REASON_BYTES_MAX);
     let event = if banned {
         tx.execute(
-            "INSERT INTO banned_ips (ip_address, reason, created_at, created_by) VALUES ($1::inet, $2, $3, $4)
-             ON CONFLICT (ip_address) DO UPDATE SET reason = excluded.reason, expires_at = NULL",
+            "INSERT INTO banned_ips (ip_address, reason, created_at, created_by, kept)
+             VALUES ($1::inet, $2, $3, $4, true)
+             ON CONFLICT (ip_address) DO UPDATE SET reason = excluded.reason, expires_at = NULL, kept = true",
             &[&text, &reason, &At(now), &by.actor.map(|u| Id(u.0))],
         )
         .await?;

@@ -99,7 +99,7 @@ async fn wipe(
     forget(tx, user, by, now).await?;
     blank_profile(tx, user, now).await?;
     tx.execute(
-        "INSERT INTO erasure_ledger (user_id, reason, messages, erased_at) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO erasure_ledger (user_id, reason, messages, erased_at, forgotten) VALUES ($1, $2, $3, $4, true)",
         &[&Id(user.0), &reason, &int(messages), &At(now)],
     )
     .await?;

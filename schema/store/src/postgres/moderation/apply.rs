@@ -6,10 +6,12 @@ use std::net::IpAddr;
 use schema_wire::record::UserStatus;
 use schema_wire::{UserId, v1};
 
-use super::decision::{due, end, find};
+use super::decision::{due, end, find, reopen};
+use crate::accept::{REASON_BYTES_MAX, cut};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{MUTE_MS, only_closes};
-use crate::postgres::account::admin::{set_address_ban, set_status};
+use crate::moderation::{MUTE_MS, only_closes, suspended_until, takes_out};
+use crate::postgres::account::admin::set_status;
+use crate::postgres::account::administrators::hold;
 use crate::postgres::account::audit::record;
 use crate::postgres::account::read::address;
 use crate::postgres::account::{lock_users, must_stand};
@@ -18,30 +20,48 @@ use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id, time_opt};
 use crate::rows::account::{Origin, StatusChange, audit_event};
 use crate::rows::moderation::{CaseState, Decision, DecisionState, Measure};
+use crate::rows::role::AccountRole;
 use crate::stored::address_text;
 
-const DAY_MS: u64 = 86_400_000;
+/// What the trail says of a decision that would have left nobody to administer.
+const LAST_ADMINISTRATOR: &str = "FAILED: the last active administrator";
 
 pub async fn apply_due(tx: &Tx, now: u64) -> Answer<Option<Decision>> {
     let Some(decision) = due(tx, now).await? else { return Ok(None) };
     let by = Origin { actor: Some(decision.moderator), ..Origin::system() };
-    let found = lock_users(tx, [decision.subject], now).await?.remove(&decision.subject);
-    close(tx, &decision, now).await?;
-    // An account that went away in these seconds leaves nothing to act on.
-    let state = match must_stand(found) {
+    let told = match held(tx, &decision, now).await {
         Ok(standing) => {
+            close(tx, &decision, now).await?;
             end(tx, &decision, DecisionState::Done, &by, now).await?;
             take_effect(tx, &decision, standing, &by, now).await?;
-            DecisionState::Done
+            DecisionState::Done.name()
         }
+        // An account that went away in these seconds leaves nothing to act on.
         Err(AccountError::NotFound) => {
+            close(tx, &decision, now).await?;
             end(tx, &decision, DecisionState::Failed, &by, now).await?;
-            DecisionState::Failed
+            DecisionState::Failed.name()
+        }
+        Err(AccountError::LastAdministrator) => {
+            end(tx, &decision, DecisionState::Failed, &by, now).await?;
+            reopen(tx, decision.subject).await?;
+            LAST_ADMINISTRATOR
         }
         Err(other) => return Err(other),
     };
-    record(tx, audit_event::DECISION_APPLIED, Some(decision.subject), state.name(), &by, now).await?;
+    record(tx, audit_event::DECISION_APPLIED, Some(decision.subject), told, &by, now).await?;
     find(tx, decision.id).await.map(Some)
+}
+
+/// Holds the account's row, and those of all administrators when one of them is to go: the last one stays. Whoever makes
+/// or unmakes an administrator of this account waits for its own lock.
+async fn held(tx: &Tx, decision: &Decision, now: u64) -> Answer<UserStatus> {
+    if !takes_out(decision) || decision.subject_role != AccountRole::Admin {
+        return must_stand(lock_users(tx, [decision.subject], now).await?.remove(&decision.subject));
+    }
+    let concerned = hold(tx, decision.subject, now).await?;
+    concerned.must_leave_one()?;
+    Ok(concerned.status)
 }
 
 async fn take_effect(
@@ -70,12 +90,16 @@ async fn take_effect(
             // A ban that came in between is not softened to a suspension.
             Measure::Suspend if standing == UserStatus::Banned => {}
             Measure::Suspend => {
-                let until = Some(now + u64::from(decision.days) * DAY_MS);
+                let until = Some(suspended_until(decision, now));
                 set_status(tx, subject, StatusChange::Suspend { until }, &decision.reason, by, now).await?;
             }
             Measure::Ban => {
                 if decision.with_address {
                     ban_address(tx, decision, by, now).await?;
+                }
+                // One that came in between is this account's ban already.
+                if standing == UserStatus::Banned {
+                    continue;
                 }
                 set_status(tx, subject, StatusChange::Ban, &decision.reason, by, now).await?;
             }
@@ -134,16 +158,25 @@ async fn ban_address(tx: &Tx, decision: &Decision, by: &Origin, now: u64) -> Ans
         &[&Id(decision.id.0), &address_text(address)],
     )
     .await?;
-    set_address_ban(tx, address.into(), true, &decision.reason, by, now).await
+    let (text, reason) = (address_text(address), cut(&decision.reason, REASON_BYTES_MAX));
+    tx.execute(
+        "INSERT INTO banned_ips (ip_address, reason, created_at, created_by) VALUES ($1::inet, $2, $3, $4)
+         ON CONFLICT (ip_address) DO UPDATE SET reason = excluded.reason, expires_at = NULL",
+        &[&text, &reason, &At(now), &by.actor.map(|user| Id(user.0))],
+    )
+    .await?;
+    record(tx, audit_event::ADDRESS_BANNED, None, &format!("{address}: {reason}"), by, now).await?;
+    Ok(())
 }
 
-/// Whether others than decisions banned the address for good: it is not this decision's then, nor lifted with it.
+/// Whether others than decisions banned the address for good: it is not this decision's then, nor lifted with it. What was
+/// banned by hand in the database, or by the release before, is older than the decisions that want it.
 async fn is_banned_anyway(tx: &Tx, address: IpAddr) -> Answer<bool> {
     let found = tx
         .query_opt(
-            "SELECT 1 FROM banned_ips b WHERE b.ip_address = $1::inet AND b.expires_at IS NULL AND NOT EXISTS (
+            "SELECT 1 FROM banned_ips b WHERE b.ip_address = $1::inet AND b.expires_at IS NULL AND (b.kept OR NOT EXISTS (
                SELECT 1 FROM moderation_decisions d WHERE d.address = b.ip_address AND d.state = 'DONE'
-                 AND d.ended_at >= b.created_at)",
+                 AND d.ended_at >= b.created_at))",
             &[&address_text(address)],
         )
         .await?;

@@ -7,7 +7,8 @@ use super::case::must_be_free;
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
 use crate::moderation::{
-    UNDO_MS, beginning, must_be_above, must_be_allowed, must_be_second, must_be_sound, must_be_undoable,
+    UNDO_MS, beginning, gravest, must_be_above, must_be_allowed, must_be_second, must_be_sound,
+    must_be_undoable,
 };
 use crate::postgres::account::audit::record;
 use crate::postgres::account::read::{account_role, address, id_opt};
@@ -81,16 +82,15 @@ async fn check(tx: &Tx, new: &NewDecision, now: u64) -> Answer<()> {
     must_be_new(tx, new).await
 }
 
-/// The same is not decided again while it is under way: a form that was sent twice, or a second moderator.
+/// Nothing as grave is decided again while it is under way: a form that was sent twice, or a second moderator.
 async fn must_be_new(tx: &Tx, new: &NewDecision) -> Answer<()> {
-    let same = tx
-        .query_opt(
-            "SELECT 1 FROM moderation_decisions WHERE user_id = $1 AND state IN ('WAITING', 'PENDING') AND actions = $2
-             LIMIT 1",
-            &[&Id(new.subject.0), &Measure::names(&new.measures)],
-        )
-        .await?;
-    same.is_none().then_some(()).ok_or(AccountError::Overtaken)
+    let sql = format!("{ROW} WHERE d.user_id = $1 AND d.state IN ('WAITING', 'PENDING')");
+    for row in tx.query(&sql, &[&Id(new.subject.0)]).await? {
+        if gravest(&decision(&row)?.measures) == gravest(&new.measures) {
+            return Err(AccountError::Overtaken);
+        }
+    }
+    Ok(())
 }
 
 pub async fn role_of(tx: &Tx, user: UserId) -> Answer<AccountRole> {
@@ -175,6 +175,15 @@ pub async fn due(tx: &Tx, now: u64) -> Answer<Option<Decision>> {
 pub async fn of(tx: &Tx, subject: UserId) -> Answer<Vec<Decision>> {
     let sql = format!("{ROW} WHERE d.user_id = $1 ORDER BY d.created_at DESC LIMIT $2");
     tx.query(&sql, &[&Id(subject.0), &CARD_ROWS]).await?.iter().map(decision).collect()
+}
+
+/// Those in effect besides this one, which nobody lifted by hand since.
+pub async fn standing_beside(tx: &Tx, reversed: &Decision) -> Answer<Vec<Decision>> {
+    let sql = format!(
+        "{ROW} WHERE d.user_id = $1 AND d.state = 'DONE' AND d.id <> $2 AND d.ended_at > coalesce(
+           (SELECT max(created_at) FROM moderation_actions WHERE user_id = $1 AND action = 'REACTIVATE'), '-infinity')"
+    );
+    tx.query(&sql, &[&Id(reversed.subject.0), &Id(reversed.id.0)]).await?.iter().map(decision).collect()
 }
 
 pub async fn waiting(tx: &Tx, limit: u32) -> Answer<Vec<Decision>> {

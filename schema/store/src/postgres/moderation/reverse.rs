@@ -7,10 +7,11 @@ use schema_wire::UserId;
 
 use super::appeal;
 use super::apply::{settle, tell};
-use super::decision::{end, find, role_of};
+use super::decision::{end, find, role_of, standing_beside};
+use crate::accept::{REASON_BYTES_MAX, cut};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{MUTE_MS, is_out_by, must_be_above, outcome};
-use crate::postgres::account::admin::{set_address_ban, set_status};
+use crate::moderation::{MUTE_MS, is_out_by, must_be_above, outcome, still_demanded};
+use crate::postgres::account::admin::{set_address_ban, set_status, store_status};
 use crate::postgres::account::audit::record;
 use crate::postgres::account::{lock_users, must_stand, own};
 use crate::postgres::transaction::Tx;
@@ -53,12 +54,13 @@ pub async fn reverse(
     if granted {
         settle(tx, subject, CaseState::Open, now).await?;
     }
+    let restored = stands && restore(tx, &decision, now).await?;
     if let Some(address) = decision.address
         && is_banned_by(tx, &decision, address).await?
     {
         set_address_ban(tx, address.into(), false, reason, by, now).await?;
     }
-    if stands {
+    if stands && !restored {
         set_status(tx, subject, StatusChange::Reactivate, reason, by, now).await?;
     }
     if granted {
@@ -66,6 +68,18 @@ pub async fn reverse(
     }
     record(tx, audit_event::DECISION_REVERSED, Some(subject), reason, by, now).await?;
     find(tx, wanted).await
+}
+
+/// Leaves the account as the other decisions that stand have it, each from when it took effect; false: none demands
+/// anything, or nobody wants it any more.
+async fn restore(tx: &Tx, reversed: &Decision, now: u64) -> Answer<bool> {
+    let others = standing_beside(tx, reversed).await?;
+    let Some((other, change)) = still_demanded(&others, now) else { return Ok(false) };
+    let until = if let StatusChange::Suspend { until } = change { until } else { None };
+    let reason = cut(&other.reason, REASON_BYTES_MAX);
+    let since = other.ended_at.unwrap_or(now);
+    store_status(tx, reversed.subject, change, (until, reason, since), now).await?;
+    Ok(true)
 }
 
 /// A letter that did not go out yet about the decision need not any more; the answer to an appeal says enough.
@@ -98,14 +112,17 @@ async fn unmute(tx: &Tx, decision: &Decision) -> Answer<()> {
 }
 
 /// Whether the address is banned because of this decision alone: neither because of another one, nor because two agreed
-/// on it since.
+/// on it, nor with an account that is erased by now. Of two that are reversed at the same time, the second one finds the
+/// first one reversed.
 async fn is_banned_by(tx: &Tx, decision: &Decision, address: IpAddr) -> Answer<bool> {
+    let text = address_text(address);
+    tx.query("SELECT 1 FROM banned_ips WHERE ip_address = $1::inet FOR UPDATE", &[&text]).await?;
     let found = tx
         .query_opt(
-            "SELECT 1 FROM banned_ips b WHERE b.ip_address = $1::inet AND b.created_at <= $2 AND NOT EXISTS (
+            "SELECT 1 FROM banned_ips b WHERE b.ip_address = $1::inet AND b.created_at <= $2 AND NOT b.kept AND NOT EXISTS (
                SELECT 1 FROM moderation_decisions d WHERE d.address = b.ip_address AND d.state = 'DONE'
                  AND d.ended_at >= b.created_at AND d.id <> $3)",
-            &[&address_text(address), &decision.ended_at.map(At), &Id(decision.id.0)],
+            &[&text, &decision.ended_at.map(At), &Id(decision.id.0)],
         )
         .await?;
     Ok(found.is_some())

@@ -30,19 +30,7 @@ pub fn set_status(
         StatusChange::Reactivate => (audit_event::USER_REACTIVATED, "REACTIVATE", None),
     };
     must_be_ahead(until, now)?;
-    let (status, suspended, banned) = match change {
-        StatusChange::Suspend { .. } => ("SUSPENDED", Some(reason), None),
-        StatusChange::Ban => ("BANNED", None, Some(reason)),
-        StatusChange::Reactivate => ("ACTIVE", None, None),
-    };
-    // The trigger writes the change log.
-    tx.execute(
-        "UPDATE users SET status = ?2, updated_at = ?3, suspended_until = ?4,
-           suspended_at = iif(?5 IS NULL, NULL, ?3), suspension_reason = ?5,
-           banned_at = iif(?6 IS NULL, NULL, ?3), ban_reason = ?6
-         WHERE id = ?1",
-        params![user.0, status, int(now), until.map(int), suspended, banned],
-    )?;
+    store_status(tx, user, change, (until, reason, now), now)?;
     tx.execute(
         "INSERT INTO moderation_actions (id, user_id, moderator_id, action, reason, until, created_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -60,6 +48,29 @@ pub fn set_status(
     Ok(())
 }
 
+/// `since`: when it began. The trigger writes the change log.
+pub fn store_status(
+    tx: &Transaction<'_>,
+    user: UserId,
+    change: StatusChange,
+    (until, reason, since): (Option<u64>, &str, u64),
+    now: u64,
+) -> rusqlite::Result<()> {
+    let (status, suspended, banned) = match change {
+        StatusChange::Suspend { .. } => ("SUSPENDED", Some(reason), None),
+        StatusChange::Ban => ("BANNED", None, Some(reason)),
+        StatusChange::Reactivate => ("ACTIVE", None, None),
+    };
+    tx.execute(
+        "UPDATE users SET status = ?2, updated_at = ?3, suspended_until = ?4,
+           suspended_at = iif(?5 IS NULL, NULL, ?7), suspension_reason = ?5,
+           banned_at = iif(?6 IS NULL, NULL, ?7), ban_reason = ?6
+         WHERE id = ?1",
+        params![user.0, status, int(now), until.map(int), suspended, banned, int(since)],
+    )?;
+    Ok(())
+}
+
 pub fn suspend_active(
     tx: &Transaction<'_>,
     user: UserId,
@@ -72,6 +83,7 @@ pub fn suspend_active(
     set_status(tx, user, StatusChange::Suspend { until: Some(until) }, reason, by, now)
 }
 
+/// Bans for good, whatever becomes of decisions, or lifts a ban.
 pub fn set_address_ban(
     tx: &Transaction<'_>,
     network: Network,
@@ -84,8 +96,8 @@ pub fn set_address_ban(
     let reason = cut(reason, REASON_BYTES_MAX);
     let event = if banned {
         tx.execute(
-            "INSERT INTO banned_ips (ip_address, reason, created_at, created_by) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (ip_address) DO UPDATE SET reason = excluded.reason, expires_at = NULL",
+            "INSERT INTO banned_ips (ip_address, reason, created_at, created_by, kept) VALUES (?1, ?2, ?3, ?4, 1)
+             ON CONFLICT (ip_address) DO UPDATE SET reason = excluded.reason, expires_at = NULL, kept = 1",
             params![text, reason, int(now), by.actor.map(|u| u.0)],
         )?;
         audit_event::ADDRESS_BANNED

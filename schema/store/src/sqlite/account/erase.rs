@@ -68,7 +68,7 @@ pub fn erase_whoever(
     forget(tx, user, by, now)?;
     blank_profile(tx, user, now)?;
     tx.execute(
-        "INSERT INTO erasure_ledger (user_id, reason, messages, erased_at) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO erasure_ledger (user_id, reason, messages, erased_at, forgotten) VALUES (?1, ?2, ?3, ?4, 1)",
         params![user.0, reason, int(messages), int(now)],
     )?;
     record(tx, audit_event::ACCOUNT_ERASED, Some(user), reason, by, now)?;

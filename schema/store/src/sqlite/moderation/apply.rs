@@ -6,36 +6,56 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::record::UserStatus;
 use schema_wire::{UserId, v1};
 
-use super::decision::{due, end, find};
+use super::decision::{due, end, find, reopen};
+use crate::accept::{REASON_BYTES_MAX, cut};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{MUTE_MS, only_closes};
+use crate::moderation::{MUTE_MS, only_closes, suspended_until, takes_out};
 use crate::rows::account::{Origin, StatusChange, audit_event};
 use crate::rows::moderation::{CaseState, Decision, DecisionState, Measure};
-use crate::sqlite::account::admin::{set_address_ban, set_status};
+use crate::sqlite::account::admin::set_status;
+use crate::sqlite::account::administrators::look;
 use crate::sqlite::account::audit::record;
 use crate::sqlite::account::standing_of;
 use crate::sqlite::stream::push;
 use crate::sqlite::value::uint_opt;
 use crate::stored::int;
 
-const DAY_MS: u64 = 86_400_000;
+/// What the trail says of a decision that would have left nobody to administer.
+const LAST_ADMINISTRATOR: &str = "FAILED: the last active administrator";
 
 pub fn apply_due(tx: &Transaction<'_>, now: u64) -> Answer<Option<Decision>> {
     let Some(decision) = due(tx, now)? else { return Ok(None) };
     let by = Origin { actor: Some(decision.moderator), ..Origin::system() };
-    // An account that went away in these seconds leaves nothing to act on.
-    let state = match standing_of(tx, decision.subject, now) {
+    let told = match standing(tx, &decision, now) {
         Ok(standing) => {
             take_effect(tx, &decision, standing, &by, now)?;
-            DecisionState::Done
+            close(tx, &decision, now)?;
+            end(tx, &decision, DecisionState::Done, &by, now)?;
+            DecisionState::Done.name()
         }
-        Err(AccountError::NotFound) => DecisionState::Failed,
+        // An account that went away in these seconds leaves nothing to act on.
+        Err(AccountError::NotFound) => {
+            close(tx, &decision, now)?;
+            end(tx, &decision, DecisionState::Failed, &by, now)?;
+            DecisionState::Failed.name()
+        }
+        Err(AccountError::LastAdministrator) => {
+            end(tx, &decision, DecisionState::Failed, &by, now)?;
+            reopen(tx, decision.subject)?;
+            LAST_ADMINISTRATOR
+        }
         Err(other) => return Err(other),
     };
-    close(tx, &decision, now)?;
-    end(tx, &decision, state, &by, now)?;
-    record(tx, audit_event::DECISION_APPLIED, Some(decision.subject), state.name(), &by, now)?;
+    record(tx, audit_event::DECISION_APPLIED, Some(decision.subject), told, &by, now)?;
     find(tx, decision.id).map(Some)
+}
+
+/// How the account stands; of administrators that are to go, the last one stays.
+fn standing(tx: &Transaction<'_>, decision: &Decision, now: u64) -> Answer<UserStatus> {
+    if takes_out(decision) {
+        look(tx, decision.subject, now)?.must_leave_one()?;
+    }
+    standing_of(tx, decision.subject, now)
 }
 
 fn take_effect(
@@ -55,11 +75,14 @@ fn take_effect(
             // A ban that came in between is not softened to a suspension.
             Measure::Suspend if standing == UserStatus::Banned => {}
             Measure::Suspend => {
-                let until = Some(now + u64::from(decision.days) * DAY_MS);
+                let until = Some(suspended_until(decision, now));
                 set_status(tx, subject, StatusChange::Suspend { until }, &decision.reason, by, now)?;
             }
             Measure::Ban => {
-                set_status(tx, subject, StatusChange::Ban, &decision.reason, by, now)?;
+                // One that came in between is this account's ban already.
+                if standing != UserStatus::Banned {
+                    set_status(tx, subject, StatusChange::Ban, &decision.reason, by, now)?;
+                }
                 if decision.with_address {
                     ban_address(tx, decision, by, now)?;
                 }
@@ -113,20 +136,24 @@ fn ban_address(tx: &Transaction<'_>, decision: &Decision, by: &Origin, now: u64)
     if is_banned_anyway(tx, address)? {
         return Ok(());
     }
-    set_address_ban(tx, address.into(), true, &decision.reason, by, now)?;
+    let (text, reason) = (address.to_string(), cut(&decision.reason, REASON_BYTES_MAX));
     tx.execute(
-        "UPDATE moderation_decisions SET address = ?2 WHERE id = ?1",
-        params![decision.id.0, address.to_string()],
+        "INSERT INTO banned_ips (ip_address, reason, created_at, created_by) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (ip_address) DO UPDATE SET reason = excluded.reason, expires_at = NULL",
+        params![text, reason, int(now), by.actor.map(|user| user.0)],
     )?;
+    tx.execute("UPDATE moderation_decisions SET address = ?2 WHERE id = ?1", params![decision.id.0, text])?;
+    record(tx, audit_event::ADDRESS_BANNED, None, &format!("{text}: {reason}"), by, now)?;
     Ok(())
 }
 
-/// Whether others than decisions banned the address for good: it is not this decision's then, nor lifted with it.
+/// Whether others than decisions banned the address for good: it is not this decision's then, nor lifted with it. What was
+/// banned by hand in the database, or by the release before, is older than the decisions that want it.
 fn is_banned_anyway(tx: &Transaction<'_>, address: IpAddr) -> rusqlite::Result<bool> {
     let found = tx.query_row(
-        "SELECT 1 FROM banned_ips b WHERE b.ip_address = ?1 AND b.expires_at IS NULL AND NOT EXISTS (
+        "SELECT 1 FROM banned_ips b WHERE b.ip_address = ?1 AND b.expires_at IS NULL AND (b.kept OR NOT EXISTS (
            SELECT 1 FROM moderation_decisions d WHERE d.address = b.ip_address AND d.state = 'DONE'
-             AND d.ended_at >= b.created_at)",
+             AND d.ended_at >= b.created_at))",
         [address.to_string()],
         |_| Ok(()),
     );

@@ -7,7 +7,8 @@ use super::case::must_be_free;
 use crate::accept::page;
 use crate::accounts::{AccountError, Answer};
 use crate::moderation::{
-    UNDO_MS, beginning, must_be_above, must_be_allowed, must_be_second, must_be_sound, must_be_undoable,
+    UNDO_MS, beginning, gravest, must_be_above, must_be_allowed, must_be_second, must_be_sound,
+    must_be_undoable,
 };
 use crate::rows::account::{Origin, audit_event};
 use crate::rows::moderation::{CaseState, Decision, DecisionId, DecisionState, Measure, NewDecision};
@@ -75,15 +76,16 @@ fn check(tx: &Transaction<'_>, new: &NewDecision, now: u64) -> Answer<()> {
     must_be_new(tx, new)
 }
 
-/// The same is not decided again while it is under way: a form that was sent twice, or a second moderator.
+/// Nothing as grave is decided again while it is under way: a form that was sent twice, or a second moderator.
 fn must_be_new(tx: &Transaction<'_>, new: &NewDecision) -> Answer<()> {
-    let same = tx.query_row(
-        "SELECT 1 FROM moderation_decisions WHERE user_id = ?1 AND state IN ('WAITING', 'PENDING') AND actions = ?2
-         LIMIT 1",
-        params![new.subject.0, Measure::names(&new.measures)],
-        |_| Ok(()),
-    );
-    same.optional()?.is_none().then_some(()).ok_or(AccountError::Overtaken)
+    let mut find =
+        tx.prepare_cached(&format!("{ROW} WHERE d.user_id = ?1 AND d.state IN ('WAITING', 'PENDING')"))?;
+    for under_way in find.query_map([new.subject.0], decision)? {
+        if gravest(&under_way?.measures) == gravest(&new.measures) {
+            return Err(AccountError::Overtaken);
+        }
+    }
+    Ok(())
 }
 
 pub fn role_of(tx: &Transaction<'_>, user: UserId) -> Answer<AccountRole> {
@@ -170,6 +172,16 @@ pub fn of(tx: &Transaction<'_>, subject: UserId) -> Answer<Vec<Decision>> {
     let mut find =
         tx.prepare_cached(&format!("{ROW} WHERE d.user_id = ?1 ORDER BY d.created_at DESC LIMIT ?2"))?;
     let rows = find.query_map(params![subject.0, CARD_ROWS], decision)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Those in effect besides this one, which nobody lifted by hand since.
+pub fn standing_beside(tx: &Transaction<'_>, reversed: &Decision) -> Answer<Vec<Decision>> {
+    let mut find = tx.prepare_cached(&format!(
+        "{ROW} WHERE d.user_id = ?1 AND d.state = 'DONE' AND d.id <> ?2 AND d.ended_at > coalesce(
+           (SELECT max(created_at) FROM moderation_actions WHERE user_id = ?1 AND action = 'REACTIVATE'), -1)"
+    ))?;
+    let rows = find.query_map(params![reversed.subject.0, reversed.id.0], decision)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -1,10 +1,11 @@
 //! What moderation keeps about an account that is erased: that something was decided, what, when and by whom. Texts,
 //! evidence and the address go, and nothing about the account stays open.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 use schema_wire::UserId;
 
 use crate::rows::account::Origin;
+use crate::sqlite::value::id;
 use crate::stored::int;
 
 /// Ends what is open; a decision still under way ends as one whose account was gone when its time came.
@@ -16,11 +17,17 @@ const CLOSED: [&str; 3] = [
      WHERE user_id = ?1 AND state IN ('WAITING', 'PENDING')",
 ];
 
-/// An address that was banned with the account stays banned, but for a reason that may name somebody.
-const EMPTIED: [&str; 6] = [
-    "UPDATE banned_ips SET reason = '' WHERE EXISTS (SELECT 1 FROM moderation_decisions d
-       WHERE d.user_id = ?1 AND d.address = ip_address
+/// An address that was banned with the account stays banned, whatever becomes of others' decisions, but for a reason that
+/// may name somebody.
+const EMPTIED: [&str; 7] = [
+    "UPDATE banned_ips SET reason = ''
+     WHERE ip_address IN (SELECT address FROM moderation_decisions WHERE user_id = ?1 AND address IS NOT NULL)
+       AND EXISTS (SELECT 1 FROM moderation_decisions d WHERE d.user_id = ?1 AND d.address = ip_address
          AND substr(d.reason, 1, length(banned_ips.reason)) = banned_ips.reason)",
+    "UPDATE banned_ips SET kept = 1
+     WHERE ip_address IN (SELECT address FROM moderation_decisions WHERE user_id = ?1 AND address IS NOT NULL)
+       AND EXISTS (SELECT 1 FROM moderation_decisions d WHERE d.user_id = ?1 AND d.address = ip_address
+         AND d.state = 'DONE' AND d.ended_at >= banned_ips.created_at)",
     "UPDATE reports SET evidence = NULL, comment = '' WHERE reported_user_id = ?1",
     "UPDATE flags SET detail = '' WHERE user_id = ?1",
     "UPDATE moderation_decisions SET reason = '', notice = NULL, address = NULL, mailed_at = nullif(mailed_at, 0),
@@ -43,4 +50,18 @@ pub fn forget(tx: &Transaction<'_>, subject: UserId, by: &Origin, now: u64) -> r
         tx.execute(statement, [subject.0])?;
     }
     Ok(())
+}
+
+/// Does the same once for an account that the release before erased; false: none is left. One that a restore brought back
+/// is erased anew, and forgotten with that.
+pub fn forget_left(tx: &Transaction<'_>, now: u64) -> rusqlite::Result<bool> {
+    let find = "SELECT user_id FROM erasure_ledger WHERE forgotten = 0 ORDER BY id LIMIT 1";
+    let left = tx.prepare_cached(find)?.query_row([], |row| id::<UserId>(row, 0)).optional()?;
+    let Some(user) = left else { return Ok(false) };
+    let is_deleted = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1 AND status = 'DELETED')";
+    if tx.query_row(is_deleted, [user.0], |row| row.get(0))? {
+        forget(tx, user, &Origin::system(), now)?;
+    }
+    tx.execute("UPDATE erasure_ledger SET forgotten = 1 WHERE user_id = ?1", [user.0])?;
+    Ok(true)
 }

@@ -7,12 +7,13 @@ use schema_wire::UserId;
 
 use super::appeal;
 use super::apply::{settle, tell};
-use super::decision::{end, find, role_of};
+use super::decision::{end, find, role_of, standing_beside};
+use crate::accept::{REASON_BYTES_MAX, cut};
 use crate::accounts::{AccountError, Answer};
-use crate::moderation::{MUTE_MS, is_out_by, must_be_above, outcome};
+use crate::moderation::{MUTE_MS, is_out_by, must_be_above, outcome, still_demanded};
 use crate::rows::account::{Origin, StatusChange, audit_event};
 use crate::rows::moderation::{AppealState, CaseState, Decision, DecisionId, DecisionState, Measure};
-use crate::sqlite::account::admin::{set_address_ban, set_status};
+use crate::sqlite::account::admin::{set_address_ban, set_status, store_status};
 use crate::sqlite::account::audit::record;
 use crate::sqlite::account::standing_of;
 use crate::sqlite::value::uint_opt;
@@ -33,7 +34,9 @@ pub fn reverse(
     let subject = decision.subject;
     let actor = by.actor.filter(|actor| *actor != subject).ok_or(AccountError::NotAllowed)?;
     must_be_above(role_of(tx, subject)?, role_of(tx, actor)?)?;
-    if is_out_by(&decision, standing_of(tx, subject, now)?, out_since(tx, subject)?) {
+    if is_out_by(&decision, standing_of(tx, subject, now)?, out_since(tx, subject)?)
+        && !restore(tx, &decision, now)?
+    {
         set_status(tx, subject, StatusChange::Reactivate, reason, by, now)?;
     }
     if let Some(address) = decision.address
@@ -59,6 +62,17 @@ pub fn reverse(
     }
     record(tx, audit_event::DECISION_REVERSED, Some(subject), reason, by, now)?;
     find(tx, wanted)
+}
+
+/// Leaves the account as the other decisions that stand have it, each from when it took effect; false: none demands
+/// anything, or nobody wants it any more.
+fn restore(tx: &Transaction<'_>, reversed: &Decision, now: u64) -> Answer<bool> {
+    let others = standing_beside(tx, reversed)?;
+    let Some((other, change)) = still_demanded(&others, now) else { return Ok(false) };
+    let until = if let StatusChange::Suspend { until } = change { until } else { None };
+    let reason = cut(&other.reason, REASON_BYTES_MAX);
+    store_status(tx, reversed.subject, change, (until, reason, other.ended_at.unwrap_or(now)), now)?;
+    Ok(true)
 }
 
 /// A letter that did not go out yet about the decision need not any more; the answer to an appeal says enough.
@@ -89,10 +103,10 @@ fn unmute(tx: &Transaction<'_>, decision: &Decision) -> rusqlite::Result<()> {
 }
 
 /// Whether the address is banned because of this decision alone: neither because of another one, nor because two agreed
-/// on it since.
+/// on it, nor with an account that is erased by now.
 fn is_banned_by(tx: &Transaction<'_>, decision: &Decision, address: IpAddr) -> rusqlite::Result<bool> {
     let found = tx.query_row(
-        "SELECT 1 FROM banned_ips b WHERE b.ip_address = ?1 AND b.created_at <= ?2 AND NOT EXISTS (
+        "SELECT 1 FROM banned_ips b WHERE b.ip_address = ?1 AND b.created_at <= ?2 AND NOT b.kept AND NOT EXISTS (
            SELECT 1 FROM moderation_decisions d WHERE d.address = b.ip_address AND d.state = 'DONE'
              AND d.ended_at >= b.created_at AND d.id <> ?3)",
         params![address.to_string(), decision.ended_at.map(int), decision.id.0],
