@@ -7,7 +7,7 @@ import { holds, inspect, inspectTwice, visitor } from './browser.mjs';
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Waits until something holds, for what happens behind the page. */
-async function until(sentence, check) {
+export async function until(sentence, check) {
   for (let n = 0; n < 100; n += 1) {
     if (await check()) return;
     await pause(250);

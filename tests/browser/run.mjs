@@ -94,7 +94,7 @@ if ('people'.includes(wanted)) {
   await flow('the people of the queue are searched by key', () => people.thePeopleOfTheQueueAreSearchedByKey(browser, origin));
   await flow('an erasure needs four eyes', () => people.anErasureNeedsFourEyes(browser, origin));
   await flow('people and programs are let in', () => people.peopleAndProgramsAreLetIn(browser, origin, product.api));
-  await flow('an administrator is made by two', () => people.anAdministratorIsMadeByTwo(browser, origin));
+  await flow('an administrator is made by two', () => people.anAdministratorIsMadeByTwo(browser, origin, product.data));
   await flow('a role is changed, and given by two', () => people.aRoleIsChangedAndGivenByTwo(browser, origin));
   for (const way of ways) {
     await flow(`statistics are shown: ${named(way)}`, () => people.statisticsAreShownAndDownloaded(browser, origin, way));

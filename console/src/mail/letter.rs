@@ -83,6 +83,21 @@ impl Letter {
         Self { to, subject: "Choose a new password", text }
     }
 
+    /// The password of an account that was given a role, in both languages.
+    pub fn first_password(to: String, public_url: &str, secret: &str) -> Self {
+        let link = format!("{public_url}/reset-password?token={secret}");
+        let text = format!(
+            "Two administrators gave this Secure Messenger account a role in its console.\n\
+             Choose a password for it within 1 hour; the link works once, and no earlier password works any more:\n\
+             Deux administrateurs ont donné à ce compte Secure Messenger un rôle dans sa console.\n\
+             Choisissez un mot de passe sous 1 heure ; le lien ne sert qu'une fois, et aucun mot de passe précédent ne \
+             fonctionne plus :\n\n  {link}\n\n\
+             Later, ask for a new link where you log in, or ask an administrator for another letter.\n\
+             Plus tard, demandez un nouveau lien à la connexion, ou une autre lettre à un administrateur.\n"
+        );
+        Self { to, subject: "Choose a password / Choisissez un mot de passe", text }
+    }
+
     /// The letter in the form that travels (RFC 5322).
     pub(super) fn seal(self, from: &Mailbox) -> Result<Message, MailFault> {
         let to: Mailbox = self.to.parse().map_err(|_| MailFault::Address)?;

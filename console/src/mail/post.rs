@@ -7,6 +7,7 @@ use std::time::Duration;
 use schema_store::Accounts;
 use schema_store::rows::account::Origin;
 use schema_store::token::NewToken;
+use schema_wire::UserId;
 use schema_wire::record::UserStatus;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -30,6 +31,8 @@ pub enum Errand {
     Verification { email: String, secret: String },
     /// The address was registered before: a new link if it still waits for one, a word of warning otherwise.
     RegisteredAgain { email: String },
+    /// An account has a role now, and chooses its password with this link.
+    FirstPassword { user: UserId, secret: String },
     /// A reset link, if there is such an account.
     PasswordReset { email: String, by: Origin },
 }
@@ -105,6 +108,11 @@ impl<S: Accounts> Postman<S> {
                 Some(Letter::verification(email, &self.public_url, &secret))
             }
             Errand::RegisteredAgain { email } => self.registered_again(email).await,
+            // To the address that is kept.
+            Errand::FirstPassword { user, secret } => {
+                let profile = self.store.profile(user).await.ok()?;
+                Some(Letter::first_password(profile.email, &self.public_url, &secret))
+            }
             Errand::PasswordReset { email, by } => self.password_reset(email, by).await,
         }
     }

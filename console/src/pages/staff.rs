@@ -1,5 +1,6 @@
 //! Who has a role in the console. One administrator asks for a further account, or for what takes two for one that is
-//! there; another one agrees. The password of a new one is chosen with a link that is shown once.
+//! there; another one agrees. Whoever had no role before chooses a password with a link that goes to their own address
+//! only: an administrator who saw it would be two people.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -19,8 +20,8 @@ use crate::frame::render::{self, Page, go};
 use crate::frame::route::{ADMINISTRATORS, Entry, STAFF, Who, read, send};
 use crate::frame::trouble::Trouble;
 use crate::frame::visit::Visit;
-use crate::mail::RESET_TTL_MS;
-use crate::parts::form::{Typed, choice, once};
+use crate::mail::{Errand, RESET_TTL_MS};
+use crate::parts::form::{Typed, choice};
 use crate::parts::{Field, button, csrf, moment, table};
 
 /// Rows of each list.
@@ -41,22 +42,15 @@ struct Shown {
     staff: Vec<PersonRow>,
     asked: Vec<StaffRequest>,
     typed: Typed,
-    /// The link for an account just made: shown this once.
-    link: Option<String>,
 }
 
 async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit) -> Result<Response, Trouble> {
-    show(&app, visit, Typed::default(), None).await
+    show(&app, visit, Typed::default()).await
 }
 
-async fn show<S: Desk>(
-    app: &App<S>,
-    visit: Visit,
-    typed: Typed,
-    link: Option<String>,
-) -> Result<Response, Trouble> {
+async fn show<S: Desk>(app: &App<S>, visit: Visit, typed: Typed) -> Result<Response, Trouble> {
     let (staff, asked) = (app.store.staff(ROWS).await?, app.store.staff_asked(ROWS).await?);
-    Ok(render::show(typed.status(), visit, Shown { staff, asked, typed, link }, draw).await)
+    Ok(render::show(typed.status(), visit, Shown { staff, asked, typed }, draw).await)
 }
 
 async fn ask<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) -> Result<Response, Trouble> {
@@ -72,7 +66,7 @@ async fn ask<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) -
         },
     };
     let wrong = (wrong.0, visit.t(wrong.1));
-    show(&app, visit, Typed::wrong(fields, wrong), None).await
+    show(&app, visit, Typed::wrong(fields, wrong)).await
 }
 
 /// The account a form asks for; otherwise the field and the key of what is wrong with it.
@@ -104,12 +98,15 @@ async fn agree<S: Desk>(
     visit: Visit,
     Path(request): Path<String>,
 ) -> Result<Response, Trouble> {
+    if !app.post.is_open() {
+        return Ok(go(visit.jar, "/staff", Some("mail-closed")));
+    }
     let (secret, token) = NewToken::generate(app.clock.now_ms() + RESET_TTL_MS);
     match app.store.agree_to_staff(named(&request)?, token, visit.by.clone()).await {
         Ok(Agreed::Changed(_)) => Ok(go(visit.jar, "/staff", Some("role-changed"))),
-        Ok(Agreed::Made(_)) => {
-            let link = format!("{}/reset-password?token={secret}", app.public_url);
-            show(&app, visit, Typed::default(), Some(link)).await
+        Ok(Agreed::Made(user) | Agreed::Raised(user)) => {
+            let left = app.post.leave(Errand::FirstPassword { user, secret });
+            Ok(go(visit.jar, "/staff", Some(if left { "staff-mailed" } else { "mail-closed" })))
         }
         Err(AccountError::Overtaken) => Ok(go(visit.jar, "/staff", Some("overtaken"))),
         // Somebody registered with this address in between: the request stays, to be withdrawn.
@@ -123,9 +120,7 @@ async fn agree<S: Desk>(
 }
 
 fn draw(visit: &Visit, shown: &Shown) -> Page {
-    let link = shown.link.clone().map(|link| once(visit.t("staff-link-once"), link));
     let body = view! {
-        {link}
         <p>{visit.t("staff-why")}</p>
         {asked(visit, &shown.asked)}
         {ask_form(visit, shown)}

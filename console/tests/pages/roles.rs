@@ -10,6 +10,7 @@ use schema_store::{Accounts, ConsoleAccess};
 use schema_wire::UserId;
 use totp_rs::{Builder, Secret};
 
+use crate::owed::{desk, mail_server};
 use crate::support::{Answer, Desk, PASSWORD, encoded};
 
 /// Codes that are set up for this account, by a secret of so many times this byte.
@@ -161,4 +162,36 @@ fn two_administrators_at_once_do_not_take_both_roles_away() {
     let left: Vec<_> = [ada, eve].into_iter().filter(|user| role(&desk, *user) == Admin).collect();
     assert_eq!(left.len(), 1, "{statuses:?}");
     assert!(statuses.contains(&303) && statuses.iter().all(|status| [303, 401, 403].contains(status)));
+}
+
+#[test]
+fn whoever_gets_a_first_role_chooses_a_password_with_a_letter_and_no_administrator_sees_the_link() {
+    let (port, letters) = mail_server(&[]);
+    let desk = desk(port);
+    let (ada, eve) = (desk.person("ada", Admin), desk.person("eve", Admin));
+    let bob = desk.person("bob", User);
+    let (one, other) = (desk.session_of(ada, Stage::Full), desk.session_of(eve, Stage::Full));
+    led(
+        &desk.post(&format!("/users/{bob}/role"), Some(&one), &form(User, Moderator, PASSWORD, "")),
+        "/staff",
+        "staff-asked",
+    );
+    led(
+        &desk.post("/staff", Some(&one), "email=new%40staff.example&name=New&role=SRE"),
+        "/staff",
+        "staff-asked",
+    );
+    for _ in 0..2 {
+        let request = desk.run(desk.store.staff_asked(9)).unwrap().remove(0);
+        let (email, agree) = (request.email, format!("/staff/{}/agree", UserId(request.id.0)));
+        let answer = desk.post(&agree, Some(&other), "");
+        led(&answer, "/staff", "staff-mailed");
+        assert!(!answer.text.contains("token="), "{}", answer.text);
+        let letter = letters.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert!(
+            letter.contains(&format!("RCPT TO:<{email}>")) && letter.contains("reset-password"),
+            "{letter}"
+        );
+    }
+    assert_eq!(desk.sign_in("bob", PASSWORD).status, 422, "the password of before does not work any more");
 }

@@ -192,8 +192,9 @@ pub trait ConsoleAccess: Clone + Send + Sync + 'static {
     fn ask_staff(&self, new: NewStaff, by: Origin) -> impl Future<Output = Answer<StaffRequestId>> + Send;
     /// Takes it back. `Overtaken`: nobody asks any more.
     fn withdraw_staff(&self, wanted: StaffRequestId, by: Origin) -> impl Future<Output = Answer<()>> + Send;
-    /// Agrees: the account is made, and chooses its password with this token; or it gets the role, as by `change_role`.
-    /// `NotAllowed` for whoever asked.
+    /// Agrees: the account is made, and chooses its password with this token; or it gets the role, as by `change_role`. One
+    /// that had none chooses a new password with the token as well, since somebody else may know the old one, or hold a
+    /// link for it: those are void. `NotAllowed` for whoever asked.
     fn agree_to_staff(
         &self,
         wanted: StaffRequestId,

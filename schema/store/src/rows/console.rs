@@ -255,6 +255,8 @@ pub struct StaffRequest {
 pub enum Agreed {
     /// An account was made, whose password is still to be chosen.
     Made(UserId),
+    /// An account has a role that had none; its password is to be chosen anew.
+    Raised(UserId),
     /// An account has another role.
     Changed(UserId),
 }

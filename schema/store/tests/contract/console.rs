@@ -514,3 +514,29 @@ pub async fn an_administrator_and_a_first_role_take_two<S: Store + Accounts + Co
     bed.store.erase_account(bob, "asked".into(), Origin::system()).await.unwrap();
     assert!(bed.store.staff_asked(9).await.unwrap().is_empty(), "or goes with the account");
 }
+
+pub async fn a_first_role_voids_the_password<S: Store + Accounts + ConsoleAccess>(bed: Bed<S>) {
+    use AccountRole::{Admin, Moderator, User};
+    let (ada, eve) = (bed.staff("ada", Admin).await, bed.staff("eve", Admin).await);
+    let bob = bed.person("bob").await.user;
+    let by = |user| Origin { actor: Some(user), ..Origin::system() };
+    let hash =
+        async || bed.store.login_record("bob@example.org".into()).await.unwrap().unwrap().password_hash;
+    let (shown, token) = NewToken::generate(bed.clock.now() + HOUR);
+    // Ada sees a link of his, and makes him her second pair of eyes.
+    bed.store.request_reset("bob@example.org".into(), token, by(ada)).await.unwrap();
+    let change = RoleChange { user: bob, from: User, to: Moderator };
+    let asked = bed.store.ask_role(change, by(ada)).await.unwrap();
+    let (mailed, token) = NewToken::generate(bed.clock.now() + HOUR);
+    assert_eq!(bed.store.agree_to_staff(asked, token, by(eve)).await, Ok(Agreed::Raised(bob)));
+    assert_eq!(hash().await, "none", "nor does a password that she chose with it work");
+    let reset = async |secret: &str, hash: &str| {
+        bed.store.reset_password(TokenHash::of(secret), hash.into(), Origin::system()).await
+    };
+    assert_eq!(reset(&shown, "$argon2id$hers").await, Err(AccountError::TokenInvalid));
+    assert_eq!(reset(&mailed, "$argon2id$his").await, Ok(bob), "what he was sent does");
+    let asked =
+        bed.store.ask_role(RoleChange { user: bob, from: Moderator, to: Admin }, by(ada)).await.unwrap();
+    assert_eq!(bed.store.agree_to_staff(asked, token, by(eve)).await, Ok(Agreed::Changed(bob)));
+    assert_eq!(hash().await, "$argon2id$his", "once is enough");
+}

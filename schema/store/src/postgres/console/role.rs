@@ -3,17 +3,19 @@
 
 use schema_wire::UserId;
 
-use super::staff::must_ask;
+use super::staff::{NO_PASSWORD, must_ask};
 use crate::accounts::{AccountError, Answer};
 use crate::postgres::account::administrators::hold;
 use crate::postgres::account::audit::record;
 use crate::postgres::account::own;
 use crate::postgres::account::read::account_role;
+use crate::postgres::account::register::keep_token;
 use crate::postgres::transaction::Tx;
 use crate::postgres::value::{At, Id};
 use crate::rows::account::{Origin, audit_event};
-use crate::rows::console::{RoleChange, StaffRequestId};
+use crate::rows::console::{Agreed, RoleChange, StaffRequestId};
 use crate::rows::role::AccountRole;
+use crate::token::NewToken;
 
 pub async fn change(tx: &Tx, change: RoleChange, by: &Origin, now: u64) -> Answer<()> {
     own(tx, change.user).await?;
@@ -48,14 +50,37 @@ pub async fn ask(tx: &Tx, change: RoleChange, by: &Origin, now: u64) -> Answer<S
 }
 
 /// Agrees to what somebody else asked for. Nobody holds the account yet.
-pub async fn agree(tx: &Tx, wanted: StaffRequestId, user: UserId, by: &Origin, now: u64) -> Answer<()> {
+pub async fn agree(
+    tx: &Tx,
+    (wanted, user): (StaffRequestId, UserId),
+    reset: NewToken,
+    by: &Origin,
+    now: u64,
+) -> Answer<Agreed> {
     own(tx, user).await?;
     let concerned = hold(tx, user, now).await?;
     let request = must_ask(tx, wanted, by.actor).await?;
     let change = RoleChange { user, from: concerned.role, to: request.role };
     concerned.must_go(change, by.actor)?;
     let detail = format!("{}, asked for by {}", change.told(), request.asked_by);
-    apply(tx, change, &detail, by, now).await
+    apply(tx, change, &detail, by, now).await?;
+    if change.from != AccountRole::User {
+        return Ok(Agreed::Changed(user));
+    }
+    keep_token(tx, user, "RESET", reset, now).await?;
+    Ok(Agreed::Raised(user))
+}
+
+/// Whoever was shown a link of the account, or chose its password with one, could sign in as a second person. Whoever runs
+/// the machine could do so anyhow.
+async fn forget_password(tx: &Tx, user: UserId, by: &Origin) -> Answer<()> {
+    tx.execute("DELETE FROM one_time_tokens WHERE user_id = $1 AND purpose = 'RESET'", &[&Id(user.0)])
+        .await?;
+    if by.actor.is_some() {
+        let void = "UPDATE users SET password_hash = $2 WHERE id = $1";
+        tx.execute(void, &[&Id(user.0), &NO_PASSWORD]).await?;
+    }
+    Ok(())
 }
 
 async fn apply(tx: &Tx, change: RoleChange, detail: &str, by: &Origin, now: u64) -> Answer<()> {
@@ -66,6 +91,9 @@ async fn apply(tx: &Tx, change: RoleChange, detail: &str, by: &Origin, now: u64)
     )
     .await?;
     tx.execute("DELETE FROM sessions WHERE user_id = $1", &[&Id(user.0)]).await?;
+    if change.from == AccountRole::User {
+        forget_password(tx, user, by).await?;
+    }
     // What was asked for it was asked for another role; what it asked for as an administrator, nobody asks for any more.
     let was_admin = change.from == AccountRole::Admin;
     let void = tx

@@ -22,6 +22,9 @@ const COLUMNS: &str =
     "s.id, s.email, s.name, s.role, s.asked_by, coalesce(a.name, ''), s.asked_at, u.id, coalesce(u.role, '')";
 const PEOPLE: &str = "LEFT JOIN users a ON a.id = s.asked_by LEFT JOIN users u ON u.id = s.user_id";
 
+/// No password fits this hash until one is chosen with a link.
+pub const NO_PASSWORD: &str = "none";
+
 pub async fn ask(tx: &Tx, new: &NewStaff, by: &Origin, now: u64) -> Answer<StaffRequestId> {
     let asker = must_be_admin(tx, by).await?;
     let (email, name) = (must_be_email(&new.email)?, clean_name("name", &new.name)?);
@@ -67,12 +70,12 @@ pub async fn agree(
     now: u64,
 ) -> Answer<Agreed> {
     if let Some(user) = whom {
-        return role::agree(tx, wanted, user, by, now).await.map(|()| Agreed::Changed(user));
+        return role::agree(tx, (wanted, user), reset, by, now).await;
     }
     must_be_admin(tx, by).await?;
     let request = must_ask(tx, wanted, by.actor).await?;
-    // No password fits it until one is chosen with the link.
-    let user = create_admin(tx, (&request.email, &request.name, "none"), request.role, now).await?;
+    let login = (&*request.email, &*request.name, NO_PASSWORD);
+    let user = create_admin(tx, login, request.role, now).await?;
     keep_token(tx, user, "RESET", reset, now).await?;
     let detail = format!("{}, asked for by {}", request.role.name(), request.asked_by);
     record(tx, audit_event::STAFF_CREATED, Some(user), &detail, by, now).await?;

@@ -3,15 +3,17 @@
 use rusqlite::{Transaction, params};
 use schema_wire::UserId;
 
-use super::staff::must_ask;
+use super::staff::{NO_PASSWORD, must_ask};
 use crate::accounts::{AccountError, Answer};
 use crate::rows::account::{Origin, audit_event};
-use crate::rows::console::{RoleChange, StaffRequestId};
+use crate::rows::console::{Agreed, RoleChange, StaffRequestId};
 use crate::rows::role::AccountRole;
 use crate::sqlite::account::administrators::look;
 use crate::sqlite::account::audit::record;
+use crate::sqlite::account::register::keep_token;
 use crate::sqlite::value::account_role;
 use crate::stored::int;
+use crate::token::NewToken;
 
 pub fn change(tx: &Transaction<'_>, change: RoleChange, by: &Origin, now: u64) -> Answer<()> {
     let concerned = look(tx, change.user, now)?;
@@ -45,17 +47,33 @@ pub fn ask(tx: &Transaction<'_>, change: RoleChange, by: &Origin, now: u64) -> A
 /// Agrees to what somebody else asked for.
 pub fn agree(
     tx: &Transaction<'_>,
-    wanted: StaffRequestId,
-    user: UserId,
+    (wanted, user): (StaffRequestId, UserId),
+    reset: NewToken,
     by: &Origin,
     now: u64,
-) -> Answer<()> {
+) -> Answer<Agreed> {
     let concerned = look(tx, user, now)?;
     let request = must_ask(tx, wanted, by.actor)?;
     let change = RoleChange { user, from: concerned.role, to: request.role };
     concerned.must_go(change, by.actor)?;
     let detail = format!("{}, asked for by {}", change.told(), request.asked_by);
-    apply(tx, change, &detail, by, now)
+    apply(tx, change, &detail, by, now)?;
+    if change.from != AccountRole::User {
+        return Ok(Agreed::Changed(user));
+    }
+    keep_token(tx, user, "RESET", reset, now)?;
+    Ok(Agreed::Raised(user))
+}
+
+/// Whoever was shown a link of the account, or chose its password with one, could sign in as a second person. Whoever runs
+/// the machine could do so anyhow.
+fn forget_password(tx: &Transaction<'_>, user: UserId, by: &Origin) -> Answer<()> {
+    tx.execute("DELETE FROM one_time_tokens WHERE user_id = ?1 AND purpose = 'RESET'", [user.0])?;
+    if by.actor.is_some() {
+        let void = "UPDATE users SET password_hash = ?2 WHERE id = ?1";
+        tx.execute(void, params![user.0, NO_PASSWORD])?;
+    }
+    Ok(())
 }
 
 fn apply(tx: &Transaction<'_>, change: RoleChange, detail: &str, by: &Origin, now: u64) -> Answer<()> {
@@ -65,6 +83,9 @@ fn apply(tx: &Transaction<'_>, change: RoleChange, detail: &str, by: &Origin, no
         params![user.0, change.to.name(), int(now)],
     )?;
     tx.execute("DELETE FROM sessions WHERE user_id = ?1", [user.0])?;
+    if change.from == AccountRole::User {
+        forget_password(tx, user, by)?;
+    }
     // What was asked for it was asked for another role; what it asked for as an administrator, nobody asks for any more.
     let was_admin = change.from == AccountRole::Admin;
     let mut withdraw = tx.prepare_cached(

@@ -19,6 +19,9 @@ const ROW: &str =
     "SELECT s.id, s.email, s.name, s.role, s.asked_by, coalesce(a.name, ''), s.asked_at, u.id, u.role
      FROM staff_requests s LEFT JOIN users a ON a.id = s.asked_by LEFT JOIN users u ON u.id = s.user_id";
 
+/// No password fits this hash until one is chosen with a link.
+pub const NO_PASSWORD: &str = "none";
+
 pub fn ask(tx: &Transaction<'_>, new: &NewStaff, by: &Origin, now: u64) -> Answer<StaffRequestId> {
     let asker = must_be_admin(tx, by)?;
     let (email, name) = (must_be_email(&new.email)?, clean_name("name", &new.name)?);
@@ -59,11 +62,11 @@ pub fn agree(
 ) -> Answer<Agreed> {
     must_be_admin(tx, by)?;
     if let Some(user) = whom(tx, wanted)? {
-        return role::agree(tx, wanted, user, by, now).map(|()| Agreed::Changed(user));
+        return role::agree(tx, (wanted, user), reset, by, now);
     }
     let request = must_ask(tx, wanted, by.actor)?;
-    // No password fits it until one is chosen with the link.
-    let user = create_admin(tx, (&request.email, &request.name, "none"), request.role, now)?;
+    let login = (&*request.email, &*request.name, NO_PASSWORD);
+    let user = create_admin(tx, login, request.role, now)?;
     keep_token(tx, user, "RESET", reset, now)?;
     let detail = format!("{}, asked for by {}", request.role.name(), request.asked_by);
     record(tx, audit_event::STAFF_CREATED, Some(user), &detail, by, now)?;
