@@ -45,6 +45,7 @@ macro_rules! variables {
 
 variables! {
     "API_ADDRESS", "127.0.0.1:3001", "an address with a port", "Where the account API listens.";
+    "ADMIN_API_ADDRESS", "", "an address with a port, or none", "Where programs call `/admin/…`; `none`: nowhere. Default: on API_ADDRESS.";
     "CONSOLE_ADDRESS", "127.0.0.1:3010", "an address with a port, or none", "Where the console's pages are; `none`: nowhere. `up --console-port` goes first; the default makes way when the port is taken.";
     "CONSOLE_URL", "", "https://HOST or http://HOST", "How moderators and SREs reach the console; with https its cookies are bound to TLS. Default: http:// and CONSOLE_ADDRESS.";
     "CONSOLE_SEAL_KEY_FILE", "", "the path of a file", "Key that seals second factors in the store (openssl rand -hex 32); the same for every console on one store. Default: keys/seal.key in DATA_DIR, made at the first start.";
@@ -130,8 +131,20 @@ impl Registration {
 pub struct Surfaces {
     /// `/api/v1`, its documentation and the pages behind links in letters.
     pub accounts: bool,
+    /// `/admin`, for programs of moderators and SREs.
+    pub admin: AdminSurface,
     /// The pages for moderators and SREs, on a port of their own.
     pub pages: bool,
+}
+
+/// Where `/admin` is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AdminSurface {
+    /// Beside the accounts.
+    Shared,
+    /// On an address of its own, and on no other.
+    At(SocketAddr),
+    Nowhere,
 }
 
 /// Where the pages are.
@@ -214,7 +227,18 @@ impl ConsoleConfig {
                 url: public_url(&values, "CONSOLE_URL")?,
             },
             internal: values.parse("INTERNAL_ADDRESS", "ADDRESS:PORT")?,
-            surfaces: Surfaces { accounts: true, pages: values.text("CONSOLE_ADDRESS") != Some("none") },
+            surfaces: Surfaces {
+                accounts: true,
+                admin: match values.text("ADMIN_API_ADDRESS") {
+                    None => AdminSurface::Shared,
+                    Some("none") => AdminSurface::Nowhere,
+                    Some(_) => {
+                        let own = values.parse("ADMIN_API_ADDRESS", "ADDRESS:PORT, or none")?;
+                        own.map_or(AdminSurface::Shared, AdminSurface::At)
+                    }
+                },
+                pages: values.text("CONSOLE_ADDRESS") != Some("none"),
+            },
             public_url: public_url(&values, "PUBLIC_URL")?,
             database: database(&values, &data)?,
             signing: signing(&values, &data)?,

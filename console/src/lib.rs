@@ -3,6 +3,7 @@
 //! but the store and the published keys.
 
 pub mod access;
+mod anchor;
 pub mod api;
 pub mod app;
 mod bans;

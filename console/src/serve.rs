@@ -32,13 +32,14 @@ use crate::access::seal::{Seal, SealFault};
 use crate::access::shared::SharedLimits;
 use crate::access::signing;
 use crate::access::webauthn::RelyingParty;
+use crate::anchor::{anchor, tell};
 use crate::api;
 use crate::app::{App, Backing, Shared};
 use crate::bans::{Bans, read_bans};
 use crate::caseload::{Caseload, count_cases};
 use crate::clock::Clock;
 use crate::cluster::watch::{Watch, watch_over};
-use crate::config::{ConsoleConfig, PagesConfig};
+use crate::config::{AdminSurface, ConsoleConfig, PagesConfig};
 use crate::detect::detect;
 use crate::due::look_after;
 use crate::front::guard::Peer;
@@ -98,6 +99,8 @@ pub struct Served {
     pub pages: Option<SocketAddr>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where `/admin` is, if it has an address of its own.
+    pub admin: Option<SocketAddr>,
     /// Where `/metrics` is served, if it is.
     pub internal: Option<SocketAddr>,
     /// The published public keys, as `/.well-known/jwks.json` shows them.
@@ -126,6 +129,10 @@ pub async fn start<S: Backing>(
 ) -> Result<Served, ServeFault> {
     let pages = if config.surfaces.pages { Some(bind_pages(&config.pages).await?) } else { None };
     let (listener, address) = bind(config.address).await?;
+    let (admin_listener, admin) = match config.surfaces.admin {
+        AdminSurface::At(address) => Some(bind(address).await?).unzip(),
+        AdminSurface::Shared | AdminSurface::Nowhere => (None, None),
+    };
     let internal = match config.internal {
         Some(address) => Some(bind(address).await?),
         None => None,
@@ -147,14 +154,7 @@ pub async fn start<S: Backing>(
             (tokio::spawn(accepting), address)
         })
         .unzip();
-    let mut working = JoinSet::new();
-    working.spawn(look_after(app.clone()));
-    working.spawn(watch_over(app.clone()));
-    working.spawn(detect(app.clone()));
-    working.spawn(read_bans(app.clone()));
-    working.spawn(count(app.clone()));
-    working.spawn(count_cases(app.clone()));
-    working.spawn(read_settings(app.clone()));
+    let mut working = at_work(&app);
     let sending = tokio::spawn(send_owed(app.clone(), stopped.clone()));
     // A proxy is always let in: whom it speaks for is looked at once the request is read.
     let from = app.clone();
@@ -162,15 +162,23 @@ pub async fn start<S: Backing>(
         let is_proxy = || from.config.trusted_proxies.iter().any(|proxy| proxy.contains(peer));
         !from.bans.hold(peer) || is_proxy()
     });
+    let last = app.clone();
+    let admin_serving = admin_listener.map(|listener| {
+        let router = api::admin_router(app.clone());
+        tokio::spawn(accept(listener, router, let_in.clone(), until(stopped.clone())))
+    });
     let serving = accept(listener, api::router(app), let_in, shutdown);
     let finished = tokio::spawn(async move {
         serving.await;
-        if let Some(drawing) = drawing {
-            // It ends by the same deadline as the API did.
-            drop(drawing.await);
+        // They end by the same deadline as the API did.
+        for other in [drawing, admin_serving].into_iter().flatten() {
+            drop(other.await);
         }
         // They hold the queue of letters open.
         working.shutdown().await;
+        tell(&last, 0).await;
+        // It holds the queue of letters open too.
+        drop(last);
         // What is on its way is noted as sent, or goes out once more after the next start.
         let letters = async {
             drop(sending.await);
@@ -184,7 +192,21 @@ pub async fn start<S: Backing>(
         tokio::spawn(accept(listener, internal_router(metrics.clone()), everybody(), until(stopped)));
         address
     });
-    Ok(Served { pages, address, internal, jwks, metrics, finished })
+    Ok(Served { pages, address, admin, internal, jwks, metrics, finished })
+}
+
+/// What goes on beside requests until it is shut down.
+fn at_work<S: Backing>(app: &App<S>) -> JoinSet<()> {
+    let mut working = JoinSet::new();
+    working.spawn(look_after(app.clone()));
+    working.spawn(watch_over(app.clone()));
+    working.spawn(detect(app.clone()));
+    working.spawn(read_bans(app.clone()));
+    working.spawn(count(app.clone()));
+    working.spawn(count_cases(app.clone()));
+    working.spawn(anchor(app.clone()));
+    working.spawn(read_settings(app.clone()));
+    working
 }
 
 /// The pages' own port, or another one when nobody asked for this one.

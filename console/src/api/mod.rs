@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::{App, Backing};
+use crate::config::AdminSurface;
 use crate::front::guard::guard;
 use crate::front::observe::{no_route, observe, wrong_method};
 use crate::front::rule::{Route, Rule};
@@ -69,27 +70,38 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
     routes.extend(reports::routes());
     routes.extend(appeals::routes());
     routes.extend(appeal_page::routes());
-    routes.extend(automation::routes());
     routes
 }
 
 /// The rules of every route, for the documentation and for tests that walk them.
 pub fn rules<S: Backing>() -> Vec<Rule> {
-    routes::<S>().into_iter().map(|route| route.rule).collect()
+    routes::<S>().into_iter().chain(automation::routes()).map(|route| route.rule).collect()
 }
 
-/// The router: each route behind the guard with its own rule, everything observed.
+/// What the API's address serves.
 pub fn router<S: Backing>(app: App<S>) -> Router {
+    let surfaces = app.config.surfaces;
+    let mut shown = if surfaces.accounts { routes::<S>() } else { Vec::new() };
+    if surfaces.admin == AdminSurface::Shared {
+        shown.extend(automation::routes());
+    }
+    guarded(app, shown)
+}
+
+/// What the address serves that is for `/admin` alone.
+pub fn admin_router<S: Backing>(app: App<S>) -> Router {
+    guarded(app, automation::routes())
+}
+
+/// Each route behind the guard with its own rule, everything observed.
+fn guarded<S: Backing>(app: App<S>, routes: Vec<Route<S>>) -> Router {
     let mut router = Router::new();
-    if app.config.surfaces.accounts {
-        for Route { rule, handler } in routes::<S>() {
-            let path = rule.path;
-            let body_limit = DefaultBodyLimit::max(rule.body_bytes_max);
-            let guarded = handler
-                .layer(body_limit)
-                .layer(from_fn_with_state((app.clone(), Arc::new(rule)), guard::<S>));
-            router = router.route(path, guarded);
-        }
+    for Route { rule, handler } in routes {
+        let path = rule.path;
+        let body_limit = DefaultBodyLimit::max(rule.body_bytes_max);
+        let guarded =
+            handler.layer(body_limit).layer(from_fn_with_state((app.clone(), Arc::new(rule)), guard::<S>));
+        router = router.route(path, guarded);
     }
     router
         .fallback(no_route)

@@ -93,6 +93,26 @@ fn a_token_does_what_its_role_may() {
 }
 
 #[test]
+fn the_calls_for_programs_are_where_they_were_asked_to_be_and_nowhere_else() {
+    for (set, shared, own) in
+        [(None, 401, None), (Some("127.0.0.1:0"), 404, Some(401)), (Some("none"), 404, None)]
+    {
+        let set: Vec<_> = set.map(|to| ("ADMIN_API_ADDRESS", to)).into_iter().collect();
+        let mut api = Api::with(&set);
+        let path = "/admin/users/search?q=bob";
+        assert_eq!(api.get(path, None).status, shared, "{set:?}");
+        assert_eq!(api.admin.is_some(), own.is_some(), "{set:?}");
+        if let (Some(at), Some(status)) = (api.admin, own) {
+            api.url = format!("http://{at}");
+            assert_eq!(api.get(path, None).status, status, "{set:?}");
+            assert_eq!(api.get("/api/v1/me", None).status, 404, "it has nothing but them");
+            let admin = token(&api, "ada", AccountRole::Admin);
+            api.send("GET", path, Some(&admin), None, &[]).ok();
+        }
+    }
+}
+
+#[test]
 fn a_token_acts_on_staff_with_its_own_role_only() {
     let api = Api::start();
     let staff = |name: &str, role| {

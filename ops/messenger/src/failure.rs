@@ -37,12 +37,13 @@ pub enum Code {
     Old = 16,
     Warning = 17,
     Unwell = 18,
+    Chain = 19,
 }
 
 #[cfg(test)]
 impl Code {
     /// All of them, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Other,
         Self::Settings,
         Self::Port,
@@ -61,6 +62,7 @@ impl Code {
         Self::Old,
         Self::Warning,
         Self::Unwell,
+        Self::Chain,
     ];
 
     /// What it tells a script.
@@ -86,6 +88,7 @@ impl Code {
             Self::Old => "What is safe in backups is too old.",
             Self::Warning => "`health`: something should be looked at.",
             Self::Unwell => "`health`: something does not work.",
+            Self::Chain => "The audit trail is broken, or lacks entries that are known to have been in it.",
         }
     }
 }

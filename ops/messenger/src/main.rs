@@ -7,10 +7,12 @@
 mod say;
 
 mod account;
+mod audit;
 mod backup;
 mod change_role;
 mod chat;
 mod create_admin;
+mod delete_user_gdpr;
 mod failure;
 mod forget_factors;
 mod health;
@@ -51,6 +53,11 @@ enum Command {
     ChangeRole(change_role::ChangeRoleOptions),
     /// Forget an account's second factors: whoever lost them signs in with the password and sets up others.
     ForgetFactors(forget_factors::ForgetFactorsOptions),
+    /// Erase an account for good, as its owner may ask.
+    DeleteUserGdpr(delete_user_gdpr::DeleteUserOptions),
+    /// Check the audit trail's chain, and print its head.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Bring the database's schema up to date.
     Migrate(migrate::MigrateOptions),
     /// Back up the database, and look after backups.
@@ -77,6 +84,8 @@ fn main() -> ExitCode {
         Command::CreateAdmin(options) => create_admin::run(&options),
         Command::ChangeRole(options) => change_role::run(&options),
         Command::ForgetFactors(options) => forget_factors::run(&options),
+        Command::DeleteUserGdpr(options) => delete_user_gdpr::run(&options),
+        Command::Audit(command) => audit::run(&command),
         Command::Migrate(options) => log().and_then(|()| migrate::run(&options)),
         Command::Backup(command) => log().and_then(|()| backup::run(&command)),
         Command::Health(options) => health::run(&options),

@@ -372,3 +372,83 @@ fn the_log_names_no_person_and_no_request_unless_it_is_collected() {
         assert!(!log.contains("@demo.example") && !log.contains("127.0.0.1"), "{log}");
     }
 }
+
+#[test]
+fn the_audit_trail_is_checked_to_its_end_and_against_heads_that_were_kept() {
+    let folder = Folder::new();
+    let audit = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_messenger"));
+        command.arg("audit").args(arguments).env("DATA_DIR", folder.0.join("data")).stdin(Stdio::null());
+        let output = finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&said).trim().to_owned())
+    };
+    let database = || rusqlite::Connection::open(folder.0.join("data/messenger.db")).unwrap();
+    let mut heads = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        let made =
+            create_admin_at(&folder, &format!("{name}@team.example"), &[], "correct horse battery staple\n");
+        assert!(made.status.success(), "{made:?}");
+        let (code, head) = audit(&["head"]);
+        assert_eq!(code, 0, "{head}");
+        heads.push(head);
+    }
+    let [_, second, third, last] = &heads[..] else { panic!("{heads:?}") };
+    let (code, said) = audit(&["verify", "--anchor", last, "--anchor", second]);
+    assert!(
+        code == 0 && said.contains(&format!("intact up to {last}")) && said.contains("that was kept"),
+        "{said}"
+    );
+    let (code, said) = audit(&["verify", "--anchor", "12:abc"]);
+    assert!(code == 2 && said.contains("NUMBER:HASH"), "{code} {said}");
+    let forged = format!("{}:{}", third.split_once(':').unwrap().0, second.split_once(':').unwrap().1);
+    let (code, said) = audit(&["verify", "--anchor", &forged]);
+    assert!(code == 19 && said.contains("rewritten"), "{code} {said}");
+    // Whoever may write the database cuts off what shows what they did: the chain alone still fits.
+    let kept: i64 = third.split_once(':').unwrap().0.parse().unwrap();
+    database().execute("DELETE FROM audit_logs WHERE id > ?1", [kept]).unwrap();
+    let (code, said) = audit(&["verify", "--anchor", third]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = audit(&["verify", "--anchor", last]);
+    assert!(code == 19 && said.contains("cut off"), "{code} {said}");
+    database().execute("UPDATE audit_logs SET detail = 'nothing' WHERE id = 2", []).unwrap();
+    let (code, said) = audit(&["verify"]);
+    assert!(code == 19 && said.contains("broken at entry 2"), "{code} {said}");
+}
+
+#[test]
+fn an_account_is_erased_from_the_command_line_when_confirmed() {
+    let folder = Folder::new();
+    for name in ["ada", "bob"] {
+        let made =
+            create_admin_at(&folder, &format!("{name}@team.example"), &[], "correct horse battery staple\n");
+        assert!(made.status.success(), "{made:?}");
+    }
+    let database = rusqlite::Connection::open(folder.0.join("data/messenger.db")).unwrap();
+    let text = |query: &str| database.query_row(query, [], |row| row.get::<_, String>(0)).unwrap();
+    let id = |email: &str| {
+        let digits = text(&format!("SELECT hex(id) FROM users WHERE email = '{email}'")).to_lowercase();
+        [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+    };
+    let (ada, bob) = (id("ada@team.example"), id("bob@team.example"));
+    let delete = |user: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_messenger"));
+        command.args(["delete-user-gdpr", "--user-id", user, "--reason", "User request"]).args(arguments);
+        command.env("DATA_DIR", folder.0.join("data")).stdin(Stdio::null());
+        let output = finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (code, said) = delete(&bob, &[]);
+    assert!(code == 2 && said.contains("--confirm"), "{said}");
+    assert_eq!(text("SELECT status FROM users WHERE email = 'bob@team.example'"), "ACTIVE");
+    let (code, said) = delete("abc123", &["--confirm"]);
+    assert!(code == 2 && said.contains("no account's id"), "{said}");
+    let (code, said) = delete(&bob, &["--confirm"]);
+    assert!(code == 0 && said.contains("is erased"), "{said}");
+    assert_eq!(text("SELECT count(*) || '' FROM users WHERE email = 'bob@team.example'"), "0");
+    assert_eq!(text("SELECT count(*) || '' FROM erasure_ledger"), "1", "a restored backup erases it again");
+    assert_eq!(delete(&bob, &["--confirm"]).0, 2, "it is gone already");
+    let (code, said) = delete(&ada, &["--confirm"]);
+    assert!(code == 2 && said.contains("last administrator"), "{said}");
+}

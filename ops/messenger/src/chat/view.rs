@@ -135,7 +135,9 @@ impl View {
         let why = match gone.reason {
             v1::GoneReason::GONE_REASON_DELETED => "deleted",
             v1::GoneReason::GONE_REASON_EXPIRED => "expired",
-            v1::GoneReason::GONE_REASON_ERASED => "erased with its author's account",
+            v1::GoneReason::GONE_REASON_ERASED => {
+                "deleted (« Message supprimé »): its author's account was erased"
+            }
             v1::GoneReason::GONE_REASON_NOT_MEMBER => "from before you joined",
             v1::GoneReason::GONE_REASON_UNSPECIFIED => "gone",
         };

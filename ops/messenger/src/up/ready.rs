@@ -15,6 +15,7 @@ pub struct Ready {
     relay: SocketAddr,
     path: String,
     api: SocketAddr,
+    admin: Option<SocketAddr>,
     internal: SocketAddr,
     console: Option<SocketAddr>,
     ca: Option<PathBuf>,
@@ -37,6 +38,7 @@ impl Ready {
             relay: loopback(node.address),
             path: settings.relay.upgrade.path.clone(),
             api: api.address,
+            admin: api.admin,
             internal: node.internal,
             console: api.pages,
             ca: ca.map(absolute),
@@ -66,6 +68,7 @@ impl Ready {
             "relay_quic": self.relay.to_string(),
             "ca": self.ca,
             "api": format!("http://{}", self.api),
+            "admin_api": self.admin.map(|at| format!("http://{at}")),
             "console": self.console.map(|at| format!("http://{at}")),
             "internal": format!("http://{}", self.internal),
             "signing_key": self.signing_key,
@@ -85,6 +88,7 @@ impl Ready {
             format!("  accounts  http://{}/api/docs", self.api),
             format!("  figures   http://{}/metrics", self.internal),
         ];
+        lines.extend(self.admin.map(|at| format!("  admin API http://{at}/admin")));
         lines.extend(self.console.map(|at| format!("  console   http://{at}")));
         lines.extend(self.ca.as_ref().map(|ca| format!("  authority {}", ca.display())));
         if let Some(told) = &self.backups {

@@ -226,3 +226,40 @@ pub struct AuditHead {
     pub id: u64,
     pub hash: [u8; 32],
 }
+
+/// `NUMBER:HASH`, as heads are written down outside the database.
+impl std::fmt::Display for AuditHead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:", self.id)?;
+        self.hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Text that is no `NUMBER:HASH`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoHead;
+
+impl std::fmt::Display for NoHead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("write NUMBER:HASH, the number from 1 on and 64 hexadecimal digits")
+    }
+}
+
+impl std::error::Error for NoHead {}
+
+impl std::str::FromStr for AuditHead {
+    type Err = NoHead;
+
+    fn from_str(text: &str) -> Result<Self, NoHead> {
+        let (id, digits) = text.split_once(':').ok_or(NoHead)?;
+        let id = id.parse().ok().filter(|id| *id > 0).ok_or(NoHead)?;
+        if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(NoHead);
+        }
+        let mut hash = [0; 32];
+        for (at, byte) in hash.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&digits[at * 2..at * 2 + 2], 16).map_err(|_| NoHead)?;
+        }
+        Ok(Self { id, hash })
+    }
+}

@@ -9,6 +9,7 @@ mod figures;
 mod power;
 mod read_only;
 mod scene;
+mod standing;
 
 use std::time::Duration;
 
