@@ -10,7 +10,7 @@ mod tools;
 mod unpack;
 
 pub use lsn::{LogFile, Lsn, NotALsn};
-pub(crate) use tools::Running;
+pub(crate) use tools::{Running, last_line};
 pub use tools::{Tools, ToolsError};
 
 use serde::{Deserialize, Serialize};

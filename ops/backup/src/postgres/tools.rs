@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// Where Debian keeps each version's programs.
@@ -103,7 +104,8 @@ pub fn last_line(said: &str, otherwise: &str) -> String {
 pub struct Running {
     pub child: Child,
     program: &'static str,
-    said: Option<JoinHandle<String>>,
+    said: Arc<Mutex<Vec<u8>>>,
+    collecting: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -112,15 +114,26 @@ impl Running {
         end_with_this_thread(command);
         let failed = |error: std::io::Error| ToolsError::Failed { program, why: error.to_string() };
         let mut child = command.stderr(Stdio::piped()).spawn().map_err(failed)?;
-        let said = child.stderr.take().map(|mut said| std::thread::spawn(move || collect(&mut said)));
-        Ok(Self { child, program, said })
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let into = said.clone();
+        let collecting =
+            child.stderr.take().map(|mut from| std::thread::spawn(move || collect(&mut from, &into)));
+        Ok(Self { child, program, said, collecting })
+    }
+
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
     /// Waits for its end; gives back what it said.
     pub fn finish(mut self) -> Result<String, ToolsError> {
         let status = self.child.wait();
-        let said = self.said.take().and_then(|said| said.join().ok()).unwrap_or_default();
-        let program = self.program;
+        if let Some(collecting) = self.collecting.take() {
+            // What it had collected stays said.
+            let _ = collecting.join();
+        }
+        let (said, program) = (self.said(), self.program);
         match status {
             Ok(status) if status.success() => Ok(said),
             Ok(status) => Err(ToolsError::Failed { program, why: last_line(&said, &status.to_string()) }),
@@ -149,15 +162,16 @@ fn end_with_this_thread(command: &mut Command) {
 }
 
 /// The end of what is said, until there is no more.
-fn collect(said: &mut impl Read) -> String {
-    let (mut kept, mut block) = (Vec::new(), [0; 4096]);
-    while let Ok(count @ 1..) = said.read(&mut block) {
+fn collect(from: &mut impl Read, kept: &Mutex<Vec<u8>>) {
+    let mut block = [0; 4096];
+    while let Ok(count @ 1..) = from.read(&mut block) {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend_from_slice(&block[..count]);
         if kept.len() > 2 * SAID_BYTES_MAX {
-            kept.drain(..kept.len() - SAID_BYTES_MAX);
+            let first = kept.len() - SAID_BYTES_MAX;
+            kept.drain(..first);
         }
     }
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 #[cfg(test)]

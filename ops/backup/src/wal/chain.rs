@@ -25,6 +25,8 @@ pub(super) struct Chain {
     /// How far it is sealed.
     pub to: u64,
     pub pieces: Vec<Stretch>,
+    /// Those that another one has taken the place of, which are still there.
+    pub old: Vec<Stretch>,
     /// Hash of the piece before this segment.
     pub before: String,
     /// Hash of the newest piece.
@@ -42,6 +44,7 @@ impl Chain {
             since: None,
             to: 0,
             pieces: Vec::new(),
+            old: Vec::new(),
             before: String::new(),
             last: String::new(),
         };
@@ -133,6 +136,7 @@ mod tests {
             since: Some(Timestamp::UNIX_EPOCH),
             to: BYTES,
             pieces: Vec::new(),
+            old: Vec::new(),
             before: String::new(),
             last: "hash".to_owned(),
         }

@@ -31,11 +31,7 @@ pub(super) async fn make_way(
     }
     sealing.round(true).await?;
     let branch = history(tools, &sealing.spool.folder, timeline).await?;
-    let mut was_any = false;
-    for received in sealing.spool.list()?.iter().filter(|received| is_beyond(received, &branch)) {
-        sealing.leave(received).await?;
-        was_any = true;
-    }
+    let was_any = sealing.leave_all(|received| is_beyond(received, &branch)).await?;
     if was_any {
         tracing::warn!(timeline, "the server's log goes on from an earlier position than was received");
     }

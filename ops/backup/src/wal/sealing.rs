@@ -93,6 +93,29 @@ impl Sealing<'_> {
         Ok(true)
     }
 
+    /// Takes away what lies before the newest segment that is sealed, which nobody receives any more: pg_receivewal would go
+    /// on after it, where the server may have nothing left.
+    pub async fn leave_behind(&mut self) -> Result<(), BackupError> {
+        let at = self.chain.at;
+        let is_behind = |received: &Received| match received.file {
+            LogFile::Segment { number, timeline, .. } => {
+                at.is_some_and(|(last, of)| (timeline, number) < (of, last))
+            }
+            LogFile::History { .. } => false,
+        };
+        self.leave_all(is_behind).await.map(drop)
+    }
+
+    /// Takes away from the spool what is so; whether anything was.
+    pub async fn leave_all(&self, is_left: impl Fn(&Received) -> bool) -> Result<bool, BackupError> {
+        let mut was_any = false;
+        for received in self.spool.list()?.iter().filter(|received| is_left(received)) {
+            self.leave(received).await?;
+            was_any = true;
+        }
+        Ok(was_any)
+    }
+
     /// Removes what is sealed. What is not stays for whoever looks into it.
     pub async fn leave(&self, received: &Received) -> Result<(), BackupError> {
         let file = received.file.to_string();
@@ -152,7 +175,13 @@ impl Sealing<'_> {
         let stretch = Stretch { file: opened.received.file.to_string(), from: 0, to };
         let before = self.chain.before.clone();
         self.write(opened, self.spool.segment_bytes, stretch.clone(), &before).await?;
-        for old in std::mem::replace(&mut self.chain.pieces, vec![stretch]) {
+        self.chain.old.append(&mut std::mem::replace(&mut self.chain.pieces, vec![stretch]));
+        Ok(())
+    }
+
+    /// Removes pieces that others have taken the place of: one after the other, and nothing that is due waits for it.
+    pub async fn remove_old(&mut self) -> Result<(), BackupError> {
+        for old in std::mem::take(&mut self.chain.old) {
             self.place.delete(&old.header(&self.chain.system)).await?;
             self.place.delete(&old.path(&self.chain.system)).await?;
         }
@@ -176,5 +205,39 @@ impl Sealing<'_> {
         }
         (self.told)(News::Sealed(&written));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::MasterKey;
+    use crate::place::{BucketAccess, Location};
+
+    #[test]
+    fn what_a_merge_left_is_removed_when_nothing_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keyring::of(MasterKey::generate());
+        let spool = Spool { folder: folder.path().to_owned(), segment_bytes: 1 << 20 };
+        let file = folder.path().join("000000010000000000000005");
+        let partial = folder.path().join("000000010000000000000005.partial");
+        let left = crate::block_on(async {
+            let location = Location::Folder(folder.path().join("place"));
+            let place = Place::open(&location, &BucketAccess::default())?;
+            let mut chain = Chain::find(&place, &keys, "7", 1 << 20).await?;
+            let told = &mut |_: News<'_>| {};
+            let mut sealing = Sealing { place: &place, keys: &keys, spool: &spool, chain: &mut chain, told };
+            let mut left = Vec::new();
+            std::fs::write(&partial, vec![1; 1 << 19]).unwrap();
+            sealing.round(true).await?;
+            std::fs::remove_file(&partial).unwrap();
+            std::fs::write(&file, vec![1; 1 << 20]).unwrap();
+            sealing.round(true).await?;
+            left.push(Archive::list(&place, "7").await?.stretches().count());
+            sealing.remove_old().await?;
+            left.push(Archive::list(&place, "7").await?.stretches().count());
+            Ok(left)
+        });
+        assert_eq!(left.unwrap(), [2, 1]);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
 
 use tokio_uring::fs::File;
 
@@ -14,6 +14,14 @@ use crate::postgres::LogFile;
 const PARTIAL: &str = ".partial";
 /// Where what is not sealed goes when the log went on without it.
 const ASIDE: &str = "aside";
+/// Where it is noted whose log it is.
+const SYSTEM: &str = "system";
+/// Where a segment's first page names its server.
+const SYSTEM_AT: u64 = 24;
+/// Where it says how large segments are.
+const SEGMENT_BYTES_AT: u64 = 32;
+/// Characters of a segment's name.
+const SEGMENT_NAME: usize = 24;
 /// Bytes read at once.
 const BLOCK_BYTES: u64 = 1024 * 1024;
 
@@ -32,7 +40,54 @@ pub struct Received {
     pub is_whole: bool,
 }
 
+impl Received {
+    /// The server that a segment's first page names; none of a history, or of what has no first page yet.
+    fn system(&self) -> Result<Option<String>, BackupError> {
+        if matches!(self.file, LogFile::History { .. }) {
+            return Ok(None);
+        }
+        let mut bytes = [0; 8];
+        let read = std::fs::File::open(&self.path).and_then(|file| file.read_exact_at(&mut bytes, SYSTEM_AT));
+        match (read, u64::from_ne_bytes(bytes)) {
+            (Err(why), _) if why.kind() != std::io::ErrorKind::UnexpectedEof => {
+                Err(BackupError::file(&self.path, why))
+            }
+            (Err(_), _) | (Ok(()), 0) => Ok(None),
+            (Ok(()), system) => Ok(Some(system.to_string())),
+        }
+    }
+}
+
 impl Spool {
+    /// The spool of a folder that says whose it is, and whose; none when its segments say something else, or nothing.
+    pub fn of_known(folder: &Path) -> Result<Option<(Self, String)>, BackupError> {
+        let Ok(system) = std::fs::read_to_string(folder.join(SYSTEM)) else { return Ok(None) };
+        let system = system.trim().to_owned();
+        let fail = |why| BackupError::file(folder, why);
+        for entry in std::fs::read_dir(folder).map_err(fail)? {
+            let path = entry.map_err(fail)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let is_segment =
+                name.len() >= SEGMENT_NAME && name.bytes().take(SEGMENT_NAME).all(|b| b.is_ascii_hexdigit());
+            let mut bytes = [0; 4];
+            let read = |file: std::fs::File| file.read_exact_at(&mut bytes, SEGMENT_BYTES_AT);
+            if !is_segment || std::fs::File::open(&path).and_then(read).is_err() {
+                continue;
+            }
+            let spool = Self { folder: folder.to_owned(), segment_bytes: u32::from_ne_bytes(bytes).into() };
+            let all = spool.list()?;
+            for received in all.iter() {
+                if received.system()?.is_some_and(|of| of != system) {
+                    return Ok(None);
+                }
+            }
+            if !all.is_empty() {
+                return Ok(Some((spool, system)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether there is room for one more segment, or nobody knows.
     pub fn has_room(&self) -> bool {
         let Ok(path) = CString::new(self.folder.as_os_str().as_bytes()) else { return true };
@@ -63,6 +118,34 @@ impl Spool {
             LogFile::Segment { number, timeline, .. } => (true, timeline, number),
         });
         Ok(found)
+    }
+
+    /// Binds the folder to a server: what another one left in it is moved aside, which would be sealed under this one's name.
+    pub fn belong_to(&self, system: &str) -> Result<(), BackupError> {
+        let note = self.folder.join(SYSTEM);
+        let fail = |why| BackupError::file(&note, why);
+        let noted = match std::fs::read_to_string(&note) {
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => None,
+            read => Some(read.map_err(fail)?),
+        };
+        let noted = noted.as_deref().map(str::trim);
+        let found = self.list()?;
+        let mut named = Vec::new();
+        for received in &found {
+            named.push(received.system()?);
+        }
+        let is_other = |of: &Option<String>| of.as_ref().is_some_and(|of| of != system);
+        // A history names no server, nor does the beginning of a segment that is not written yet.
+        let is_left = noted.map_or(named.iter().any(is_other), |of| of != system);
+        for (received, of) in found.iter().zip(&named) {
+            if is_other(of) || is_left && of.is_none() {
+                self.set_aside(received)?;
+            }
+        }
+        if noted != Some(system) {
+            std::fs::write(&note, format!("{system}\n")).map_err(fail)?;
+        }
+        Ok(())
     }
 
     /// Removes one; fine when it is gone already.
@@ -124,5 +207,54 @@ impl Opened<'_> {
             to = begin;
         }
         Ok(from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A segment as the server of that number begins it.
+    fn write(spool: &Spool, name: &str, system: u64) {
+        let mut page = vec![7; 64];
+        page[SYSTEM_AT as usize..][..8].copy_from_slice(&system.to_ne_bytes());
+        std::fs::write(spool.folder.join(name), page).unwrap();
+    }
+
+    fn names(spool: &Spool) -> Vec<String> {
+        let name = |received: &Received| received.path.file_name().unwrap().to_str().unwrap().to_owned();
+        spool.list().unwrap().iter().map(name).collect()
+    }
+
+    #[test]
+    fn what_another_server_left_in_the_folder_is_moved_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool { folder: folder.path().to_owned(), segment_bytes: 16 << 20 };
+        let [one, two] = ["000000020000000000000005", "000000020000000000000006.partial"];
+        let history = "00000002.history";
+        std::fs::write(folder.path().join(history), "1\t0/5000300\tx\n").unwrap();
+        write(&spool, one, 7);
+        write(&spool, two, 0);
+        spool.belong_to("7").unwrap();
+        assert_eq!(names(&spool), [history, one, two], "it is its own");
+        spool.belong_to("7").unwrap();
+        assert_eq!(names(&spool).len(), 3, "and stays so");
+        spool.belong_to("8").unwrap();
+        assert!(names(&spool).is_empty());
+        assert_eq!(std::fs::read_dir(folder.path().join(ASIDE)).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_folder_of_nobody_is_told_by_its_segments() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool { folder: folder.path().to_owned(), segment_bytes: 16 << 20 };
+        std::fs::write(folder.path().join("00000002.history"), "1\t0/5000300\tx\n").unwrap();
+        write(&spool, "000000020000000000000005", 7);
+        spool.belong_to("8").unwrap();
+        assert!(names(&spool).is_empty());
+        write(&spool, "000000010000000000000001", 8);
+        write(&spool, "000000010000000000000002", 7);
+        spool.belong_to("8").unwrap();
+        assert_eq!(names(&spool), ["000000010000000000000001"]);
     }
 }

@@ -4,14 +4,15 @@
 use std::future::Future;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use futures_util::future::{FusedFuture, FutureExt};
 use schema_store::AccountError;
 
 use super::chain::Chain;
 use super::note::Notes;
 use super::piece::Piece;
+use super::receiver::{Receiver, is_gone, last_words};
 use super::safe::{Look, Safe};
 use super::sealing::Sealing;
 use super::spool::Spool;
@@ -20,15 +21,17 @@ use crate::error::BackupError;
 use crate::key::Keyring;
 use crate::place::Place;
 use crate::postgres::run::Source;
-use crate::postgres::{Lsn, Running, Tools, ToolsError};
+use crate::postgres::{Lsn, Running, last_line};
 use crate::run::{FolderLock, on_thread};
 
 /// What pg_receivewal calls itself at the server; may stand in `synchronous_standby_names`.
 pub const RECEIVER: &str = "messenger_wal";
 /// Between two looks into the spool.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long a slot may stay taken by a receiver that has just ended.
-const TAKEN_MAX: Duration = Duration::from_secs(10);
+/// How long the sealing waits for what the server says of itself.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// How long for the erasure ledger, which is read from a server that has just answered.
+const LEDGER_MAX: Duration = Duration::from_secs(10);
 /// How long pg_receivewal may try by itself to reach a server that answers.
 const AWAY_MAX: Duration = Duration::from_secs(10);
 
@@ -66,16 +69,19 @@ pub async fn stream(
     let cluster = source.store.cluster().await.map_err(BackupError::Prepare)?;
     let tools = source.tools(&cluster)?;
     let spool = Spool { folder: settings.spool.clone(), segment_bytes: cluster.segment_bytes };
-    free(source, &settings.slot).await?;
+    spool.belong_to(&cluster.system)?;
+    let receiver = Receiver { source, settings, tools };
+    receiver.free().await?;
     let mut chain = Chain::find(place, keys, &cluster.system, cluster.segment_bytes).await?;
     let mut sealing = Sealing { place, keys, spool: &spool, chain: &mut chain, told };
     let head = source.store.log_head().await.map_err(BackupError::Prepare)?;
     goes_on(&sealing, head.timeline)?;
-    fork::make_way(&mut sealing, &tools, head.timeline).await?;
-    let following = Following { source, settings, tools };
-    let receiving = following.receive().await?;
+    fork::make_way(&mut sealing, &receiver.tools, head.timeline).await?;
+    sealing.leave_behind().await?;
+    receiver.make_slot().await?;
+    let receiving = receiver.begin()?;
     (sealing.told)(News::Following);
-    following.until(stop, receiving, &mut sealing).await
+    receiver.until(stop, receiving, &mut sealing).await
 }
 
 /// Refuses a server that was left for another one: what it writes belongs to nothing that is sealed.
@@ -88,27 +94,40 @@ fn goes_on(sealing: &Sealing<'_>, timeline: u32) -> Result<(), BackupError> {
     }
 }
 
-/// Waits until nobody receives the log by the slot: two would seal the same in turns.
-async fn free(source: &Source, slot: &str) -> Result<(), BackupError> {
-    let began = Instant::now();
-    while source.store.is_followed(slot.to_owned()).await.map_err(BackupError::Prepare)? {
-        if began.elapsed() > TAKEN_MAX {
-            let server = "this server's log (another `backup stream` has its slot)";
-            return Err(BackupError::Busy { folder: server.to_owned() });
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
+/// What the server answers, if it does so before that and before `stop`. One that is gone without a word must hold up
+/// nothing here.
+async fn asked<T>(
+    within: Duration,
+    stop: &mut (impl Future<Output = ()> + Unpin),
+    answer: impl Future<Output = Result<T, AccountError>>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop => None,
+        answered = tokio::time::timeout(within, answer) => match answered {
+            Ok(Ok(answer)) => Some(answer),
+            Ok(Err(why)) => {
+                tracing::warn!(%why, "the server does not answer; what it wrote last is sealed");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("the server is silent; what it wrote last is sealed");
+                None
+            }
+        },
     }
-    Ok(())
 }
 
-/// Whom the log is received from, and how.
-struct Following<'a> {
-    source: &'a Source,
-    settings: &'a Settings,
-    tools: Tools,
+/// Whether the receiver is connected, and how far it and the log are.
+enum Heard {
+    Look(Look),
+    /// It is not connected to a server that answers.
+    Away,
+    /// Nothing is known.
+    Silence,
 }
 
-impl Following<'_> {
+impl Receiver<'_> {
     /// Seals until `stop` says so or pg_receivewal ends.
     async fn until(
         &self,
@@ -118,107 +137,91 @@ impl Following<'_> {
     ) -> Result<(), BackupError> {
         let (mut sealed, mut erased, mut said) = (Instant::now(), None, Said::default());
         let mut heard = Instant::now();
-        let mut stop = std::pin::pin!(stop);
-        let is_stopped = loop {
-            let is_stopped = tokio::select! {
-                () = &mut stop => true,
-                () = tokio::time::sleep(LOOK_EVERY) => false,
-            };
+        let mut stop = std::pin::pin!(stop.fuse());
+        loop {
+            tokio::select! {
+                () = &mut stop => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
             let has_ended = !matches!(receiving.child.try_wait(), Ok(None));
-            let is_last = is_stopped || has_ended;
-            let is_due = is_last || sealed.elapsed() >= self.settings.every;
+            let is_due = stop.is_terminated() || has_ended || sealed.elapsed() >= self.settings.every;
             // Before the sealing: what had been received by then is sealed after it.
-            let look = if is_due && !is_last { self.look(sealing.spool).await? } else { None };
+            let look = if is_due && !has_ended { self.look(&mut stop).await } else { Heard::Silence };
             let is_all = sealing.round(is_due).await?;
-            if is_last {
-                break is_stopped;
+            if stop.is_terminated() || has_ended {
+                break;
             }
             if !is_due {
                 continue;
             }
             sealed = Instant::now();
-            if let Some(look) = look {
-                heard = sealed;
-                publish(sealing, self.source, &mut said, &look, is_all).await?;
-            } else if heard.elapsed() > AWAY_MAX {
-                heard = sealed;
-                receiving = self.again(receiving, sealing, &mut said.safe).await?;
+            let answers = !matches!(look, Heard::Silence);
+            match look {
+                Heard::Look(look) => {
+                    heard = sealed;
+                    publish(sealing, self.source, &mut said, &look, is_all).await?;
+                }
+                Heard::Away if !sealing.spool.has_room() => {
+                    return Err(BackupError::NoRoom { path: sealing.spool.folder.display().to_string() });
+                }
+                Heard::Away | Heard::Silence if heard.elapsed() > AWAY_MAX => {
+                    heard = sealed;
+                    receiving = self.again(&mut stop, receiving, sealing, &mut said.safe).await?;
+                }
+                Heard::Away | Heard::Silence => {}
             }
-            seal_erasures(sealing, self.source, &mut erased).await?;
-        };
-        if is_stopped {
+            if answers {
+                seal_erasures(sealing, self.source, &mut stop, &mut erased).await?;
+            }
+            sealing.remove_old().await?;
+        }
+        sealing.remove_old().await?;
+        if stop.is_terminated() {
             // What it flushed is sealed; it has nothing else to say.
             return on_thread(move || drop(receiving)).await;
         }
-        let why = "it ended by itself".to_owned();
-        let said = on_thread(move || receiving.finish()).await?;
-        Err(said.err().unwrap_or(ToolsError::Failed { program: "pg_receivewal", why }).into())
+        Err(last_words(receiving).await)
     }
 
     /// How far the log is, if the receiver is connected.
-    async fn look(&self, spool: &Spool) -> Result<Option<Look>, BackupError> {
+    async fn look(&self, stop: &mut (impl FusedFuture<Output = ()> + Unpin)) -> Heard {
+        if stop.is_terminated() {
+            return Heard::Silence;
+        }
         let at = jiff::Timestamp::now();
         let looked = async {
             let head = self.source.store.log_head().await?;
             Ok::<_, AccountError>((head, self.source.store.log_lag(RECEIVER.to_owned()).await?))
         };
-        match looked.await {
-            Ok((head, Some(lag_bytes))) => {
-                let Ok(written) = head.flushed.parse::<Lsn>() else { return Ok(None) };
+        match asked(ANSWER_MAX, stop, looked).await {
+            Some((head, Some(lag_bytes))) => {
+                let Ok(written) = head.flushed.parse::<Lsn>() else { return Heard::Silence };
                 // The lag was that of a later moment, so that at least this much had been received.
                 let received = Lsn(written.0.saturating_sub(lag_bytes));
-                return Ok(Some(Look { at, timeline: head.timeline, written, received, lag_bytes }));
+                Heard::Look(Look { at, timeline: head.timeline, written, received, lag_bytes })
             }
-            Ok((_, None)) if !spool.has_room() => {
-                return Err(BackupError::NoRoom { path: spool.folder.display().to_string() });
+            Some((_, None)) => {
+                tracing::warn!("pg_receivewal is not connected; what is committed now is on the server only");
+                Heard::Away
             }
-            Ok((_, None)) => {
-                tracing::warn!("pg_receivewal is not connected; what is committed now is on the server only")
-            }
-            Err(why) => tracing::warn!(%why, "the server does not answer; what it wrote last is sealed"),
+            None => Heard::Silence,
         }
-        Ok(None)
     }
 
-    /// Makes the slot if it is missing, and begins to receive.
-    async fn receive(&self) -> Result<Running, BackupError> {
-        self.make_slot().await?;
-        self.begin()
-    }
-
-    async fn make_slot(&self) -> Result<(), BackupError> {
-        let (with, slot) = (self.tools.clone(), self.settings.slot.clone());
-        let made = on_thread(move || {
-            with.run("pg_receivewal", |command| {
-                command.args(["--create-slot", "--if-not-exists", "--no-password", "--slot", &slot]);
-            })
-        });
-        made.await??;
-        Ok(())
-    }
-
-    fn begin(&self) -> Result<Running, BackupError> {
-        let mut command = self.tools.command("pg_receivewal")?;
-        command.arg("--directory").arg(&self.settings.spool).args(["--slot", &self.settings.slot]);
-        command.args(["--synchronous", "--no-password"]).env("PGAPPNAME", RECEIVER).stdout(Stdio::null());
-        Ok(Running::start("pg_receivewal", &mut command)?)
-    }
-
-    /// Another server may have taken the place of the one that was followed: without the slot, and with a log that goes
-    /// on from an earlier position.
+    /// Another server may have taken the place of the one that was followed: without the slot, with a log that goes on from
+    /// an earlier position, or without the part that comes next.
     async fn again(
         &self,
+        stop: &mut (impl FusedFuture<Output = ()> + Unpin),
         receiving: Running,
         sealing: &mut Sealing<'_>,
         safe: &mut Safe,
     ) -> Result<Running, BackupError> {
-        let head = match self.source.store.log_head().await {
-            Ok(head) => head,
-            Err(why) => {
-                tracing::debug!(%why, "the server does not answer; waiting for it");
-                return Ok(receiving);
-            }
+        let said = last_line(&receiving.said(), "nothing");
+        let Some(head) = asked(ANSWER_MAX, stop, self.source.store.log_head()).await else {
+            return Ok(receiving);
         };
+        tracing::warn!(said, "pg_receivewal stays away from a server that answers; it begins again");
         goes_on(sealing, head.timeline)?;
         if let Err(why) = self.make_slot().await {
             tracing::warn!(%why, "the slot could not be made; trying again");
@@ -226,6 +229,11 @@ impl Following<'_> {
         }
         on_thread(move || drop(receiving)).await?;
         fork::make_way(sealing, &self.tools, head.timeline).await?;
+        if is_gone(&said, sealing.spool.segment_bytes)
+            && let Err(why) = self.afresh(sealing).await
+        {
+            tracing::warn!(%why, "the slot could not be made again; trying again");
+        }
         safe.turn();
         self.begin()
     }
@@ -265,16 +273,11 @@ async fn publish(
 async fn seal_erasures(
     sealing: &Sealing<'_>,
     source: &Source,
+    stop: &mut (impl Future<Output = ()> + Unpin),
     seen: &mut Option<u64>,
 ) -> Result<(), BackupError> {
-    let present = match source.store.erasures(*seen).await {
-        Ok(Some(present)) => present,
-        Ok(None) => return Ok(()),
-        Err(why) => {
-            tracing::warn!(%why, "the erasure ledger could not be read; trying again");
-            return Ok(());
-        }
-    };
+    let read = source.store.erasures(*seen);
+    let Some(present) = asked(LEDGER_MAX, stop, read).await.flatten() else { return Ok(()) };
     let lines = present.len() as u64;
     erasures::seal(sealing.place, sealing.keys, &sealing.chain.system, present).await?;
     *seen = Some(lines);

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ::backup::key::Keyring;
+use ::backup::place::Place;
 use ::backup::postgres::restore::Fetch;
 use ::backup::postgres::run::{Source, run};
 use ::backup::run::Made;
@@ -24,6 +25,8 @@ use crate::failure::{Code, Failure};
 
 /// What counts rows of large tables may take this long.
 const STATEMENT: Duration = Duration::from_secs(3600);
+/// Longest wait of one who follows the log for its server: what is sent to one that is gone without a word waits so long.
+const FOLLOWING: Duration = Duration::from_secs(10);
 /// Most connections of a command.
 const POOL: usize = 4;
 /// Exit code of `wal-fetch` for a file that is not sealed: recovery ends there.
@@ -71,6 +74,10 @@ pub fn server(data: &Path) -> Result<Option<Server>, Failure> {
 
 /// Connects to it as one who copies it: BACKUP_DATABASE_URL, or DATABASE_URL.
 pub async fn source(server: &Server) -> Result<Source, Failure> {
+    source_within(server, STATEMENT).await
+}
+
+async fn source_within(server: &Server, statement_timeout: Duration) -> Result<Source, Failure> {
     let own = std::env::var("BACKUP_DATABASE_URL").ok().filter(|url| !url.is_empty());
     if own.is_none() && server.is_pooled {
         let line = "DATABASE_POOLER: a server is not copied through a pooler; fix: give its own address in \
@@ -78,7 +85,7 @@ pub async fn source(server: &Server) -> Result<Source, Failure> {
         return Err(Failure::new(Code::Settings, line));
     }
     let url = own.unwrap_or_else(|| server.url().to_owned());
-    let options = Options { statement_timeout: STATEMENT, pool_size: POOL, ..server.options() };
+    let options = Options { statement_timeout, pool_size: POOL, ..server.options() };
     let store = PostgresStore::open(&url, options.clone()).await.map_err(Failure::database)?;
     Ok(Source { store, url, options })
 }
@@ -128,7 +135,13 @@ pub fn stream(options: &StreamOptions) -> Result<ExitCode, Failure> {
     };
     on_ring(async {
         let place = options.place.open()?;
-        let source = source(&server).await?;
+        let source = match source_within(&server, FOLLOWING).await {
+            Ok(source) => source,
+            Err(failure) => {
+                seal_left(&place, &keys, &settings).await;
+                return Err(failure);
+            }
+        };
         let mut terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::other)?;
         let stop = async {
@@ -142,19 +155,31 @@ pub fn stream(options: &StreamOptions) -> Result<ExitCode, Failure> {
                 tracing::info!(place = %place, spool = %settings.spool.display(), "following the log");
                 requests::follow(&options.place, &keys, &server);
             }
-            News::Sealed(piece) => tracing::info!(
-                file = piece.file,
-                from = piece.from,
-                to = piece.to,
-                bytes = piece.object.bytes,
-                "sealed"
-            ),
+            News::Sealed(piece) => sealed(piece),
         };
         let done = wal::stream::stream(&place, &keys, &source, &settings, stop, &mut told).await;
         done.map_err(Failure::backup)
     })?;
     say!("stopped; what was received is sealed");
     Ok(ExitCode::SUCCESS)
+}
+
+fn sealed(piece: &wal::Piece) {
+    tracing::info!(file = piece.file, from = piece.from, to = piece.to, bytes = piece.object.bytes, "sealed");
+}
+
+/// What was received of a server that cannot be reached now.
+async fn seal_left(place: &Place, keys: &Keyring, settings: &wal::stream::Settings) {
+    let mut told = |news: News<'_>| {
+        if let News::Sealed(piece) = news {
+            sealed(piece);
+        }
+    };
+    match wal::seal_left(place, keys, settings, &mut told).await {
+        Ok(true) => tracing::warn!("the server cannot be reached; what was received of it is sealed"),
+        Ok(false) => {}
+        Err(why) => tracing::warn!(%why, "what was received of the server could not be sealed"),
+    }
 }
 
 /// Gives a sealed file of the log to a server that recovers.

@@ -6,6 +6,7 @@ mod at_once;
 mod bed;
 mod disasters;
 mod equal;
+mod followers;
 mod forks;
 mod fresh;
 mod health;

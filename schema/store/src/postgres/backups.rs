@@ -127,6 +127,17 @@ impl PostgresStore {
         .await
     }
 
+    /// Whether the server has given up what it kept by that slot.
+    pub async fn is_slot_lost(&self, slot: String) -> Answer<bool> {
+        self.read(async move |tx, _| {
+            let find =
+                "SELECT coalesce(wal_status, '') = 'lost' FROM pg_replication_slots WHERE slot_name = $1";
+            let found = tx.query_opt(find, &[&slot]).await?;
+            Ok(found.map(|row| row.try_get(0)).transpose().map_err(Failed::Sql)?.unwrap_or(false))
+        })
+        .await
+    }
+
     /// Up to where this server has made its log durable, and on which timeline.
     pub async fn log_head(&self) -> Answer<LogHead> {
         self.read(async move |tx, _| {
