@@ -129,11 +129,7 @@ fn along(
 
 /// The segments that are not in the copy, up to the moment.
 fn needed(base: &Base, branch: &Branch, until: Until, sealed: u64) -> (u64, u64) {
-    let bytes = base.segment_bytes.max(1);
-    let last = base.stop.0 / bytes;
-    // The copy has its last segment as its own timeline wrote it.
-    let is_left = branch.timeline_of(last, bytes) != base.timeline;
-    let first = if is_left { last } else { base.log_after().0 / bytes };
+    let (bytes, first) = (base.segment_bytes.max(1), branch.first_after(base));
     let end = match until {
         Until::Lsn(lsn) => sealed.min(lsn.0 / bytes),
         Until::Latest | Until::Time(_) | Until::Backup(_) => sealed,

@@ -111,8 +111,14 @@ pub async fn restore(
     let aside = beside(folder, "restoring");
     let recovered = recover(recovery, &aside, told).await?;
     let tools = recovered.tools.clone();
-    let done = make_fit(recovery, folder, recovered, alive).await;
-    let back = done.and_then(|back| Ok(Back { aside: move_in(&aside, folder, parent)?, ..back }));
+    let back = async {
+        let back = make_fit(recovery, folder, recovered, alive).await?;
+        if let Some(base) = &back.manifest.base {
+            wal::claim(recovery.place, recovery.keys, base, &aside).await?;
+        }
+        Ok(Back { aside: move_in(&aside, folder, parent)?, ..back })
+    };
+    let back = back.await;
     if back.is_err() {
         clear(&tools, &aside).await?;
     }
@@ -297,10 +303,11 @@ async fn reached(recovery: &Recovery<'_>, store: &PostgresStore, chosen: &Chosen
         let place = recovery.place.to_string();
         Err(BackupError::Log { place, segment: chosen.branch.file_of(number, bytes), why })
     };
-    // The newest segment may hold the beginning of a record only.
-    if chosen.sealed.is_some_and(|sealed| sealed > last + 1) {
-        let why = format!("missing, and there are later ones; say --to-lsn {replayed} to do without them");
-        return missing(last + 1, why);
+    if is_cut(recovery.place, chosen, last).await? {
+        let why = format!(
+            "it or its end is missing, and there are later ones; say --to-lsn {replayed} to do without them"
+        );
+        return missing(if chosen.sealed == Some(last + 1) { last } else { last + 1 }, why);
     }
     let timeline = chosen.branch.timeline;
     let is_more = |log: &catalogue::LogEnd| {
@@ -316,6 +323,20 @@ async fn reached(recovery: &Recovery<'_>, store: &PostgresStore, chosen: &Chosen
             missing(last + 1, why)
         }
         None => Ok(()),
+    }
+}
+
+/// Whether there is more than what was replayed, whose last segment is `last`. The newest one may hold the beginning of a
+/// record only, if the one before it is whole.
+async fn is_cut(place: &Place, chosen: &Chosen, last: u64) -> Result<bool, BackupError> {
+    let (base, bytes) = (&chosen.base, chosen.base.segment_bytes.max(1));
+    match chosen.sealed {
+        Some(sealed) if sealed == last + 1 && last >= chosen.branch.first_after(base) => {
+            let file = chosen.branch.file_of(last, bytes);
+            let archive = wal::Archive::list_file(place, &base.system, &file).await?;
+            Ok(!archive.is_whole(&file, bytes))
+        }
+        sealed => Ok(sealed.is_some_and(|sealed| sealed > last + 1)),
     }
 }
 

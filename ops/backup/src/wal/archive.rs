@@ -73,6 +73,11 @@ impl Archive {
         covered
     }
 
+    /// Whether the segment is covered to its end.
+    pub fn is_whole(&self, file: &str, bytes: u64) -> bool {
+        self.cover(file).last().is_some_and(|last| last.to >= bytes)
+    }
+
     /// Whether something of the file lies beyond what covers it.
     pub fn has_gap(&self, file: &str) -> bool {
         let end = self.cover(file).last().map_or(0, |last| last.to);
@@ -96,7 +101,7 @@ impl Archive {
     /// The segment from which on none is missing in this history up to the newest one, which is `head`.
     pub fn unbroken_from(&self, branch: &Branch, head: u64, bytes: u64) -> u64 {
         let mut from = head;
-        while from > 0 && !self.cover(&branch.file_of(from - 1, bytes)).is_empty() {
+        while from > 0 && self.is_whole(&branch.file_of(from - 1, bytes), bytes) {
             from -= 1;
         }
         from
@@ -114,9 +119,13 @@ impl Archive {
         piece::read(place, keys, system, &first).await.ok().map(|piece| piece.sealed_at)
     }
 
-    /// The first of these segments that is missing in this history.
+    /// The first of these segments that is missing in this history, or whose end is; the last one may be in work.
     pub fn missing(&self, branch: &Branch, mut numbers: RangeInclusive<u64>, bytes: u64) -> Option<u64> {
-        numbers.find(|number| self.cover(&branch.file_of(*number, bytes)).is_empty())
+        let last = *numbers.end();
+        numbers.find(|number| {
+            let file = branch.file_of(*number, bytes);
+            if *number < last { !self.is_whole(&file, bytes) } else { self.cover(&file).is_empty() }
+        })
     }
 
     /// Segments by timeline, then number: timelines are numbered in the order in which they began.
@@ -185,6 +194,7 @@ async fn check_once(place: &Place, keys: &Keyring, base: &Base) -> Result<Archiv
     let mut found = Archived { pieces: 0, bytes: 0, to: None, timeline: branch.timeline, sealed_at: None };
     let mut link: Option<(u32, String)> = None;
     let Some(head) = archive.end_of(branch.timeline, bytes) else { return Ok(found) };
+    let first = branch.first_after(base);
     for number in base.start.0 / bytes..=head {
         let (timeline, file) = (branch.timeline_of(number, bytes), branch.file_of(number, bytes));
         let broken = |why: &str| BackupError::Log {
@@ -193,14 +203,12 @@ async fn check_once(place: &Place, keys: &Keyring, base: &Base) -> Result<Archiv
             why: why.to_owned(),
         };
         let cover = archive.cover(&file);
-        if archive.has_gap(&file) {
+        let is_whole = archive.is_whole(&file, bytes);
+        // What lies before is in the copy, whether or not it was followed meanwhile.
+        if number >= first && archive.has_gap(&file) {
             return Err(broken("a piece in its middle is missing; make a base backup"));
         }
-        if cover.is_empty() && link.is_none() {
-            // The copy has what it needs; the log may begin later.
-            continue;
-        }
-        if cover.last().map_or(0, |stretch| stretch.to) < bytes && number < head {
+        if number >= first && !is_whole && number < head {
             return Err(broken("it or its end is missing, and there are later ones; make a base backup"));
         }
         let mut previous = link.take().filter(|(of, _)| *of == timeline).map(|(_, hash)| hash);
@@ -217,7 +225,7 @@ async fn check_once(place: &Place, keys: &Keyring, base: &Base) -> Result<Archiv
             found.sealed_at = Some(piece.sealed_at);
             previous = Some(piece.object.hash().to_owned());
         }
-        link = previous.map(|hash| (timeline, hash));
+        link = previous.filter(|_| is_whole).map(|hash| (timeline, hash));
     }
     Ok(found)
 }
@@ -256,6 +264,19 @@ mod tests {
         assert_eq!(of(&[one, two]).unbroken_from(&alone, 6, BYTES), 5);
         assert_eq!(of(&["000000010000000000000003", one, two]).unbroken_from(&alone, 6, BYTES), 5);
         assert_eq!(of(&[two]).missing(&alone, 5..=6, BYTES), Some(5));
+    }
+
+    #[test]
+    fn a_segment_whose_end_is_missing_is_missing_unless_it_is_the_newest() {
+        let [one, two, three] = [5, 6, 7].map(|number| Branch::alone(1).file_of(number, BYTES));
+        let (mut all, alone) = (of(&[&one, &two, &three]), Branch::alone(1));
+        let mut cut = |file: &str| all.files.get_mut(file).unwrap()[0].to = 9;
+        cut(&three);
+        cut(&two);
+        assert_eq!(all.unbroken_from(&alone, 7, BYTES), 7, "what is after it does not go on from it");
+        assert_eq!(all.missing(&alone, 5..=7, BYTES), Some(6));
+        assert_eq!((all.missing(&alone, 5..=6, BYTES), all.missing(&alone, 7..=7, BYTES)), (None, None));
+        assert!(all.is_whole(&one, BYTES) && !all.is_whole(&two, BYTES) && !all.is_whole("else", BYTES));
     }
 
     #[test]

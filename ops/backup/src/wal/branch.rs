@@ -7,7 +7,7 @@ use crate::error::BackupError;
 use crate::key::Keyring;
 use crate::pipe::Sink;
 use crate::place::Place;
-use crate::postgres::{LogFile, Lsn};
+use crate::postgres::{Base, LogFile, Lsn};
 
 /// A timeline with its history.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,6 +68,15 @@ impl Branch {
     pub fn timeline_of(&self, number: u64, bytes: u64) -> u32 {
         let goes_on = |(_, end): &&(u32, Lsn)| number < end.0 / bytes.max(1);
         self.before.iter().find(goes_on).map_or(self.timeline, |(of, _)| *of)
+    }
+
+    /// The first segment that a recovery from the backup needs of the log along this history: the copy has those before it,
+    /// and its last one as its own timeline wrote it.
+    pub fn first_after(&self, base: &Base) -> u64 {
+        let bytes = base.segment_bytes.max(1);
+        let last = base.stop.0 / bytes;
+        let is_left = self.timeline_of(last, bytes) != base.timeline;
+        if is_left { last } else { base.log_after().0 / bytes }
     }
 
     /// The name of that segment.

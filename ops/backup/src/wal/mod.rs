@@ -3,6 +3,7 @@
 mod archive;
 mod branch;
 mod chain;
+mod claim;
 pub mod erasures;
 mod fetch;
 mod fork;
@@ -18,6 +19,7 @@ pub mod stream;
 
 pub use archive::{Archive, Archived, check, newest};
 pub use branch::Branch;
+pub use claim::claim;
 pub use fetch::fetch;
 pub use keep::{Dropped, prune};
 pub use left::seal_left;

@@ -1,5 +1,7 @@
-//! Who follows the log when its server is gone without a word, or has no longer what comes next.
+//! Who follows the log when its server is gone without a word, or has no longer what comes next; and what a restore makes of
+//! a log that was not followed to its end.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use servers::{Postgres, Proxy};
@@ -129,4 +131,52 @@ async fn who_comes_back_with_an_old_spool_goes_on_where_the_other_one_ended() {
     assert!(!bed.log().contains("has already been removed"), "{}", bed.log());
     assert!(streaming.stop().success(), "{}", bed.log());
     fine(&bed.run(&["backup", "verify"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_that_was_sealed_in_half_does_not_hide_that_of_the_copy() {
+    let mut bed = Bed::new();
+    let talk = bed.talk(1..11).await;
+    bed.back_up();
+    let mut streaming = bed.stream();
+    bed.until_sealed();
+    // Whoever follows the log dies while a copy is made.
+    let client = bed.server().connect().await;
+    let copying = bed.command(&["backup", "run"]).spawn().unwrap();
+    let is_copied = "SELECT 1 FROM pg_stat_progress_basebackup WHERE phase = 'streaming database files'";
+    let began = Instant::now();
+    while client.query(is_copied, &[]).await.unwrap().is_empty() {
+        assert!(began.elapsed() < PATIENCE, "a copy is made");
+    }
+    let copier =
+        Command::new("pgrep").args(["-P", &copying.id().to_string(), "-x", "pg_basebackup"]).output();
+    let copier = fine(&copier.unwrap()).trim().to_owned();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &copier]).status().unwrap().success());
+    signal("-STOP");
+    talk.write(11..21).await;
+    bed.until_sealed();
+    streaming.kill();
+    talk.write(21..31).await;
+    signal("-CONT");
+    fine(&copying.wait_with_output().unwrap());
+    fine(&bed.run(&["backup", "verify"]));
+    drop((talk, client));
+    bed.lose_the_server();
+    assert_eq!(messages(&bed.restore(&["latest"]).0), 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_restores_begin_two_timelines_though_nobody_followed_the_first() {
+    let mut bed = Bed::new();
+    bed.talk(1..11).await;
+    bed.back_up();
+    let streaming = bed.stream();
+    bed.until_sealed();
+    assert!(streaming.stop().success(), "{}", bed.log());
+    bed.lose_the_server();
+    for timeline in ["00000002", "00000003"] {
+        let (back, said) = bed.restore(&["latest"]);
+        let found = back.sql("SELECT substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8)");
+        assert_eq!((found.as_str(), messages(&back)), (timeline, 10), "{said}");
+    }
 }
