@@ -3,6 +3,7 @@
 //! behaves when it is full.
 
 mod copy;
+mod figures;
 mod indexes;
 mod moderation;
 mod operation;
@@ -75,6 +76,7 @@ pub async fn load(client: &Client, shape: &Shape, say: impl Fn(&str)) -> Result<
     said("messages");
     moderation::load(client, shape).await?;
     operation::load(client, shape).await?;
+    figures::load(client, shape).await?;
     trail::load(client, shape).await?;
     said("reports and trail");
     client.batch_execute("SET session_replication_role = DEFAULT").await?;

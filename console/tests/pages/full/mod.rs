@@ -154,7 +154,8 @@ impl Full {
                 format!("?user={middle}&event=LOGIN"),
                 format!("?before={}", self.shape.entries() / 2),
             ],
-            "/metrics" => vec!["?range=30d".into(), "?step=deliver".into()],
+            "/metrics" => vec!["?range=24h".into(), "?range=30d".into(), "?step=deliver".into()],
+            "/metrics.csv" | "/metrics.hlog" => vec!["?range=30d".into()],
             _ => Vec::new(),
         }
     }
@@ -233,15 +234,36 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
+impl Full {
+    /// What was kept of thirty days and of three nodes is there and read: nothing is measured empty.
+    fn must_be_full(&self) {
+        let text = |address: &str| {
+            let request = agent().get(format!("http://{}{address}", self.pages));
+            let mut answer = request.header("cookie", format!("session={}", self.cookie)).call().unwrap();
+            answer.body_mut().with_config().limit(64 << 20).read_to_string().unwrap()
+        };
+        let csv = text("/metrics.csv?range=30d");
+        assert!(csv.lines().count() > 700, "thirty days of hours: {} lines", csv.lines().count());
+        let median = |line: &str| line.split(',').nth(2).is_some_and(|cell| !cell.is_empty());
+        assert!(csv.lines().skip(1).all(median), "each with its figures");
+        assert!(text("/metrics.hlog?range=30d").lines().count() > 700 * 20, "and histograms");
+        let nodes = text("/nodes");
+        assert!((1..=3).all(|n| nodes.contains(&format!("relay-{n}"))), "{nodes}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_page_reads_a_large_table_from_end_to_end() {
-    plans::look(&Full::start(Shape::moderate(now_ms()), plans::explained()).await);
+    let full = Full::start(Shape::moderate(now_ms()), plans::explained()).await;
+    full.must_be_full();
+    plans::look(&full);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a million people: it measures for minutes, and needs 6 GB of disk"]
 async fn every_page_of_a_full_product() {
     let full = Full::start(Shape::full(now_ms()), plans::explained()).await;
+    full.must_be_full();
     times::look(&full);
     plans::look(&full);
 }
