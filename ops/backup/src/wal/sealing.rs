@@ -14,6 +14,9 @@ use crate::postgres::LogFile;
 /// Pieces of one segment before they are sealed as one.
 const PIECES_MAX: usize = 32;
 
+/// Most of the log that waits to be sealed, whatever the size of a segment.
+const UNSEALED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// What seals.
 pub(super) struct Sealing<'a> {
     pub place: &'a Place,
@@ -60,7 +63,7 @@ impl Sealing<'_> {
             Ok(true)
         } else if received.is_whole {
             self.whole(received, bytes).await
-        } else if is_due {
+        } else if is_due || self.is_much(received).await? {
             self.begun(received).await
         } else {
             Ok(true)
@@ -149,6 +152,12 @@ impl Sealing<'_> {
         }
         self.merge(&opened, bytes).await?;
         Ok(true)
+    }
+
+    /// Whether so much came of a segment since the last piece that it is sealed before it is due.
+    async fn is_much(&self, received: &Received) -> Result<bool, BackupError> {
+        let Some(opened) = self.spool.open(received)? else { return Ok(false) };
+        opened.has_come_to(self.chain.to + UNSEALED_BYTES_MAX).await
     }
 
     /// What came of a segment since the last piece.

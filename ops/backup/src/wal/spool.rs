@@ -22,6 +22,10 @@ const SYSTEM_AT: u64 = 24;
 const SEGMENT_BYTES_AT: u64 = 32;
 /// Characters of a segment's name.
 const SEGMENT_NAME: usize = 24;
+/// Largest page of the log that a server can be built with; smaller ones divide it.
+const PAGE_BYTES_MAX: u64 = 64 * 1024;
+/// Beginning of a page, which says what it is.
+const PAGE_HEAD_BYTES: usize = 8;
 /// Bytes read at once.
 const BLOCK_BYTES: u64 = 1024 * 1024;
 
@@ -207,6 +211,18 @@ impl Opened<'_> {
             to = begin;
         }
         Ok(from)
+    }
+
+    /// Whether a segment in work is received up to a page that begins at or just before a place. A page begins with what is not
+    /// zero, so that one look tells.
+    pub async fn has_come_to(&self, at: u64) -> Result<bool, BackupError> {
+        let page = at - at % PAGE_BYTES_MAX;
+        if page + PAGE_HEAD_BYTES as u64 > self.length {
+            return Ok(false);
+        }
+        let (read, head) = self.file.read_exact_at(Vec::with_capacity(PAGE_HEAD_BYTES), page).await;
+        read.map_err(|why| BackupError::file(&self.received.path, why))?;
+        Ok(head.iter().any(|byte| *byte != 0))
     }
 }
 

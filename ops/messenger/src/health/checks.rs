@@ -1,7 +1,7 @@
 //! The checks themselves. Each has a deadline, changes nothing but the row that is there to be written, and says in its
 //! line what to do.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use schema_store::redis::RedisAddress;
 use schema_store::{AccountError, PostgresStore, SqliteStore, Store};
 use x509_parser::prelude::{FromDer, Pem, X509Certificate};
 
-use super::{Finding, State, Subject};
+use super::{Finding, State, Subject, handshake};
 use crate::backup::on_ring;
 use crate::backup::settings::PlaceOptions;
 use crate::failure::{Code, Failure};
@@ -119,22 +119,41 @@ pub fn backups(place: &PlaceOptions) -> Finding {
     Finding { name: "backups", state, detail: format!("{shown}: {}, {age} s old", latest.name) }
 }
 
-/// The relay takes connections, or says on its internal listener that it is ready.
+/// The relay says on its internal listener that it is ready, where that is known, and does a TLS handshake with who connects.
 pub fn relay(subject: &Subject) -> Finding {
-    let outcome = if subject.internal_is_known {
-        get(&format!("http://{}/ready", loopback(subject.relay.internal_listen)))
-    } else {
-        match subject.relay.listen.first() {
-            Some(at) => connects(loopback(*at)),
-            None => Err("RELAY_LISTEN names no address".to_owned()),
-        }
+    let ready = || match subject.internal_is_known {
+        true => get(&format!("http://{}/ready", loopback(subject.relay.internal_listen))).map(drop),
+        false => Ok(()),
     };
-    found("relay", outcome)
+    found("relay", ready().and_then(|()| shakes_hands(subject)))
 }
 
-/// The account API answers.
+fn shakes_hands(subject: &Subject) -> Result<String, String> {
+    let first = subject.relay.listen.first().ok_or("RELAY_LISTEN names no address")?;
+    let at = loopback(*first);
+    let proxied = subject.relay.proxy_networks.contains(at.ip());
+    let shaken = handshake::shake(at, proxied, DEADLINE);
+    shaken
+        .map(|()| format!("{at} takes TLS connections"))
+        .map_err(|why| format!("{at}: {why}; start `messenger up`"))
+}
+
+/// The account API answers, and the pages do at their own address.
 pub fn console(subject: &Subject) -> Finding {
-    found("console", get(&format!("http://{}/health", loopback(subject.api.address))))
+    let api = get(&format!("http://{}/health", loopback(subject.api.address)));
+    if !subject.api.surfaces.pages {
+        return found("console", api);
+    }
+    let both = api.and_then(|api| pages(subject).map(|pages| format!("{api}, {pages}")));
+    found("console", both)
+}
+
+fn pages(subject: &Subject) -> Result<String, String> {
+    let pages = &subject.api.pages;
+    let answer = get(&format!("http://{}/sign-in", loopback(pages.address)));
+    // Nobody asked for that port, so that another one may have been taken.
+    let fix = if pages.may_move { "; if `up` said another address, name it in CONSOLE_ADDRESS" } else { "" };
+    answer.map_err(|why| why + fix)
 }
 
 /// Where a listener on every address is reached from here.
@@ -146,13 +165,6 @@ fn loopback(at: SocketAddr) -> SocketAddr {
         }
         _ => at,
     }
-}
-
-fn connects(at: SocketAddr) -> Result<String, String> {
-    let connected = TcpStream::connect_timeout(&at, DEADLINE);
-    connected
-        .map(|_| format!("{at} takes connections"))
-        .map_err(|why| format!("{at}: {why}; start `messenger up`"))
 }
 
 fn get(url: &str) -> Result<String, String> {

@@ -1,6 +1,7 @@
 //! `messenger health`: looks once at everything the product stands on. One line each; the exit code tells the worst.
 
 mod checks;
+mod handshake;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -152,6 +152,7 @@ async fn a_log_that_begins_after_the_backup_does_not_count() {
     };
     assert!(status()["log"].is_null(), "{}", status());
     refused(&bed.restoring(&["latest"]).output().unwrap(), 14, "there are later ones");
+    refused(&bed.run(&["backup", "verify", "latest"]), 14, "there are later ones");
     assert!(!bed.target().exists());
     let (back, _) = bed.restore(&[&name]);
     assert_eq!(messages(&back), 10, "the backup alone is fine");
@@ -161,5 +162,41 @@ async fn a_log_that_begins_after_the_backup_does_not_count() {
     assert!(status()["log"].is_object(), "{}", status());
     let (back, _) = bed.restore(&["latest"]);
     assert_eq!(messages(&back), 23);
+    drop(streaming);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_whose_end_nobody_received_is_missed_though_the_next_one_is_the_newest() {
+    let bed = Bed::new();
+    let talk = bed.talk(1..11).await;
+    let name = bed.back_up();
+    let streaming = bed.stream();
+    talk.write(11..21).await;
+    bed.until_sealed();
+    assert!(streaming.stop().success(), "{}", bed.log());
+    // The segment's end is received by nobody: the next follower begins with the segment after it.
+    let server = bed.server();
+    server.sql("SELECT pg_drop_replication_slot('messenger_wal')");
+    talk.write(21..31).await;
+    server.sql("SELECT pg_switch_wal()");
+    talk.write(31..32).await;
+    server.sql("CHECKPOINT");
+    std::fs::remove_dir_all(bed.path("data/wal")).unwrap();
+    let streaming = bed.stream();
+    talk.write(32..41).await;
+    bed.until_sealed();
+    let is_continued = || {
+        let status = fine(&bed.run(&["backup", "status", "--json"]));
+        serde_json::from_str::<serde_json::Value>(&status).unwrap()["log"].is_object()
+    };
+    assert!(!is_continued(), "to the follower that found it");
+    assert!(streaming.stop().success(), "{}", bed.log());
+    let streaming = bed.stream();
+    talk.write(41..42).await;
+    bed.until_sealed();
+    assert!(!is_continued(), "to the one after it");
+    refused(&bed.run(&["backup", "verify", "latest"]), 14, "there are later ones");
+    refused(&bed.restoring(&["latest"]).output().unwrap(), 14, "there are later ones");
+    assert_eq!(messages(&bed.restore(&[&name]).0), 10, "the backup alone is fine");
     drop(streaming);
 }

@@ -70,6 +70,12 @@ fn health_says_how_everything_is_and_ends_with_the_worst() {
         with.envs(certificate(&bed, days));
         expect(with, code, &[("certificates", state)]);
     }
+    // Something takes connections there, and is no relay; and the API alone is not the console.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = silent.local_addr().unwrap().to_string();
+    expect(with("RELAY_LISTEN", &at), 18, &[("relay", "failed")]);
+    expect(with("CONSOLE_ADDRESS", "127.0.0.1:1"), 18, &[("console", "failed")]);
+    expect(with("CONSOLE_ADDRESS", "none"), 0, &[]);
     figures_are_known(&bed, &node);
     redis.kill();
     expect(look(&bed, &node), 18, &[("redis", "failed")]);

@@ -11,6 +11,7 @@ mod forks;
 mod fresh;
 mod health;
 mod kills;
+mod large;
 mod memory;
 mod node;
 #[path = "../../../backup/tests/people/mod.rs"]
