@@ -192,7 +192,7 @@ pub async fn a_ban_of_who_is_banned_changes_nothing<S: Desk>(bed: Bed<S>) {
     assert_eq!(bed.status(bob).await, UserStatus::Banned, "by hand");
 }
 
-pub async fn an_address_banned_by_hand_or_with_an_erased_account_stays_banned<S: Desk>(bed: Bed<S>) {
+pub async fn an_address_that_was_also_banned_otherwise_stays_banned<S: Desk>(bed: Bed<S>) {
     let staff = bed.moderators().await;
     let (mia, tom) = staff;
     let [first, second] = [IpAddr::from([203, 0, 113, 7]), IpAddr::from([203, 0, 113, 8])];
