@@ -44,7 +44,7 @@ pub fn layout(visit: &Visit, page: Page, nonce: String) -> AnyView {
                 <title>{title}</title>
                 <link rel="icon" type="image/svg+xml" href="/assets/icon.svg"/>
                 <link rel="stylesheet" href=STYLE_PATH.as_str()/>
-                <script type="module" src=SCRIPT_PATH.as_str() nonce=nonce></script>
+                <script type="module" src=SCRIPT_PATH.as_str() nonce=nonce blocking="render"></script>
             </head>
             <body>
                 <a class="skip" href="#main">{visit.t("skip")}</a>
