@@ -163,15 +163,14 @@ async fn notes(tx: &Tx, user: UserId) -> Answer<Vec<Note>> {
 }
 
 async fn audit_rows(tx: &Tx, filter: &AuditFilter, before: Option<u64>, limit: u32) -> Answer<Vec<AuditRow>> {
-    let mut fits = String::new();
-    if filter.event.is_some() {
-        fits += " AND event_type = $3";
-    }
-    if filter.subject.is_some() {
-        fits += " AND user_id = $4";
-    }
-    let sql =
-        format!("SELECT {} FROM audit_logs WHERE id < $1{fits} ORDER BY id DESC LIMIT $2", audit::COLUMNS);
+    // By an equality the planner knows that the order is that of ids alone, and may go through all entries for a rare event.
+    let (fits, order) = match (filter.event.is_some(), filter.subject.is_some()) {
+        (false, false) => ("id < $1", "id DESC"),
+        (true, false) => ("(event_type, id) < ($3, $1) AND event_type >= $3", "event_type DESC, id DESC"),
+        (false, true) => ("id < $1 AND user_id = $4", "id DESC"),
+        (true, true) => ("id < $1 AND event_type = $3 AND user_id = $4", "id DESC"),
+    };
+    let sql = format!("SELECT {} FROM audit_logs WHERE {fits} ORDER BY {order} LIMIT $2", audit::COLUMNS);
     let (before, limit) = (int(before.unwrap_or(u64::MAX)), i64::from(page(limit)));
     let subject = filter.subject.map(|user| Id(user.0));
     let rows = tx.query(&sql, &[&before, &limit, &filter.event, &subject]).await?;
