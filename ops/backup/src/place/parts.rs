@@ -5,7 +5,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, WriteMultipart};
+use object_store::{
+    Error, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart,
+};
 
 use super::PlaceError;
 use super::bucket::{Bucket, TRIES_MAX, is_unanswered, one_line};
@@ -14,13 +16,15 @@ use super::bucket::{Bucket, TRIES_MAX, is_unanswered, one_line};
 const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Parts on their way at once.
 const PARTS_MAX: usize = 3;
+/// Bytes handed to a connection at once. It copies them, and keeps the room for as long as it lives.
+const FRAME_BYTES: usize = 256 * 1024;
 
 /// An object going up.
 pub struct PartWriter {
     bucket: Bucket,
     path: Path,
     /// Everything, while it is less than a part.
-    held: Vec<u8>,
+    held: Vec<Bytes>,
     bytes: u64,
     upload: Option<Upload>,
 }
@@ -40,22 +44,21 @@ impl PartWriter {
 
     pub(super) async fn push(&mut self, bytes: Vec<u8>) -> Result<(), PlaceError> {
         self.bytes += bytes.len() as u64;
-        let pushed = match &mut self.upload {
-            Some(Upload { parts, .. }) => {
-                parts.wait_for_capacity(PARTS_MAX).await.map(|()| parts.put(bytes.into()))
-            }
-            None => self.hold(bytes).await,
-        };
-        pushed.map_err(|error| self.bucket.fail(&error))
+        self.held.extend(frames(bytes.into()));
+        let sent = self.send().await;
+        sent.map_err(|error| self.bucket.fail(&error))
     }
 
-    async fn hold(&mut self, bytes: Vec<u8>) -> object_store::Result<()> {
-        self.held.extend_from_slice(&bytes);
-        if self.held.len() >= PART_BYTES {
+    /// Hands on what is held, unless it may still fit in one request.
+    async fn send(&mut self) -> object_store::Result<()> {
+        if self.upload.is_none() && self.bytes >= PART_BYTES as u64 {
             let before = tag(&self.bucket, &self.path).await?.map(|(tag, _)| tag);
-            let mut parts = begin(&self.bucket, &self.path).await?;
-            parts.put(std::mem::take(&mut self.held).into());
+            let parts = begin(&self.bucket, &self.path).await?;
             self.upload = Some(Upload { parts, before });
+        }
+        if let Some(Upload { parts, .. }) = &mut self.upload {
+            parts.wait_for_capacity(PARTS_MAX).await?;
+            self.held.drain(..).for_each(|frame| parts.put(frame));
         }
         Ok(())
     }
@@ -63,7 +66,7 @@ impl PartWriter {
     pub(super) async fn finish(self) -> Result<(), PlaceError> {
         let Self { bucket, path, held, bytes, upload } = self;
         let Some(Upload { parts, before }) = upload else {
-            let done = bucket.store.put(&path, held.into()).await;
+            let done = bucket.store.put(&path, PutPayload::from_iter(held)).await;
             return done.map(drop).map_err(|error| bucket.fail(&error));
         };
         let Err(error) = parts.finish().await else { return Ok(()) };
@@ -83,6 +86,13 @@ impl PartWriter {
             );
         }
     }
+}
+
+fn frames(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let frame = bytes.split_to(bytes.len().min(FRAME_BYTES));
+        (!frame.is_empty()).then_some(frame)
+    })
 }
 
 /// One that was begun, and the word of it lost, stays without parts until the bucket's rules end it.
