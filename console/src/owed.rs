@@ -24,8 +24,9 @@ const AFTER_FAULT: Duration = Duration::from_secs(5);
 const AFTER_FAULTS: Duration = Duration::from_secs(300);
 /// So many letters in a row that are not taken are no accident of theirs: the others wait as well.
 const FAULTS_IN_A_ROW: u32 = 3;
-/// Letters of a kind looked at in one go.
+/// Letters of a kind looked at in one go, besides those that wait for another try; and all of them.
 const LETTERS: u32 = 200;
+const LETTERS_MAX: u32 = 2_000;
 /// A letter that nobody takes for so long is given up (RFC 5321 section 4.5.4.1), in milliseconds.
 const GIVEN_UP_MS: u64 = 5 * 24 * 3_600_000;
 /// A letter is given up earlier when it was refused for so long, and so often while others were taken.
@@ -104,7 +105,7 @@ pub async fn send_owed<S: Desk>(app: App<S>, stopping: watch::Receiver<bool>) {
 impl Sender {
     /// Sends what is owed and due; false when no letter seems to be taken at present.
     async fn round<S: Desk>(&mut self, app: &App<S>, sink: &dyn MailSink) -> Answer<bool> {
-        let owed = owed(app).await?;
+        let owed = owed(app, self.waiting.len()).await?;
         self.waiting.retain(|name, _| owed.contains(name));
         let now = Instant::now();
         let is_due = |name: &Name| self.waiting.get(name).is_none_or(|waits| waits.again_at <= now);
@@ -177,12 +178,18 @@ fn given_up(name: Name) {
     tracing::warn!(letter = %name, "a letter that nobody takes is given up");
 }
 
-/// What is owed now, oldest first of each kind.
-async fn owed<S: Desk>(app: &App<S>) -> Answer<Vec<Name>> {
-    let decisions = app.store.due_letters(LETTERS).await?;
-    let factors = app.store.due_factor_letters(LETTERS).await?;
+/// What is owed now, oldest first of each kind; those that wait for another try take no other's place.
+async fn owed<S: Desk>(app: &App<S>, waiting: usize) -> Answer<Vec<Name>> {
+    let limit = looked_at(waiting);
+    let decisions = app.store.due_letters(limit).await?;
+    let factors = app.store.due_factor_letters(limit).await?;
     let decisions = decisions.into_iter().map(|letter| Name::Decision(letter.decision, letter.told));
     Ok(decisions.chain(factors.into_iter().map(|letter| Name::Factor(letter.id))).collect())
+}
+
+/// How many letters of a kind are looked at while so many wait.
+fn looked_at(waiting: usize) -> u32 {
+    u32::try_from(waiting).unwrap_or(LETTERS_MAX).saturating_add(LETTERS).min(LETTERS_MAX)
 }
 
 /// The letter as it is owed now; `None`: it is not any more.
@@ -200,4 +207,15 @@ fn notice<S: Desk>(app: &App<S>, letter: DueLetter) -> Letter {
     let link = (letter.told == Told::Decision)
         .then(|| format!("{}/appeal?token={}", app.public_url, app.seal.link_to(letter.decision)));
     Letter::notice(letter.email, letter.text, link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_that_wait_take_no_others_place() {
+        assert_eq!([0, 1, 200, 1_500].map(looked_at), [200, 201, 400, 1_700]);
+        assert_eq!([1_900, usize::MAX].map(looked_at), [LETTERS_MAX; 2], "but it is bounded");
+    }
 }

@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
-use schema_store::accounts::PAGE_ROWS_MAX;
+use schema_store::AccountError;
+use schema_store::accounts::{Answer, PAGE_ROWS_MAX};
 use schema_store::rows::account::{InviteId, NewInvite};
 use schema_store::rows::role::AccountRole;
 use schema_store::token::NewToken;
@@ -46,8 +47,16 @@ pub fn routes<S: Backing>() -> Vec<Route<S>> {
             .to(waiting::<S>),
         admin(Method::POST, "/api/v1/registrations/{user}/approve", "Let a waiting account in.")
             .gives::<DoneBody>()
-            .refuses(&[Code::NotFound])
+            .refuses(&[Code::NotFound, Code::Overtaken])
             .to(approve::<S>),
+        admin(
+            Method::POST,
+            "/api/v1/registrations/{user}/refuse",
+            "Refuse a waiting account: it is erased, and whoever made it may register again.",
+        )
+        .gives::<DoneBody>()
+        .refuses(&[Code::NotFound, Code::Overtaken])
+        .to(refuse::<S>),
     ]
 }
 
@@ -176,8 +185,26 @@ async fn approve<S: Backing>(
     By(origin): By,
     Path(user): Path<String>,
 ) -> Result<Json<DoneBody>, Problem> {
-    app.store.approve(UserId::from_text("user", &user)?, origin).await?;
-    Ok(done())
+    let approved = app.store.approve(UserId::from_text("user", &user)?, origin).await;
+    waited(approved)
+}
+
+async fn refuse<S: Backing>(
+    State(app): State<App<S>>,
+    By(origin): By,
+    Path(user): Path<String>,
+) -> Result<Json<DoneBody>, Problem> {
+    let refused = app.store.refuse_registration(UserId::from_text("user", &user)?, origin).await;
+    waited(refused)
+}
+
+/// Whether the account is in or out says nothing about who asks.
+fn waited(answer: Answer<()>) -> Result<Json<DoneBody>, Problem> {
+    match answer {
+        Ok(()) => Ok(done()),
+        Err(AccountError::NotActive(_)) => Err(Code::Overtaken.into()),
+        Err(other) => Err(other.into()),
+    }
 }
 
 /// Invitations have ids of the same kind as users.

@@ -57,6 +57,25 @@ fn a_waiting_account_is_approved() {
     api.post(&path, Some(&root), &json!({})).ok();
     api.log_in("alice");
     assert_eq!(api.get("/api/v1/registrations", Some(&root)).ok(), json!({"registrations": []}));
+    let path = path.replace("/approve", "/refuse");
+    api.post(&path, Some(&root), &json!({})).refused(409, "OVERTAKEN");
+    api.log_in("alice");
+}
+
+#[test]
+fn a_waiting_account_is_refused_and_may_come_again() {
+    let api = Api::with(&[("REGISTRATION", "approval")]);
+    let root = administrator(&api);
+    register(&api, "alice", None).ok();
+    let waiting = api.get("/api/v1/registrations", Some(&root)).ok();
+    let path = format!("/api/v1/registrations/{}/", waiting["registrations"][0]["user"].as_str().unwrap());
+    let refuse = || api.post(&format!("{path}refuse"), Some(&root), &json!({}));
+    refuse().ok();
+    refuse().refused(404, "NOT_FOUND");
+    api.post(&format!("{path}approve"), Some(&root), &json!({})).refused(404, "NOT_FOUND");
+    register(&api, "alice", None).ok();
+    let again = api.get("/api/v1/registrations", Some(&root)).ok();
+    assert_eq!(again["registrations"][0]["email"], email("alice"));
 }
 
 #[test]

@@ -54,6 +54,21 @@ fn forget(server: &Postgres) {
     server.sql("CHECKPOINT");
 }
 
+#[test]
+fn what_can_not_be_noted_is_sealed_all_the_same_and_noted_later() {
+    let bed = Bed::new();
+    bed.back_up();
+    bed.server().sql("ALTER TABLE backup_log RENAME TO elsewhere");
+    let streaming = bed.stream();
+    until(&bed, "it warns", PATIENCE, || bed.log().contains("could not be noted"));
+    let lsn = head(bed.server());
+    bed.until_sealed();
+    assert!(is_sealed(&bed, &lsn), "{}", bed.log());
+    bed.server().sql("ALTER TABLE elsewhere RENAME TO backup_log");
+    until(&bed, "it is noted", PATIENCE, || bed.server().sql("SELECT count(*) FROM backup_log") == "1");
+    assert!(streaming.stop().success(), "{}", bed.log());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_silent_server_wrote_last_is_sealed_and_its_follower_ends_when_told() {
     let mut bed = Bed::new();
