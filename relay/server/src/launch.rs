@@ -1,6 +1,7 @@
 //! Puts one shard together on its own pinned executor: ring, sockets, endpoint, mind. Runs once per shard at start.
 
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use relay_proto::ShardConfig;
@@ -23,6 +24,10 @@ use crate::transport::websocket::server::{Deadlines, WebSockets};
 const EXECUTOR_IO_BYTES: usize = 64 * 1024;
 /// Entries of the executor's own ring.
 const EXECUTOR_RING_DEPTH: usize = 16;
+/// When the executor would take the thread from a task. It has one, which keeps it; and when this timer ends between its
+/// being set and the first look at the tasks, glommio 0.9 takes them all for idle and sleeps for good, which happened on
+/// a busy machine with the usual 100 ms.
+const EXECUTOR_PREEMPTS_AFTER: Duration = Duration::from_hours(24 * 365);
 
 /// What all shards of a node are made from.
 pub struct Launch {
@@ -59,9 +64,10 @@ impl ShardThread {
             .name(&format!("shard-{}", id.0))
             .io_memory(EXECUTOR_IO_BYTES)
             .ring_depth(EXECUTOR_RING_DEPTH)
+            .preempt_timer(EXECUTOR_PREEMPTS_AFTER)
             .spawn(move || async move {
                 match prepare(id, sockets, &launch) {
-                    Ok(prepared) => run(prepared, id, launch, ready_sender, go_receiver, drained).await,
+                    Ok(prepared) => run(prepared, id, launch, ready_sender, go_receiver, drained),
                     // Nobody listens any more when the node gave up already.
                     Err(error) => drop(ready_sender.send(Err(error))),
                 }
@@ -141,7 +147,7 @@ fn issuer(id: ShardId, config: &NodeConfig) -> Issuer {
     Issuer { shard: id.0 as u8, generation, node: config.node.0 }
 }
 
-async fn run(
+fn run(
     prepared: Prepared,
     id: ShardId,
     launch: Arc<Launch>,
@@ -177,7 +183,7 @@ async fn run(
         metrics: ShardMetrics::default(),
         drained,
     });
-    if let Err(error) = shard.run(prepared.ring).await {
+    if let Err(error) = shard.run(prepared.ring) {
         tracing::error!(%error, shard = id.0, "a shard's ring failed");
     }
 }

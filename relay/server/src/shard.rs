@@ -123,8 +123,9 @@ impl Shard {
         }
     }
 
-    /// Runs until told to stop: turn the ring, take the post, mind the time, flush, and sleep when idle.
-    pub async fn run(mut self, mut ring: Ring) -> Result<(), RingError> {
+    /// Runs until told to stop: turn the ring, take the post, mind the time, flush, and sleep when idle. Never hands the
+    /// thread back to the executor before that: see `launch`.
+    pub fn run(mut self, mut ring: Ring) -> Result<(), RingError> {
         let mut looked = Instant::now();
         while !self.is_over() {
             self.received_at = None;
@@ -139,7 +140,6 @@ impl Shard {
                 ring.wait(Some(self.sleep()))?;
                 looked = Instant::now();
             }
-            glommio::yield_if_needed().await;
         }
         Ok(())
     }

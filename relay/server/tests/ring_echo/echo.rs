@@ -63,7 +63,7 @@ impl Echo {
             .spawn(move || async move {
                 let ring = Ring::new(&config).unwrap();
                 wakers.send(ring.waker()).unwrap();
-                Shard::new(ring, pings, ordered, counted).run(listener, datagrams).await
+                Shard::new(ring, pings, ordered, counted).run(listener, datagrams)
             })
             .unwrap();
         let waker = waker.recv().unwrap();
@@ -125,7 +125,7 @@ impl Shard {
         Self { ring, slabs, pings, order, pauses, sessions, waiting, report }
     }
 
-    async fn run(mut self, listener: OwnedFd, datagrams: OwnedFd) -> Report {
+    fn run(mut self, listener: OwnedFd, datagrams: OwnedFd) -> Report {
         let listener = self.ring.add_listener(listener).unwrap();
         let udp = self.ring.add_udp(datagrams).unwrap();
         loop {
@@ -146,7 +146,6 @@ impl Shard {
             if done == 0 {
                 self.ring.wait(None).unwrap();
             }
-            glommio::yield_if_needed().await;
         }
         self.check_empty();
         self.report.starved = self.ring.counters().receives_starved;
