@@ -19,8 +19,8 @@ export async function enrol(page, name) {
   return own;
 }
 
-export async function aModeratorComesAndGoes(browser, origin, options) {
-  const visit = await visitor(browser, origin, options);
+export async function aModeratorComesAndGoes(browser, { origin }, way) {
+  const visit = await visitor(browser, origin, way);
   const { page } = visit;
   await page.goto('/');
   holds(page.url().endsWith('/sign-in'), 'nobody gets in without signing in');
@@ -32,7 +32,7 @@ export async function aModeratorComesAndGoes(browser, origin, options) {
   await signIn(page, 'mia');
   await page.goto('/account');
   await inspect(visit, 'account');
-  const other = await visitor(browser, origin, options);
+  const other = await visitor(browser, origin, way);
   await signIn(other.page, 'mia');
   await page.reload();
   holds(await page.locator('tbody tr').count() >= 2, 'both sessions are listed');
@@ -52,8 +52,8 @@ let secret;
 // Kept, for the same step of the clock may be over when it is tried again.
 let used;
 
-export async function anAdministratorNeedsASecondFactor(browser, origin) {
-  const visit = await visitor(browser, origin, { script: true });
+export async function anAdministratorNeedsASecondFactor(browser, { origin }, way) {
+  const visit = await visitor(browser, origin, way);
   const { page } = visit;
   await signIn(page, 'ada');
   holds(page.url().endsWith('/sign-in/enrol'), 'the password alone is not enough');
@@ -67,7 +67,7 @@ export async function anAdministratorNeedsASecondFactor(browser, origin) {
   holds(await page.locator('#code[aria-invalid]').count() === 1, 'a wrong code is refused');
   holds((await page.textContent('.secret')) === secret, 'and the secret stays');
   // Somebody else who has the password sees another secret, which is worth nothing once this one counts.
-  const late = await visitor(browser, origin, { script: true });
+  const late = await visitor(browser, origin, way);
   await signIn(late.page, 'ada');
   const shown = await late.page.textContent('.secret');
   holds(shown !== secret, 'each sign-in is shown a secret of its own');
@@ -85,8 +85,8 @@ export async function anAdministratorNeedsASecondFactor(browser, origin) {
   await visit.context.close();
 }
 
-export async function aCodeIsAskedForAndWorksOnce(browser, origin, options) {
-  const visit = await visitor(browser, origin, { ...options, script: false });
+export async function aCodeIsAskedForAndWorksOnce(browser, { origin }, way) {
+  const visit = await visitor(browser, origin, way);
   const { page } = visit;
   await signIn(page, 'ada');
   holds(page.url().endsWith('/sign-in/code'), 'the code is asked for');
@@ -101,8 +101,8 @@ export async function aCodeIsAskedForAndWorksOnce(browser, origin, options) {
   await visit.context.close();
 }
 
-export async function languageAndColoursAreChosen(browser, origin, script) {
-  const visit = await visitor(browser, origin, { script, language: 'fr-FR', theme: 'light' });
+export async function languageAndColoursAreChosen(browser, { origin }, way) {
+  const visit = await visitor(browser, origin, { ...way, language: 'fr-FR', theme: 'light' });
   const { page } = visit;
   await page.goto('/sign-in');
   holds((await page.getAttribute('html', 'lang')) === 'fr', 'the browser is asked first');
@@ -116,8 +116,8 @@ export async function languageAndColoursAreChosen(browser, origin, script) {
   await visit.context.close();
 }
 
-export async function foreignFormsAreRefused(browser, origin) {
-  const visit = await visitor(browser, origin, { script: true });
+export async function foreignFormsAreRefused(browser, { origin }, way) {
+  const visit = await visitor(browser, origin, way);
   const { page } = visit;
   await signIn(page, 'mia');
   await page.goto('/account');
@@ -147,8 +147,8 @@ export async function foreignFormsAreRefused(browser, origin) {
   await visit.context.close();
 }
 
-export async function failuresLockOut(browser, origin) {
-  const visit = await visitor(browser, origin, { script: true });
+export async function failuresLockOut(browser, { origin }, way) {
+  const visit = await visitor(browser, origin, way);
   const { page } = visit;
   for (let n = 0; n < 5; n += 1) await signIn(page, 'nobody', 'wrong wrong wrong');
   const answer = await page.textContent('#email-error');
@@ -167,7 +167,7 @@ async function virtualKey(page) {
   return { kept };
 }
 
-export async function aSecurityKeyIsAddedUsedAndRemoved(browser, origin) {
+export async function aSecurityKeyIsAddedUsedAndRemoved(browser, { origin }) {
   const elsewhere = await visitor(browser, origin, { script: true });
   await signIn(elsewhere.page, 'zoe');
   holds(/localhost/.test(await elsewhere.page.textContent('[data-key-part] [role=status]')), 'by number there are no keys');
@@ -236,7 +236,7 @@ export async function aSecurityKeyIsAddedUsedAndRemoved(browser, origin) {
   await visit.context.close();
 }
 
-export async function withoutAScriptACodeDoes(browser, origin) {
+export async function withoutAScriptACodeDoes(browser, { origin }) {
   const visit = await visitor(browser, origin.replace('127.0.0.1', 'localhost'), { script: false });
   await signIn(visit.page, 'ned');
   await visit.page.goto('/account/keys');
@@ -245,8 +245,8 @@ export async function withoutAScriptACodeDoes(browser, origin) {
   await visit.context.close();
 }
 
-/** What letters lead to: drawn by the API, not by the console. */
-export async function pagesOfTheApiAreLookedAt(browser, api, way) {
+/** What letters lead to, and what describes the API: drawn by it, not by the console. */
+export async function pagesOfTheApiAreLookedAt(browser, { api }, way) {
   const visit = await visitor(browser, api, way);
   const { page } = visit;
   for (const name of ['reset-password', 'verify-mail']) {
@@ -262,5 +262,7 @@ export async function pagesOfTheApiAreLookedAt(browser, api, way) {
   await page.fill('#password', 'short');
   await page.click('button');
   await inspect(visit, 'reset-password-weak');
+  await page.goto('/api/docs');
+  await inspect(visit, 'api-docs');
   await visit.context.close();
 }

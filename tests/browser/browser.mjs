@@ -21,6 +21,11 @@ export async function launch() {
   });
 }
 
+const screen = (phone) => (phone ? { width: 375, height: 740 } : { width: 1280, height: 900 });
+
+/** The same way, with scripts where it has none and without where it has. */
+export const opposite = (way) => ({ ...way, script: !way.script });
+
 /** Somebody at a browser of their own. Requests to any other host fail the test. */
 export async function visitor(browser, origin, options = {}) {
   const { script = true, language = 'en', theme = 'light', phone = false } = options;
@@ -29,7 +34,7 @@ export async function visitor(browser, origin, options = {}) {
     locale: language,
     colorScheme: theme,
     baseURL: origin,
-    viewport: phone ? { width: 375, height: 740 } : { width: 1280, height: 900 },
+    viewport: screen(phone),
   });
   const page = await context.newPage();
   page.setDefaultTimeout(15000);
@@ -60,18 +65,21 @@ export async function inspect(visit, name) {
   checked += 1;
 }
 
-/** The same, and once more in French, dark, and on a phone: for pages that one person sees only. */
+/** The same, and once more in French, in the other colours and at the other width: for pages that one person sees only. */
 export async function inspectTwice(visit, name) {
-  const { page, context, options } = visit;
+  const { options } = visit;
   await inspect(visit, name);
+  const other = { ...options, language: 'fr-FR', theme: options.theme === 'dark' ? 'light' : 'dark', phone: !options.phone };
+  await turn(visit, other);
+  await inspect({ ...visit, options: other }, name);
+  await turn(visit, options);
+}
+
+/** The same page, in another way. */
+async function turn({ page, context }, { language, theme, phone }) {
   const url = new URL(page.url()).origin;
-  await context.addCookies([{ name: 'language', value: 'fr', url }, { name: 'theme', value: 'dark', url }]);
-  const before = page.viewportSize();
-  await page.setViewportSize({ width: 375, height: 740 });
-  await page.reload();
-  await inspect({ ...visit, options: { ...options, language: 'fr-FR', theme: 'dark', phone: true } }, name);
-  await context.addCookies([{ name: 'language', value: 'en', url }, { name: 'theme', value: 'light', url }]);
-  await page.setViewportSize(before);
+  await context.addCookies([{ name: 'language', value: language.slice(0, 2), url }, { name: 'theme', value: theme, url }]);
+  await page.setViewportSize(screen(phone));
   await page.reload();
 }
 
@@ -91,16 +99,20 @@ async function staysWhereItIs(page, file) {
   if (moved.sum >= 0.01) throw new Error(`${file.join(' ')}: moved by ${moved.sum}: ${moved.what.join(' | ')}`);
 }
 
+let twin;
+
 /** What checks a page is a script: the page as it stands is looked at in a twin that runs scripts, and has none of its own. */
 async function checkWithoutScript({ page, context, options }, file) {
   const markup = (await page.content()).replace(/<script[^>]*><\/script>/g, '');
-  const { language, theme } = options;
-  const twin = await context.browser().newContext({ locale: language, colorScheme: theme, viewport: page.viewportSize() });
-  const there = await twin.newPage();
-  await there.route(page.url(), (route) => route.fulfill({ contentType: 'text/html; charset=utf-8', body: markup }));
-  await there.goto(page.url());
-  await check(there, file);
-  await twin.close();
+  twin ??= await context.browser().newPage();
+  await twin.setViewportSize(page.viewportSize());
+  await twin.emulateMedia({ colorScheme: options.theme });
+  await twin.unrouteAll();
+  await twin.route(page.url(), (route) => route.fulfill({ contentType: 'text/html; charset=utf-8', body: markup }));
+  // Else a page that was just looked at might be taken for the same one.
+  await twin.goto('about:blank');
+  await twin.goto(page.url());
+  await check(twin, file);
 }
 
 async function check(page, file) {

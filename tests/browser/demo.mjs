@@ -34,16 +34,16 @@ async function enter(page, { email, password_file: file }) {
 }
 
 /** Ten cards by tab and enter, or by the keys of the script; never a mouse. */
-export async function tenCardsAreClearedByKeyboard(browser, script) {
+export async function tenCardsAreClearedByKeyboard(browser, way) {
   const product = await start([]);
-  const visit = await visitor(browser, product.origin, { script });
+  const visit = await visitor(browser, product.origin, way);
   const { page } = visit;
   await enter(page, product.ready.demo.moderator);
   await page.waitForURL(/moderation/);
   await inspect(visit, 'demo-queue');
   for (let n = 0; n < cards; n += 1) {
     const left = await page.locator('tr[data-case]').count();
-    if (script) {
+    if (way.script) {
       await page.keyboard.press('j');
     } else {
       await tabTo(page, 'tr[data-case] a');
@@ -51,7 +51,7 @@ export async function tenCardsAreClearedByKeyboard(browser, script) {
     await page.keyboard.press('Enter');
     await page.waitForURL(/moderation\/[0-9a-f-]{36}/);
     const measure = [['w', 'WARN'], ['s', 'SUSPEND'], ['d', 'DISMISS'], ['m', 'MUTE']][n % 4];
-    if (script) {
+    if (way.script) {
       await page.keyboard.press(measure[0]);
     } else {
       await tabTo(page, `#decide button[value=${measure[1]}]`);
@@ -68,9 +68,9 @@ export async function tenCardsAreClearedByKeyboard(browser, script) {
 }
 
 /** Every room, as the administrator of the demo sees it. */
-export async function noRoomIsEmpty(browser) {
+export async function noRoomIsEmpty(browser, way) {
   const product = await start([]);
-  const visit = await visitor(browser, product.origin, { script: false });
+  const visit = await visitor(browser, product.origin, way);
   const { page } = visit;
   await enter(page, product.ready.demo.staff[2]);
   await page.waitForURL(/enrol/);
@@ -109,8 +109,8 @@ export async function noRoomIsEmpty(browser) {
 }
 
 /** Answers what the demo left open, so that the queue holds its ten cases and nothing else. */
-export async function openEndsAreTied(browser, origin) {
-  const visit = await visitor(browser, origin, { script: false });
+export async function openEndsAreTied(browser, { origin }, way) {
+  const visit = await visitor(browser, origin, way);
   const { page } = visit;
   const { signIn } = await import('./access.mjs');
   await signIn(page, 'tom');

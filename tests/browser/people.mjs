@@ -1,12 +1,10 @@
 // People found, looked at and acted on; the audit trail read, exported and checked.
 import { enrol, signIn } from './access.mjs';
-import { readdirSync, readFileSync } from 'node:fs';
-import path from 'node:path';
-import { holds, inspect, inspectTwice, visitor } from './browser.mjs';
-import { until } from './moderation.mjs';
+import { readFileSync } from 'node:fs';
+import { holds, inspect, inspectTwice, opposite, visitor } from './browser.mjs';
 import { code, password } from './server.mjs';
 
-export async function peopleAreFound(browser, origin, way) {
+export async function peopleAreFound(browser, { origin }, way) {
   const visit = await visitor(browser, origin, way);
   const { page } = visit;
   await signIn(page, 'mia');
@@ -27,8 +25,8 @@ export async function peopleAreFound(browser, origin, way) {
   await visit.context.close();
 }
 
-export async function aSuspendedAccountIsReactivated(browser, origin) {
-  const visit = await visitor(browser, origin, { script: false });
+export async function aSuspendedAccountIsReactivated(browser, { origin }, way) {
+  const visit = await visitor(browser, origin, way);
   const { page } = visit;
   await signIn(page, 'mia');
   await page.goto('/users?q=bob');
@@ -58,7 +56,7 @@ export async function aSuspendedAccountIsReactivated(browser, origin) {
   await visit.context.close();
 }
 
-export async function theTrailIsReadAndChecked(browser, origin, way) {
+export async function theTrailIsReadAndChecked(browser, { origin }, way) {
   const visit = await visitor(browser, origin, way);
   const { page } = visit;
   await signIn(page, 'otto');
@@ -83,17 +81,17 @@ export async function theTrailIsReadAndChecked(browser, origin, way) {
   await visit.context.close();
 }
 
-export async function notesAreKept(browser, origin, script) {
-  const visit = await visitor(browser, origin, { script });
+export async function notesAreKept(browser, { origin }, way) {
+  const visit = await visitor(browser, origin, way);
   const { page } = visit;
   await signIn(page, 'mia');
   await page.goto('/users?q=alice@demo');
   await page.locator('tr[data-case] a').first().click();
   const there = page.url();
-  await page.fill('#note', `first line\nsecond line, script ${script}`);
+  await page.fill('#note', `first line\nsecond line, script ${way.script}`);
   await page.click('form[action$="/notes"] button');
   await page.waitForURL(there);
-  holds((await page.textContent('.lines')).includes(`script ${script}`), 'the newest note stands first');
+  holds((await page.textContent('.lines')).includes(`script ${way.script}`), 'the newest note stands first');
   await page.fill('#note', 'turned \u202e around');
   await page.click('form[action$="/notes"] button');
   holds(await page.locator('#note[aria-invalid]').count() === 1, 'what reads backwards is refused');
@@ -102,7 +100,7 @@ export async function notesAreKept(browser, origin, script) {
   await visit.context.close();
 }
 
-export async function thePeopleOfTheQueueAreSearchedByKey(browser, origin) {
+export async function thePeopleOfTheQueueAreSearchedByKey(browser, { origin }) {
   const visit = await visitor(browser, origin, { script: true });
   const { page } = visit;
   await signIn(page, 'mia');
@@ -120,8 +118,8 @@ export async function thePeopleOfTheQueueAreSearchedByKey(browser, origin) {
   await visit.context.close();
 }
 
-export async function aResetLinkIsShownOnce(browser, origin) {
-  const visit = await visitor(browser, origin, { script: true });
+export async function aResetLinkIsShownOnce(browser, { origin }, way) {
+  const visit = await visitor(browser, origin, way);
   const { page } = visit;
   await enrol(page, 'eve');
   await page.goto('/users?q=alice');
@@ -138,8 +136,8 @@ export async function aResetLinkIsShownOnce(browser, origin) {
   await visit.context.close();
 }
 
-export async function anErasureNeedsFourEyes(browser, origin) {
-  const first = await visitor(browser, origin, { script: false });
+export async function anErasureNeedsFourEyes(browser, { origin }, way) {
+  const first = await visitor(browser, origin, opposite(way));
   await enrol(first.page, 'kim');
   await first.page.goto('/users?q=practice09@');
   await first.page.locator('tr[data-case] a').first().click();
@@ -153,7 +151,7 @@ export async function anErasureNeedsFourEyes(browser, origin) {
   await first.page.click('form[action$="/erasure"] button');
   holds(await first.page.locator('#confirm').count() === 0, 'whoever asked can not agree');
   await inspect(first, 'erasure-asked');
-  const second = await visitor(browser, origin, { script: true });
+  const second = await visitor(browser, origin, way);
   const { page } = second;
   const secret = await enrol(page, 'lea');
   await page.goto(there);
@@ -177,8 +175,8 @@ export async function anErasureNeedsFourEyes(browser, origin) {
   await second.context.close();
 }
 
-export async function peopleAndProgramsAreLetIn(browser, origin, api) {
-  const visit = await visitor(browser, origin, { script: true });
+export async function peopleAndProgramsAreLetIn(browser, { origin, api }, way) {
+  const visit = await visitor(browser, origin, way);
   const { page } = visit;
   await enrol(page, 'max');
   await page.goto('/registration');
@@ -208,104 +206,7 @@ export async function peopleAndProgramsAreLetIn(browser, origin, api) {
   await visit.context.close();
 }
 
-export async function anAdministratorIsMadeByTwo(browser, origin, data) {
-  const first = await visitor(browser, origin, { script: true });
-  await enrol(first.page, 'nia');
-  await first.page.goto('/staff');
-  await first.page.evaluate(() => document.querySelector('form.narrow').setAttribute('novalidate', ''));
-  await first.page.fill('#email', 'otto@staff.example');
-  await first.page.fill('#name', 'Olga');
-  await first.page.selectOption('#role', 'ADMIN');
-  await first.page.click('form.narrow button');
-  holds(await first.page.locator('#email[aria-invalid]').count() === 1, 'an address that is taken is refused');
-  holds((await first.page.inputValue('#name')) === 'Olga' && (await first.page.inputValue('#role')) === 'ADMIN', 'what was typed is kept');
-  await inspect(first, 'staff-wrong');
-  await first.page.fill('#email', 'olga@staff.example');
-  await first.page.click('form.narrow button');
-  const asked = 'tr:has-text("olga@staff.example")';
-  holds(await first.page.locator(`${asked} form[action$="/agree"]`).count() === 0, 'whoever asked can not agree');
-  await inspectTwice(first, 'staff-asked');
-  const second = await visitor(browser, origin, { script: false });
-  await enrol(second.page, 'pia');
-  await second.page.goto('/staff');
-  await second.page.click(`${asked} form[action$="/agree"] button`);
-  holds(/letter/.test(await second.page.textContent('.said')), 'its owner is sent a letter');
-  await inspect(second, 'staff-made');
-  holds(!/token=/.test(await second.page.content()), 'and no administrator sees the link in it');
-  const folder = path.join(data, 'mail');
-  let link;
-  await until('the letter', () => {
-    const letters = readdirSync(folder).map((file) => readFileSync(path.join(folder, file), 'utf8'));
-    const letter = letters.find((text) => text.includes('To: olga@staff.example'));
-    link = letter?.replace(/=\r?\n/g, '').replace(/=3D/g, '=').match(/http\S*reset-password\?token=[0-9a-f]{64}/)?.[0];
-    return Boolean(link);
-  });
-  holds((await second.page.textContent('main')).includes('olga@staff.example'), 'and the account is listed');
-  await second.page.goto('/audit?event=STAFF_CREATED');
-  holds(/ADMIN, asked for by/.test(await second.page.textContent('tbody')), 'the trail says who asked and who agreed');
-  const chosen = await second.context.request.post(link.split('?')[0], { form: { token: link.split('token=')[1], password } });
-  holds(chosen.status() === 200, 'the password is chosen with the link');
-  const third = await visitor(browser, origin, { script: false });
-  await signIn(third.page, 'olga');
-  holds(third.page.url().endsWith('/sign-in/enrol'), 'and the new administrator sets up a second factor first');
-  for (const { context } of [first, second, third]) await context.close();
-}
-
-export async function aRoleIsChangedAndGivenByTwo(browser, origin) {
-  const rob = await visitor(browser, origin, { script: false });
-  await signIn(rob.page, 'rob');
-  const isIn = async () => (await rob.page.goto('/account'), rob.page.url().endsWith('/account'));
-  holds(await isIn(), 'rob is signed in');
-  const first = await visitor(browser, origin, { script: true });
-  const { page } = first;
-  const secret = await enrol(page, 'uma');
-  await page.goto('/staff');
-  await inspectTwice(first, 'staff');
-  const own = page.locator('tr:has-text("uma@staff.example")');
-  holds(await own.locator('a[href$="/role"]').count() === 0, 'nobody changes their own role');
-  await page.goto(`${await own.locator('th a').getAttribute('href')}/role`);
-  holds(await page.locator('#role').count() === 0, 'nor by the address of the page');
-  await inspect(first, 'role-own');
-  await page.goto('/staff');
-  await page.click('tr:has-text("rob@staff.example") a[href$="/role"]');
-  const there = page.url();
-  await inspectTwice(first, 'role');
-  const change = async (at, role, digits) => {
-    await at.selectOption('#role', role);
-    await at.fill('#password', password);
-    await at.fill('#code', digits);
-    await at.click('form[action$="/role"] button');
-  };
-  await change(page, 'MODERATOR', '000000');
-  holds((await page.getAttribute('#role', 'aria-describedby')) === 'role-error', 'the role it has is refused beside the field');
-  await inspect(first, 'role-wrong');
-  holds(await isIn(), 'and nothing happened');
-  await change(page, 'SRE', code(secret, 1));
-  holds(/role is changed/.test(await page.textContent('.said')), 'with password and code it is changed');
-  holds(!(await isIn()), 'and whoever had it is out at once');
-  const second = await visitor(browser, origin, { script: false });
-  const other = second.page;
-  const hers = await enrol(other, 'vic');
-  await other.goto(there);
-  await change(other, 'ADMIN', code(hers, 1));
-  const asked = 'tr:has-text("rob@staff.example") form[action$="/agree"]';
-  holds(/second administrator/.test(await other.textContent('.said')), 'an administrator takes two');
-  holds(await other.locator(asked).count() === 0, 'whoever asked can not agree');
-  await page.goto(there);
-  await inspectTwice(first, 'role-asked');
-  await page.goto('/staff');
-  await inspectTwice(first, 'staff-role-asked');
-  await page.click(`${asked} button`);
-  holds(/role is changed/.test(await page.textContent('.said')), 'the other one can');
-  await signIn(rob.page, 'rob');
-  holds(rob.page.url().endsWith('/sign-in/enrol'), 'who is an administrator now sets up a second factor');
-  await other.goto('/audit?event=ROLE_CHANGED');
-  const trail = await other.textContent('tbody');
-  holds(/MODERATOR -> SRE/.test(trail) && /SRE -> ADMIN, asked for by/.test(trail), 'the trail says what was before and after');
-  for (const { context } of [rob, first, second]) await context.close();
-}
-
-export async function statisticsAreShownAndDownloaded(browser, origin, way) {
+export async function statisticsAreShownAndDownloaded(browser, { origin }, way) {
   const visit = await visitor(browser, origin, way);
   const { page } = visit;
   await signIn(page, 'otto');

@@ -1,0 +1,104 @@
+// Administrators made and roles given, which takes two.
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { enrol, signIn } from './access.mjs';
+import { holds, inspect, inspectTwice, opposite, visitor } from './browser.mjs';
+import { until } from './moderation.mjs';
+import { code, password } from './server.mjs';
+
+export async function anAdministratorIsMadeByTwo(browser, { origin, data }, way) {
+  const first = await visitor(browser, origin, way);
+  await enrol(first.page, 'nia');
+  await first.page.goto('/staff');
+  await first.page.evaluate(() => document.querySelector('form.narrow').setAttribute('novalidate', ''));
+  await first.page.fill('#email', 'otto@staff.example');
+  await first.page.fill('#name', 'Olga');
+  await first.page.selectOption('#role', 'ADMIN');
+  await first.page.click('form.narrow button');
+  holds(await first.page.locator('#email[aria-invalid]').count() === 1, 'an address that is taken is refused');
+  holds((await first.page.inputValue('#name')) === 'Olga' && (await first.page.inputValue('#role')) === 'ADMIN', 'what was typed is kept');
+  await inspect(first, 'staff-wrong');
+  await first.page.fill('#email', 'olga@staff.example');
+  await first.page.click('form.narrow button');
+  const asked = 'tr:has-text("olga@staff.example")';
+  holds(await first.page.locator(`${asked} form[action$="/agree"]`).count() === 0, 'whoever asked can not agree');
+  await inspectTwice(first, 'staff-asked');
+  const second = await visitor(browser, origin, opposite(way));
+  await enrol(second.page, 'pia');
+  await second.page.goto('/staff');
+  await second.page.click(`${asked} form[action$="/agree"] button`);
+  holds(/letter/.test(await second.page.textContent('.said')), 'its owner is sent a letter');
+  await inspect(second, 'staff-made');
+  holds(!/token=/.test(await second.page.content()), 'and no administrator sees the link in it');
+  const folder = path.join(data, 'mail');
+  let link;
+  await until('the letter', () => {
+    const letters = readdirSync(folder).map((file) => readFileSync(path.join(folder, file), 'utf8'));
+    const letter = letters.find((text) => text.includes('To: olga@staff.example'));
+    link = letter?.replace(/=\r?\n/g, '').replace(/=3D/g, '=').match(/http\S*reset-password\?token=[0-9a-f]{64}/)?.[0];
+    return Boolean(link);
+  });
+  holds((await second.page.textContent('main')).includes('olga@staff.example'), 'and the account is listed');
+  await second.page.goto('/audit?event=STAFF_CREATED');
+  holds(/ADMIN, asked for by/.test(await second.page.textContent('tbody')), 'the trail says who asked and who agreed');
+  const chosen = await second.context.request.post(link.split('?')[0], { form: { token: link.split('token=')[1], password } });
+  holds(chosen.status() === 200, 'the password is chosen with the link');
+  const third = await visitor(browser, origin, opposite(way));
+  await signIn(third.page, 'olga');
+  holds(third.page.url().endsWith('/sign-in/enrol'), 'and the new administrator sets up a second factor first');
+  for (const { context } of [first, second, third]) await context.close();
+}
+
+export async function aRoleIsChangedAndGivenByTwo(browser, { origin }, way) {
+  const rob = await visitor(browser, origin, opposite(way));
+  await signIn(rob.page, 'rob');
+  const isIn = async () => (await rob.page.goto('/account'), rob.page.url().endsWith('/account'));
+  holds(await isIn(), 'rob is signed in');
+  const first = await visitor(browser, origin, way);
+  const { page } = first;
+  const secret = await enrol(page, 'uma');
+  await page.goto('/staff');
+  await inspectTwice(first, 'staff');
+  const own = page.locator('tr:has-text("uma@staff.example")');
+  holds(await own.locator('a[href$="/role"]').count() === 0, 'nobody changes their own role');
+  await page.goto(`${await own.locator('th a').getAttribute('href')}/role`);
+  holds(await page.locator('#role').count() === 0, 'nor by the address of the page');
+  await inspect(first, 'role-own');
+  await page.goto('/staff');
+  await page.click('tr:has-text("rob@staff.example") a[href$="/role"]');
+  const there = page.url();
+  await inspectTwice(first, 'role');
+  const change = async (at, role, digits) => {
+    await at.selectOption('#role', role);
+    await at.fill('#password', password);
+    await at.fill('#code', digits);
+    await at.click('form[action$="/role"] button');
+  };
+  await change(page, 'MODERATOR', '000000');
+  holds((await page.getAttribute('#role', 'aria-describedby')) === 'role-error', 'the role it has is refused beside the field');
+  await inspect(first, 'role-wrong');
+  holds(await isIn(), 'and nothing happened');
+  await change(page, 'SRE', code(secret, 1));
+  holds(/role is changed/.test(await page.textContent('.said')), 'with password and code it is changed');
+  holds(!(await isIn()), 'and whoever had it is out at once');
+  const second = await visitor(browser, origin, opposite(way));
+  const other = second.page;
+  const hers = await enrol(other, 'vic');
+  await other.goto(there);
+  await change(other, 'ADMIN', code(hers, 1));
+  const asked = 'tr:has-text("rob@staff.example") form[action$="/agree"]';
+  holds(/second administrator/.test(await other.textContent('.said')), 'an administrator takes two');
+  holds(await other.locator(asked).count() === 0, 'whoever asked can not agree');
+  await page.goto(there);
+  await inspectTwice(first, 'role-asked');
+  await page.goto('/staff');
+  await inspectTwice(first, 'staff-role-asked');
+  await page.click(`${asked} button`);
+  holds(/role is changed/.test(await page.textContent('.said')), 'the other one can');
+  await signIn(rob.page, 'rob');
+  holds(rob.page.url().endsWith('/sign-in/enrol'), 'who is an administrator now sets up a second factor');
+  await other.goto('/audit?event=ROLE_CHANGED');
+  const trail = await other.textContent('tbody');
+  holds(/MODERATOR -> SRE/.test(trail) && /SRE -> ADMIN, asked for by/.test(trail), 'the trail says what was before and after');
+  for (const { context } of [rob, first, second]) await context.close();
+}
