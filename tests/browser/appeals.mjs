@@ -40,7 +40,7 @@ export async function anAppealIsAnsweredBySomebodyElse(browser, { origin, api, d
   holds(/Answered/.test(await second.page.textContent('[role=status]')), 'answered');
   holds(/resolved/.test(await second.page.textContent('main .badge')), 'nothing is open any more');
   await inspect(second, 'appeal-answered');
-  const told = way.script ? ['was reversed: it no longer stands.', 'We looked again.'] : ['Upheld: We looked again.'];
+  const told = way.script ? ['was reversed: it no longer stands.', 'We looked again.'] : ['the decision stands.', 'We looked again.'];
   await until('the answer', () => letters(data).some((letter) => told.every((part) => letter.includes(part))));
   await first.context.close();
   await second.context.close();

@@ -40,6 +40,9 @@ pub const TEXT_BYTES_MAX: usize = 2048;
 /// What an account is told of a decision that was reversed, in both languages: nobody says which one it reads.
 pub const REVERSED_NOTICE: &str = "The decision about your account was reversed: it no longer stands.\n\n\
      La décision prise au sujet de votre compte a été annulée : elle ne s’applique plus.";
+/// What an account is told of an appeal after which the decision stands, in both languages; an answer follows.
+pub const UPHELD_NOTICE: &str = "Somebody else read your appeal: the decision stands.\n\n\
+     Quelqu’un d’autre a lu votre réponse : la décision est maintenue.";
 /// So many messages on either side of a reported one are near it.
 pub const NEAR_MESSAGES: u32 = 10;
 /// Most open reports of one reporter.

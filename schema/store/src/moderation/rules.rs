@@ -5,6 +5,7 @@ use schema_wire::{Network, UserId};
 
 use super::{
     APPEAL_MS, BLOCK_BITS_MIN, EVIDENCE_BYTES_MAX, REVERSED_NOTICE, SUSPENSION_DAYS, TEXT_BYTES_MAX, UNDO_MS,
+    UPHELD_NOTICE,
 };
 use crate::accounts::{AccountError, Answer};
 use crate::franking::commitment;
@@ -220,7 +221,7 @@ pub(crate) fn outcome(state: AppealState, answer: &str) -> String {
     match state {
         AppealState::Granted if answer.is_empty() => REVERSED_NOTICE.to_owned(),
         AppealState::Granted => format!("{REVERSED_NOTICE}\n\n{answer}"),
-        AppealState::Upheld | AppealState::Open => format!("Upheld: {answer}"),
+        AppealState::Upheld | AppealState::Open => format!("{UPHELD_NOTICE}\n\n{answer}"),
     }
 }
 

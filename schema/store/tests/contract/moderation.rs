@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use schema_store::franking::commitment;
-use schema_store::moderation::{APPEAL_MS, CLAIM_MS, MUTE_MS, UNDO_MS};
+use schema_store::moderation::{APPEAL_MS, CLAIM_MS, MUTE_MS, UNDO_MS, UPHELD_NOTICE};
 use schema_store::rows::account::{AuditEntry, Origin};
 use schema_store::rows::moderation::{
     AppealState, CaseFilter, CaseState, Decision, DecisionState, Measure, NewDecision, NewFlag, NewReport,
@@ -406,7 +406,8 @@ pub async fn an_appeal_comes_back_to_somebody_else<S: Desk>(bed: Bed<S>) {
     );
     let letters = bed.store.due_letters(9).await.unwrap();
     let texts: Vec<_> = letters.iter().map(|letter| (letter.told, letter.text.as_str())).collect();
-    assert_eq!(texts, [(Told::Decision, "Please stop."), (Told::Answer, "Upheld: it was none")]);
+    let upheld = format!("{UPHELD_NOTICE}\n\nit was none");
+    assert_eq!(texts, [(Told::Decision, "Please stop."), (Told::Answer, upheld.as_str())]);
     bed.store.letter_sent(suspended, Told::Answer).await.unwrap();
     assert_eq!(bed.store.due_letters(9).await.unwrap().len(), 1);
     let trail = bed.store.audit_page(None, 9).await.unwrap();
