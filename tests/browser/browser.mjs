@@ -65,10 +65,11 @@ export async function inspect(visit, name) {
   checked += 1;
 }
 
-/** The same, and once more in French, in the other colours and at the other width: for pages that one person sees only. */
+/** The same, and with scripts once more in French, in the other colours and at the other width: for pages that one person sees only. */
 export async function inspectTwice(visit, name) {
   const { options } = visit;
   await inspect(visit, name);
+  if (!options.script) return;
   const other = { ...options, language: 'fr-FR', theme: options.theme === 'dark' ? 'light' : 'dark', phone: !options.phone };
   await turn(visit, other);
   await inspect({ ...visit, options: other }, name);

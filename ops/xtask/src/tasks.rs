@@ -28,7 +28,16 @@ pub fn test(rest: &[String]) -> Result<()> {
         &["nextest", "run", "--workspace", "--no-fail-fast"],
         &[("MESSENGER_TEST_PYTHON", &python)],
     )?;
-    pages(&[])?;
+    // Both wait more than they work.
+    std::thread::scope(|scope| {
+        let drilled = scope.spawn(drills);
+        let looked_at = pages(&[]);
+        drilled.join().expect("a drill ends with an error, if at all").and(looked_at)
+    })
+}
+
+/// The simulator, and kills under load on both stores.
+fn drills() -> Result<()> {
     built("sim", &["--seeds", SEEDS])?;
     built("drill", &["--kills", KILLS])?;
     built("drill", &["--store", "postgres", "--nodes", "3", "--kills", KILLS_OF_SEVERAL])
