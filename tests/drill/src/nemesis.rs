@@ -2,7 +2,7 @@
 //! each time the next ack has to come by itself.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::sync::mpsc;
@@ -32,6 +32,8 @@ pub struct Toll {
     pub outside: BTreeMap<&'static str, u64>,
     /// From the end of each of these to the first ack that followed.
     pub healings: Vec<Duration>,
+    /// What took longest from its beginning until messages were acked again.
+    pub longest: Option<(Duration, Fault)>,
 }
 
 impl Toll {
@@ -42,9 +44,15 @@ impl Toll {
         self.pauses += other.pauses;
         self.recoveries.extend(other.recoveries);
         self.healings.extend(other.healings);
+        self.lasted(other.longest);
         for (name, count) in other.outside {
             *self.outside.entry(name).or_default() += count;
         }
+    }
+
+    fn lasted(&mut self, fault: Option<(Duration, Fault)>) {
+        let longer = |new: &(Duration, Fault)| self.longest.is_none_or(|(longest, _)| longest < new.0);
+        self.longest = fault.filter(longer).or(self.longest);
     }
 
     /// Faults whose names begin with "kill", as the checker counts them.
@@ -77,13 +85,15 @@ impl Nemesis {
             tokio::time::sleep(self.random.millis(longest.min(100), longest + 1)).await;
             self.fleet.servers.iter_mut().try_for_each(Server::must_run)?;
             let node = self.random.below(self.fleet.servers.len() as u64) as usize;
-            match order.next(&mut self.random) {
+            let (fault, began) = (order.next(&mut self.random), Instant::now());
+            match fault {
                 Fault::Outside(calamity) => self.suffer(calamity).await?,
                 Fault::Kill => self.kill(node).await?,
                 Fault::Drain => self.drain(node).await?,
                 Fault::Pause => self.pause(node).await?,
                 Fault::Client => self.upset(),
             }
+            self.toll.lasted(Some((began.elapsed(), fault)));
         }
         Ok((self.fleet, self.toll))
     }
@@ -100,7 +110,7 @@ impl Nemesis {
     }
 
     async fn kill(&mut self, node: usize) -> Result<()> {
-        self.history.fault("kill9");
+        self.history.fault(Fault::Kill.name());
         let at = self.history.now();
         let old = self.fleet.servers[node].pid();
         let launch = self.fleet.launches[node].clone();
@@ -120,7 +130,7 @@ impl Nemesis {
     }
 
     async fn drain(&mut self, node: usize) -> Result<()> {
-        self.history.fault("term");
+        self.history.fault(Fault::Drain.name());
         let launch = self.fleet.launches[node].clone();
         self.swap(node, move |server| {
             let status = server.drain()?;
@@ -135,7 +145,7 @@ impl Nemesis {
     }
 
     async fn pause(&mut self, node: usize) -> Result<()> {
-        self.history.fault("pause");
+        self.history.fault(Fault::Pause.name());
         let time = self.random.millis(1_000, 2_000);
         tokio::task::block_in_place(|| self.fleet.servers[node].pause(time));
         self.acked_after(self.history.now()).await?;
@@ -145,7 +155,7 @@ impl Nemesis {
 
     fn upset(&mut self) {
         let whim = *self.random.pick(&[Whim::Crash, Whim::Forget, Whim::Leave]).expect("three");
-        self.history.fault("client");
+        self.history.fault(Fault::Client.name());
         if let Some(client) = self.random.pick(&self.clients) {
             // One that is being upset already stays as it is.
             let _ = client.try_send(whim);

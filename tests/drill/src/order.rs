@@ -43,6 +43,19 @@ pub enum Fault {
     Outside(Calamity),
 }
 
+impl Fault {
+    /// As the history names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill9",
+            Self::Drain => "term",
+            Self::Pause => "pause",
+            Self::Client => "client",
+            Self::Outside(calamity) => calamity.name(),
+        }
+    }
+}
+
 /// The faults still to come.
 #[derive(Debug)]
 pub struct Order {

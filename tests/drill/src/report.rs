@@ -35,15 +35,21 @@ pub fn all(outcome: &Outcome, seed: u64) {
 fn counts(outcome: &Outcome) -> String {
     format!(
         "{}, membership changes {}, acked {}, deliveries {}, violations 0, node's kill to first ack {}, \
-         end of another fault to first ack {}, took {:.0?}",
+         end of another fault to first ack {}, longest fault {}, took {:.0?}",
         faults(outcome),
         outcome.changes,
         outcome.acked,
         outcome.delivered,
         spread(&outcome.toll.recoveries),
         spread(&outcome.toll.healings),
+        longest(outcome),
         outcome.took,
     )
+}
+
+fn longest(outcome: &Outcome) -> String {
+    let fault = outcome.toll.longest;
+    fault.map_or_else(|| "–".to_owned(), |(took, fault)| format!("{} {took:.2?}", fault.name()))
 }
 
 fn faults(outcome: &Outcome) -> String {

@@ -8,7 +8,10 @@ use crate::account;
 use crate::process::Process;
 
 /// How often room is taken that a server takes meanwhile.
-const TRIES_MAX: u32 = 1_000;
+const TRIES_MAX: u32 = 10_000;
+/// Bytes taken at once.
+const PIECE_MAX: u64 = 64 << 20;
+const PIECE_MIN: u64 = 4_096;
 
 /// The filesystem.
 pub struct Disk {
@@ -55,15 +58,24 @@ impl Disk {
         command
     }
 
-    /// Takes all but `left_kib` KiB of what is free, or less when somebody else takes some at the same time.
+    /// Takes all but `left_kib` KiB of what is free, also while somebody else writes: piece by piece, and what it has it
+    /// keeps. One attempt at all of it comes to nothing as soon as somebody else takes a page.
     pub fn fill(&self, left_kib: u64) {
         let filler = std::fs::File::create(self.seen("filler")).expect("a small file fits");
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&filler);
+        let (mut taken, mut piece) = (0, PIECE_MAX);
         for _ in 0..TRIES_MAX {
-            let bytes = (free_kib(&self.seen("")).saturating_sub(left_kib) * 1024) as libc::off_t;
-            // SAFETY: the descriptor is open, and the call takes numbers besides it.
-            if bytes == 0 || unsafe { libc::posix_fallocate(descriptor, 0, bytes) } == 0 {
+            let bytes = (free_kib(&self.seen("")).saturating_sub(left_kib) * 1024).min(piece);
+            if bytes == 0 {
                 return;
+            }
+            let (from, count) = (taken as libc::off_t, bytes as libc::off_t);
+            // SAFETY: the descriptor is open, and the call takes numbers besides it.
+            if unsafe { libc::posix_fallocate(descriptor, from, count) } == 0 {
+                taken += bytes;
+                piece = (piece * 2).min(PIECE_MAX);
+            } else {
+                piece = (piece / 2).max(PIECE_MIN);
             }
         }
         panic!("what is free cannot be taken");
@@ -84,4 +96,42 @@ fn free_kib(path: &Path) -> u64 {
         stat
     };
     stat.f_bavail * stat.f_frsize / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::folder::Folder;
+
+    #[test]
+    fn a_disk_fills_while_somebody_writes_to_it() {
+        const MIB: u64 = 512;
+        let folder = Folder::new("disk");
+        let at = folder.join("disk");
+        std::fs::create_dir(&at).unwrap();
+        let disk = Disk::mount(&at, MIB as u32, &folder.join("log"));
+        let (path, done) = (disk.seen("written"), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Each time as long as there is room, then all over again, as a log whose old parts are removed.
+                while !done.load(Ordering::Relaxed) {
+                    let mut file = std::fs::File::create(&path).unwrap();
+                    for _ in 0..1_000 {
+                        std::thread::sleep(std::time::Duration::from_micros(50));
+                        if file.write_all(&[1; 4_096]).is_err() {
+                            break;
+                        }
+                    }
+                }
+            });
+            disk.fill(0);
+            done.store(true, Ordering::Relaxed);
+        });
+        let taken = std::fs::metadata(disk.seen("filler")).unwrap().len() >> 20;
+        assert!((MIB - 8..=MIB).contains(&taken), "{taken} of {MIB} MiB");
+        disk.clear();
+    }
 }
