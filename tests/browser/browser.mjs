@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { useKeysOnly } from './keyboard.mjs';
 
 const modules = process.env.BROWSER_MODULES;
 const require = createRequire(path.join(modules, 'package.json'));
@@ -28,7 +29,7 @@ export const opposite = (way) => ({ ...way, script: !way.script });
 
 /** Somebody at a browser of their own. Requests to any other host fail the test. */
 export async function visitor(browser, origin, options = {}) {
-  const { script = true, language = 'en', theme = 'light', phone = false } = options;
+  const { script = true, language = 'en', theme = 'light', phone = false, keys = false } = options;
   const context = await browser.newContext({
     javaScriptEnabled: script,
     locale: language,
@@ -38,6 +39,7 @@ export async function visitor(browser, origin, options = {}) {
   });
   const page = await context.newPage();
   page.setDefaultTimeout(15000);
+  if (keys) useKeysOnly(page);
   const strange = [];
   page.on('request', (request) => {
     const url = request.url();

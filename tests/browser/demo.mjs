@@ -1,12 +1,11 @@
 // What `up --demo` is for: a moderator clears ten cards with the keyboard alone, and no room of the console is empty.
 import { readFileSync } from 'node:fs';
 import { holds, inspect, visitor } from './browser.mjs';
+import { tabTo } from './keyboard.mjs';
 import { code, start } from './server.mjs';
 
 /** Cards to clear. */
 const cards = 10;
-/** Presses of the tab key after which something counts as out of reach. */
-const reach = 200;
 
 /** What a room says when it has nothing to show. */
 const nothing = [
@@ -15,20 +14,11 @@ const nothing = [
   'No address is banned.', 'There are no figures yet.',
 ];
 
-/** Goes on with the tab key until what is wanted has the focus. */
-async function tabTo(page, selector) {
-  for (let n = 0; n < reach; n += 1) {
-    await page.keyboard.press('Tab');
-    if (await page.evaluate((wanted) => document.activeElement.matches(wanted), selector)) return;
-  }
-  throw new Error(`the keyboard does not lead to ${selector}`);
-}
-
 async function enter(page, { email, password_file: file }) {
   await page.goto('/sign-in');
-  await tabTo(page, '#email');
+  await tabTo(page.locator('#email').first());
   await page.keyboard.type(email);
-  await tabTo(page, '#password');
+  await tabTo(page.locator('#password').first());
   await page.keyboard.type(readFileSync(file, 'utf8').trim());
   await page.keyboard.press('Enter');
 }
@@ -46,7 +36,7 @@ export async function tenCardsAreClearedByKeyboard(browser, way) {
     if (way.script) {
       await page.keyboard.press('j');
     } else {
-      await tabTo(page, 'tr[data-case] a');
+      await tabTo(page.locator('tr[data-case] a').first());
     }
     await page.keyboard.press('Enter');
     await page.waitForURL(/moderation\/[0-9a-f-]{36}/);
@@ -54,7 +44,7 @@ export async function tenCardsAreClearedByKeyboard(browser, way) {
     if (way.script) {
       await page.keyboard.press(measure[0]);
     } else {
-      await tabTo(page, `#decide button[value=${measure[1]}]`);
+      await tabTo(page.locator(`#decide button[value=${measure[1]}]`).first());
       await page.keyboard.press('Enter');
     }
     await page.waitForURL(/undo=/);

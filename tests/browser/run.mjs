@@ -15,8 +15,8 @@ const ways = [
   { script: true, language: 'fr-FR', theme: 'light', phone: true },
   { script: false, language: 'en', theme: 'dark', phone: true },
 ];
-/** The two that differ in everything but the language: each has a product of its own, for most of what is done can be done once. */
-const lives = [ways[0], ways[3]];
+/** Two that differ in everything but the language, one with the keyboard alone: each has a product of its own, for most of what is done can be done once. */
+const lives = [ways[0], { ...ways[3], keys: true }];
 
 /** Changes nothing that matters: the first product is enough for all ways. */
 const inAllWays = (name, run) => ({ name, run, within: (life) => (life === lives[0] ? ways : []) });
@@ -82,7 +82,7 @@ const wanted = process.argv[2] ?? '';
 const browser = await launch();
 let failed = 0;
 
-const named = (way) => [way.language, way.theme, way.phone ? 'phone' : 'wide', way.script ? 'js' : 'no js'].join(' ');
+const named = (way) => [way.language, way.theme, way.phone ? 'phone' : 'wide', way.script ? 'js' : 'no js', way.keys ? 'keyboard' : ''].join(' ').trim();
 const titled = (name, way) => (way ? `${name}: ${named(way)}` : name);
 
 async function flow(name, way, run) {
