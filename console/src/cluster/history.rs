@@ -65,22 +65,48 @@ async fn keep_hours<S: Operations>(store: &S, last: u64) -> Answer<()> {
 
 /// What is kept from `since` on, oldest first: hours as far as they go, then minutes.
 pub async fn kept<S: Operations>(store: &S, since: u64, now: u64, is_coarse: bool) -> Answer<Vec<Span>> {
+    Ok(parsed(written(store, since, now, is_coarse).await?))
+}
+
+/// A stretch as the store has it.
+pub struct Written {
+    began_at: u64,
+    length_ms: u64,
+    figures: Vec<u8>,
+}
+
+/// The same as `kept`, not read yet.
+pub async fn written<S: Operations>(
+    store: &S,
+    since: u64,
+    now: u64,
+    is_coarse: bool,
+) -> Answer<Vec<Written>> {
     if !is_coarse {
-        return read(store, FINE_S, since, now).await;
+        return rows(store, FINE_S, since, now).await;
     }
-    let mut spans = read(store, COARSE_S, since, now).await?;
-    let rest = spans.last().map_or(since, Span::ended_at);
-    spans.extend(read(store, FINE_S, rest, now).await?);
-    Ok(spans)
+    let mut hours = rows(store, COARSE_S, since, now).await?;
+    let rest = hours.last().map_or(since, |last| last.began_at + last.length_ms);
+    hours.extend(rows(store, FINE_S, rest, now).await?);
+    Ok(hours)
+}
+
+/// Reads them. One that another version wrote in another form is no figure of this one.
+pub fn parsed(written: Vec<Written>) -> Vec<Span> {
+    let read = |Written { began_at, length_ms, figures }: Written| {
+        Some(Span { began_at, length_ms, figures: Figures::parse(&figures)? })
+    };
+    written.into_iter().filter_map(read).collect()
 }
 
 async fn read<S: Operations>(store: &S, length_s: u32, from: u64, until: u64) -> Answer<Vec<Span>> {
+    Ok(parsed(rows(store, length_s, from, until).await?))
+}
+
+async fn rows<S: Operations>(store: &S, length_s: u32, from: u64, until: u64) -> Answer<Vec<Written>> {
     let rows = store.spans(length_s, from, until, SPANS_MAX).await?;
-    // One that another version wrote in another form is no figure of this one.
-    let read = |(began_at, written): (u64, Vec<u8>)| {
-        Some(Span { began_at, length_ms: ms(length_s), figures: Figures::parse(&written)? })
-    };
-    Ok(rows.into_iter().filter_map(read).collect())
+    let length_ms = ms(length_s);
+    Ok(rows.into_iter().map(|(began_at, figures)| Written { began_at, length_ms, figures }).collect())
 }
 
 /// The same stretches, so many put together that at most `most` are left.

@@ -7,6 +7,7 @@ pub mod figures;
 pub mod heat;
 pub mod history;
 pub mod live;
+pub mod past;
 pub mod servers;
 pub mod times;
 pub mod watch;

@@ -15,6 +15,7 @@ use super::figures::Figures;
 use super::heat::{Column, Heat};
 use super::history;
 use super::live::Live;
+use super::past::Pasts;
 use super::servers::Servers;
 use crate::app::{App, Backing};
 
@@ -26,7 +27,7 @@ const LOOKS_MAX: usize = 60;
 const NODES_MAX: usize = 256;
 
 /// A stretch of time and what happened in it, over all nodes.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Span {
     /// Unix ms.
     pub began_at: u64,
@@ -55,6 +56,8 @@ pub struct Watch {
     known: Mutex<Known>,
     /// Who is told of each look.
     pub live: Live,
+    /// Ranges of what is kept, ready to be shown.
+    pub pasts: Pasts,
 }
 
 #[derive(Default)]
@@ -179,10 +182,10 @@ async fn look<S: Backing>(app: &App<S>, collecting: &mut history::Collecting) ->
     let heard = Heard { nodes: nodes.into_iter().flatten().collect(), there: known, servers };
     let learned = app.watch.learn(heard, now);
     app.watch.live.tick();
-    match learned {
-        Some(span) => history::collect(&app.store, collecting, span).await,
-        None => Ok(()),
+    if let Some(span) = learned {
+        history::collect(&app.store, collecting, span).await?;
     }
+    app.watch.pasts.refresh(&app.store, now).await
 }
 
 async fn figures_of(node: &NodeRow) -> Result<Option<Figures>, AskFault> {

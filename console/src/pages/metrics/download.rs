@@ -5,9 +5,10 @@ use std::fmt::Write;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use schema_wire::Step;
 
+use super::Asked;
 use super::series::rooms;
-use super::{Shown, look};
 use crate::app::App;
 use crate::cluster::figures::TURN;
 use crate::cluster::times::Times;
@@ -20,22 +21,22 @@ use crate::text::Language;
 
 /// All series, or those of one chart.
 pub async fn csv<S: Desk>(State(app): State<App<S>>, fields: Fields) -> Result<Response, Trouble> {
-    let shown = look(&app, &fields).await?;
-    let text = written(&shown, fields.raw("series"));
+    let asked = Asked::of(&fields);
+    let text = written(asked.step, &asked.spans(&app).await?, fields.raw("series"));
     Ok(download(text, "text/csv; charset=utf-8", "attachment; filename=\"metrics.csv\""))
 }
 
-fn written(shown: &Shown, series: &str) -> String {
+fn written(step: Step, spans: &[Span], series: &str) -> String {
     // Columns have the same names in every language.
-    let graphs = rooms(Language::English, shown.step, &shown.spans).into_iter().flat_map(|room| room.graphs);
+    let graphs = rooms(Language::English, step, spans).into_iter().flat_map(|room| room.graphs);
     let graphs: Vec<Graph> = graphs.filter(|graph| series.is_empty() || graph.key == series).collect();
     let mut text = String::from("began_at,length_ms");
     for graph in &graphs {
-        let name = if graph.key == "step" { shown.step.name() } else { graph.key };
+        let name = if graph.key == "step" { step.name() } else { graph.key };
         graph.lines.iter().for_each(|line| text += &format!(",{name}_{}", line.key));
     }
     text += "\r\n";
-    for (at, span) in shown.spans.iter().enumerate() {
+    for (at, span) in spans.iter().enumerate() {
         let _ = write!(text, "{},{}", span.began_at, span.length_ms);
         for graph in &graphs {
             for line in &graph.lines {
@@ -50,19 +51,20 @@ fn written(shown: &Shown, series: &str) -> String {
 
 /// One line per stretch and histogram, tagged with the step, `turn`, or the shard whose turns they are.
 pub async fn hdr_log<S: Desk>(State(app): State<App<S>>, fields: Fields) -> Result<Response, Trouble> {
-    let shown = look(&app, &fields).await?;
+    let asked = Asked::of(&fields);
+    let spans = asked.spans(&app).await?;
     let wanted = match fields.raw("series") {
-        "step" => shown.step.name(),
+        "step" => asked.step.name(),
         "turns" => TURN,
         _ => "",
     };
-    let first = shown.spans.first().map_or(0, |span| span.began_at);
+    let first = spans.first().map_or(0, |span| span.began_at);
     let mut text = format!(
         "#[Histogram log format version 1.3]\n#[StartTime: {:.3} (seconds since epoch)]\n\
          \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
         first as f64 / 1000.0
     );
-    for span in &shown.spans {
+    for span in &spans {
         let steps = span.figures.steps.iter().filter(|(name, _)| wanted.is_empty() || *name == wanted);
         steps.for_each(|(name, times)| entry(&mut text, span, first, name, times));
         let shards = span.figures.shards.iter().filter(|_| wanted.is_empty() || wanted == TURN);

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use schema_wire::Step;
 
-use super::{WHO, step};
+use super::{Asked, WHO};
 use crate::app::App;
 use crate::cluster::heat::Column;
 use crate::cluster::live::Place;
@@ -46,7 +46,8 @@ pub async fn stream<S: Desk>(
 ) -> Result<Response, Trouble> {
     let viewer = visit.signed_in().cloned().ok_or(Trouble::SignIn)?;
     let place = app.watch.live.place().ok_or(Trouble::TooMany(RETRY_S))?;
-    let stream = Stream { app, viewer, step: step(&fields), place, sent_until: None, is_over: false };
+    let stream =
+        Stream { app, viewer, step: Asked::of(&fields).step, place, sent_until: None, is_over: false };
     let events = unfold(stream, |mut stream| async move {
         let event = stream.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(event)), stream))

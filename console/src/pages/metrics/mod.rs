@@ -7,6 +7,8 @@ mod live;
 mod now;
 mod series;
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -17,7 +19,8 @@ use self::series::{QUANTILES, rooms};
 use crate::app::App;
 use crate::cluster::figures::Figures;
 use crate::cluster::heat::{Column, REMEMBERED_MS, counts, widened};
-use crate::cluster::history::{gathered, kept, merged};
+use crate::cluster::history::kept;
+use crate::cluster::past::{COARSE_FROM_H, Past};
 use crate::cluster::servers::Servers;
 use crate::cluster::watch::Span;
 use crate::frame::Desk;
@@ -31,10 +34,6 @@ use crate::parts::{copyable, table};
 
 /// What may be looked at: as it stands in the address, and its length in hours; 0: the last minutes.
 const RANGES: [(&str, u64); 6] = [("5m", 0), ("1h", 1), ("6h", 6), ("24h", 24), ("7d", 168), ("30d", 720)];
-/// From so many hours on, hours are shown instead of five minutes.
-const COARSE_FROM_H: u64 = 48;
-/// Most moments of a chart and its table; more are put together. The files have all.
-const MOMENTS_MAX: usize = 96;
 /// Width of the heatmap's columns on the page.
 const MINUTE_MS: u64 = 60_000;
 /// Refusal codes listed.
@@ -53,33 +52,45 @@ pub fn entries<S: Desk>() -> Vec<Entry<S>> {
     ]
 }
 
-/// What is asked for, and what is known of it.
-struct Shown {
+/// What is asked for.
+#[derive(Clone, Copy)]
+struct Asked {
     range: &'static str,
+    /// 0: the last minutes.
+    hours: u64,
     step: Step,
-    spans: Vec<Span>,
 }
 
-impl Shown {
+impl Asked {
+    fn of(fields: &Fields) -> Self {
+        let range = RANGES.into_iter().find(|(name, _)| *name == fields.raw("range"));
+        let (range, hours) = range.unwrap_or(RANGES[0]);
+        let step = Step::ALL.into_iter().find(|step| step.name() == fields.raw("step"));
+        Self { range, hours, step: step.unwrap_or(Step::Append) }
+    }
+
     /// As it stands in addresses.
-    fn query(&self) -> String {
+    fn query(self) -> String {
         format!("range={}&step={}", self.range, self.step.name())
     }
-}
 
-async fn look<S: Desk>(app: &App<S>, fields: &Fields) -> Result<Shown, Trouble> {
-    let (range, hours) =
-        RANGES.into_iter().find(|(name, _)| *name == fields.raw("range")).unwrap_or(RANGES[0]);
-    let now = app.clock.now_ms();
-    let spans = match hours {
-        0 => app.watch.recent(),
-        _ => kept(&app.store, now.saturating_sub(hours * 3_600_000), now, hours >= COARSE_FROM_H).await?,
-    };
-    Ok(Shown { range, step: step(fields), spans })
-}
+    /// Every stretch there is of it, for files.
+    async fn spans<S: Desk>(self, app: &App<S>) -> Result<Vec<Span>, Trouble> {
+        let now = app.clock.now_ms();
+        let since = now.saturating_sub(self.hours * 3_600_000);
+        match self.hours {
+            0 => Ok(app.watch.recent()),
+            hours => Ok(kept(&app.store, since, now, hours >= COARSE_FROM_H).await?),
+        }
+    }
 
-fn step(fields: &Fields) -> Step {
-    Step::ALL.into_iter().find(|step| step.name() == fields.raw("step")).unwrap_or(Step::Append)
+    /// The same as a page shows it.
+    async fn past<S: Desk>(self, app: &App<S>) -> Result<Option<Arc<Past>>, Trouble> {
+        match self.hours {
+            0 => Ok(Past::of(&app.watch.recent()).map(Arc::new)),
+            hours => Ok(app.watch.pasts.last(&app.store, hours, app.clock.now_ms()).await?),
+        }
+    }
 }
 
 /// The last hour of a step: what is remembered here, and before that what was kept.
@@ -97,27 +108,28 @@ async fn hour<S: Desk>(app: &App<S>, step: Step, now: u64) -> Result<Vec<Column>
 }
 
 struct Data {
-    shown: Shown,
+    asked: Asked,
+    past: Option<Arc<Past>>,
     heat: Vec<Column>,
     servers: Option<Servers>,
 }
 
 async fn page<S: Desk>(State(app): State<App<S>>, visit: Visit, fields: Fields) -> Result<Response, Trouble> {
-    let shown = look(&app, &fields).await?;
-    let heat = hour(&app, shown.step, visit.now_ms).await?;
-    let data = Data { shown, heat, servers: app.watch.servers() };
+    let asked = Asked::of(&fields);
+    let past = asked.past(&app).await?;
+    let heat = hour(&app, asked.step, visit.now_ms).await?;
+    let data = Data { asked, past, heat, servers: app.watch.servers() };
     Ok(render::show(StatusCode::OK, visit, data, draw).await)
 }
 
 fn draw(visit: &Visit, data: &Data) -> Page {
-    let shown = &data.shown;
-    let drawn = match merged(&shown.spans) {
+    let drawn = match &data.past {
         None => view! { <p class="card">{visit.t("metrics-none")}</p> }.into_any(),
-        Some(whole) => figures(visit, data, &whole),
+        Some(past) => figures(visit, data, past),
     };
-    let query = shown.query();
+    let query = data.asked.query();
     let body = view! {
-        {choice(visit, shown)}
+        {choice(visit, data.asked)}
         {drawn}
         <div class="row">
             <a class="button" href=format!("/metrics.csv?{query}")>{visit.t("metrics-csv")}</a>
@@ -128,11 +140,11 @@ fn draw(visit: &Visit, data: &Data) -> Page {
 }
 
 /// All rooms, each with what stands now, its charts and what adds to them.
-fn figures(visit: &Visit, data: &Data, whole: &Figures) -> AnyView {
-    let spans = gathered(&data.shown.spans, MOMENTS_MAX);
+fn figures(visit: &Visit, data: &Data, past: &Past) -> AnyView {
+    let Past { spans, whole, length_ms } = past;
     let began_at: Vec<u64> = spans.iter().map(|span| span.began_at).collect();
-    let query = data.shown.query();
-    let drawn = rooms(visit.language, data.shown.step, &spans).into_iter().map(|room| {
+    let query = data.asked.query();
+    let drawn = rooms(visit.language, data.asked.step, spans).into_iter().map(|room| {
         let before = match room.key {
             "metrics-latency" => {
                 view! { {steps(visit, whole)} {heatmap(visit, data).draw(visit)} }.into_any()
@@ -140,7 +152,7 @@ fn figures(visit: &Visit, data: &Data, whole: &Figures) -> AnyView {
             "metrics-database" => now::database(visit, data.servers.as_ref()),
             "metrics-redis" => now::redis(visit, data.servers.as_ref(), whole),
             "metrics-traffic" => refusals(visit, whole, CODES_MAX).into_any(),
-            _ => now::nodes(visit, whole, data.shown.spans.iter().map(|span| span.length_ms).sum()),
+            _ => now::nodes(visit, whole, *length_ms),
         };
         let graphs = room.graphs.iter().map(|graph| graph.draw(visit, &began_at, &query)).collect_view();
         view! {
@@ -155,7 +167,7 @@ fn figures(visit: &Visit, data: &Data, whole: &Figures) -> AnyView {
 }
 
 fn heatmap(visit: &Visit, data: &Data) -> Heatmap {
-    let step = data.shown.step;
+    let step = data.asked.step;
     let name = visit.t(&format!("step-{}", step.name()));
     Heatmap {
         title: visit.language.of("heat-title", "step", &name),
@@ -164,16 +176,16 @@ fn heatmap(visit: &Visit, data: &Data) -> Heatmap {
         from: visit.now_ms.saturating_sub(REMEMBERED_MS),
         until: visit.now_ms,
         source: format!("/metrics/live?step={}", step.name()),
-        starts: data.shown.range == RANGES[0].0,
+        starts: data.asked.range == RANGES[0].0,
     }
 }
 
-fn choice(visit: &Visit, shown: &Shown) -> AnyView {
+fn choice(visit: &Visit, asked: Asked) -> AnyView {
     let ranges = RANGES.map(|(name, _)| {
-        view! { <option value=name selected=name == shown.range>{visit.t(&format!("range-{name}"))}</option> }
+        view! { <option value=name selected=name == asked.range>{visit.t(&format!("range-{name}"))}</option> }
     });
     let steps = Step::ALL.map(|step| {
-        view! { <option value=step.name() selected=step == shown.step>{visit.t(&format!("step-{}", step.name()))}</option> }
+        view! { <option value=step.name() selected=step == asked.step>{visit.t(&format!("step-{}", step.name()))}</option> }
     });
     view! {
         <form method="get" action="/metrics" class="row">
