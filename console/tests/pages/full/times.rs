@@ -77,7 +77,9 @@ fn ms(time: Duration) -> String {
 }
 
 fn print(measured: &[Measured]) {
-    println!("| page | times | first ms | p50 ms | p99 ms | max ms | CPU ms |\n|---|---|---|---|---|---|---|");
+    println!(
+        "| page | times | first ms | p50 ms | p99 ms | max ms | CPU ms |\n|---|---|---|---|---|---|---|"
+    );
     for one in measured {
         println!(
             "| `{}` {} | {} | {} | {} | {} | {} | {} |",
