@@ -11,7 +11,7 @@ use schema_store::rows::role::AccountRole;
 use schema_store::{Accounts, ConsoleAccess, NewToken, PostgresStore};
 use servers::{Options, Port, Postgres, Redis};
 
-use crate::process::program;
+use crate::killed::program;
 use crate::support::fresh_folder;
 
 /// Longer than two looks, on a busy machine.

@@ -17,9 +17,11 @@ mod conversations;
 mod enumeration;
 #[path = "../api/front.rs"]
 mod front;
+mod ground;
 mod kept;
 #[path = "../api/keys.rs"]
 mod keys;
+#[path = "../api/killed.rs"]
 mod killed;
 #[path = "../api/limits.rs"]
 mod limits;

@@ -1,21 +1,13 @@
 //! The program itself: it serves from the server that DATABASE_URL names, or says in one line why it can't.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use schema_store::postgres::migrate;
 use servers::{Options, Postgres};
 
-use crate::support::{fresh_folder, shared_key};
-
-/// The program with a folder of its own and nothing else from this environment.
-pub fn program(url: &str, data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_console"));
-    command.env_clear().env("API_ADDRESS", "127.0.0.1:0").env("DATA_DIR", data);
-    command.env("JWT_PRIVATE_KEY_FILE", shared_key()).env("DATABASE_URL", url);
-    command
-}
+use crate::killed::program;
+use crate::support::fresh_folder;
 
 fn refused(url: &str) -> (Option<i32>, String) {
     let data = fresh_folder();

@@ -1,24 +1,23 @@
-//! Moderators decide through the pages of the real program while it, and the server's processes that it works with, are
-//! killed at random moments. Afterwards every action has its entry in the audit trail and every entry its action.
+//! Moderators decide through the pages of the real program while it, and the processes of the server that it works with
+//! if there is one, are killed at random moments. Afterwards every action has its entry in the audit trail and every entry its action.
 
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use console::access::csrf;
 use schema_store::audit_chain::Verified;
-use schema_store::postgres::{Options, migrate};
 use schema_store::rows::account::{Activation, Origin, Registration};
 use schema_store::rows::console::{NewConsoleSession, Stage};
 use schema_store::rows::role::AccountRole;
-use schema_store::{Accounts, ConsoleAccess, NewToken, PostgresStore};
+use schema_store::{Accounts, ConsoleAccess, NewToken};
 use schema_wire::UserId;
-use servers::{Port, Postgres};
+use servers::Port;
 
-use crate::process::program;
-use crate::support::fresh_folder;
+use crate::ground::Ground;
+use crate::support::{fresh_folder, shared_key};
 
 /// Who decides, each on a connection of their own.
 const MODERATORS: u64 = 4;
@@ -42,9 +41,17 @@ impl Dice {
     }
 }
 
-/// The server, the program, and who uses it.
+/// The program with a folder of its own and nothing else from this environment.
+pub fn program(url: &str, data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_console"));
+    command.env_clear().env("API_ADDRESS", "127.0.0.1:0").env("DATA_DIR", data);
+    command.env("JWT_PRIVATE_KEY_FILE", shared_key()).env("DATABASE_URL", url);
+    command
+}
+
+/// The store, the program, and who uses it.
 struct Scene {
-    server: Postgres,
+    ground: Ground,
     pages: Port,
     data: PathBuf,
     cookies: Vec<String>,
@@ -61,9 +68,8 @@ struct Seen {
 
 impl Scene {
     async fn set() -> Self {
-        let server = Postgres::start();
-        migrate(&mut server.connect().await).await.unwrap();
-        let store = PostgresStore::open(&server.url("postgres"), Options::default()).await.unwrap();
+        let ground = Ground::lay().await;
+        let store = ground.store().await;
         let (mut cookies, mut subjects) = (Vec::new(), Vec::new());
         for n in 0..MODERATORS {
             let email = format!("moderator{n}@staff.example");
@@ -85,14 +91,14 @@ impl Scene {
             };
             subjects.push(store.register(new, Origin::system()).await.unwrap());
         }
-        Self { server, pages: Port::free(), data: fresh_folder(), cookies, subjects }
+        Self { ground, pages: Port::free(), data: fresh_folder(), cookies, subjects }
     }
 
     /// The program, once it answers. While the server is away it ends, and is started again.
     fn start(&self) -> Child {
         let began = Instant::now();
         loop {
-            let mut command = program(&self.server.url("postgres"), &self.data);
+            let mut command = program(&self.ground.url(), &self.data);
             command.env("CONSOLE_ADDRESS", self.pages.address().to_string()).env("RATE_LIMIT_MAX", "1000000");
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
             while child.try_wait().unwrap().is_none() {
@@ -151,34 +157,32 @@ impl Scene {
 
     /// Kills the program, or one of the server's processes, after which the server begins anew.
     fn kill(&self, child: &mut Child, dice: &mut Dice) {
-        if dice.below(2) == 0 {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            *child = self.start();
+        if dice.below(2) == 0 && self.ground.kill_a_process() {
             return;
         }
-        let one = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-                   ORDER BY random() LIMIT 1";
-        let pid = self.server.try_sql(one).filter(|pid| !pid.is_empty());
-        if let Some(pid) = pid {
-            // Of a program that was just killed it may have ended by itself.
-            let _ = std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
-            self.server.until("SELECT 1", "1");
-        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        *child = self.start();
     }
 
     /// Time goes on: what was decided takes effect soon.
     fn hasten(&self) {
-        self.server.try_sql("UPDATE moderation_decisions SET due_at = now() WHERE state = 'PENDING'");
+        let now = Ground::NOW;
+        self.ground
+            .try_sql(&format!("UPDATE moderation_decisions SET due_at = {now} WHERE state = 'PENDING'"));
     }
 
     fn count(&self, from: &str) -> u64 {
-        self.server.sql(&format!("SELECT count(*) FROM {from}")).parse().unwrap()
+        self.ground.sql(&format!("SELECT count(*) FROM {from}")).parse().unwrap()
     }
 
     async fn judge(&self, seen: &Seen) {
         let shown = seen.decided.lock().unwrap().clone();
-        let kept = format!("moderation_decisions WHERE id IN ('{}')", shown.join("', '"));
+        let kept = format!(
+            "moderation_decisions WHERE {} IN ('{}')",
+            Ground::HEX_ID,
+            shown.join("', '").replace("-", "")
+        );
         assert_eq!(self.count(&kept), shown.len() as u64, "what was shown is kept");
         let entry = |event: &str, detail: &str| {
             format!(
@@ -207,14 +211,14 @@ impl Scene {
         }
         // What took effect, took effect whole: the accounts that are out are those of the decisions that put them out.
         let out = "users u WHERE status = 'SUSPENDED'";
-        let by = "EXISTS (SELECT FROM moderation_decisions d WHERE d.user_id = u.id AND d.state = 'DONE' AND d.actions LIKE '%SUSPEND%')";
+        let by = "EXISTS (SELECT 1 FROM moderation_decisions d WHERE d.user_id = u.id AND d.state = 'DONE' AND d.actions LIKE '%SUSPEND%')";
         assert_eq!(self.count(&format!("{out} AND NOT {by}")), 0);
         assert_eq!(self.count(&format!("users u WHERE status = 'ACTIVE' AND {by}")), 0);
         self.verify_chain().await;
     }
 
     async fn verify_chain(&self) {
-        let store = PostgresStore::open(&self.server.url("postgres"), Options::default()).await.unwrap();
+        let store = self.ground.store().await;
         let mut after = None;
         loop {
             match store.audit_verify(after, 10_000).await.unwrap() {
@@ -248,7 +252,7 @@ async fn survive(rounds: u64, seed: u64) {
         seen.stop.store(true, Ordering::Relaxed);
     });
     scene.hasten();
-    scene.server.until("SELECT count(*) FROM moderation_decisions WHERE state = 'PENDING'", "0");
+    scene.ground.until("SELECT count(*) FROM moderation_decisions WHERE state = 'PENDING'", "0");
     child.kill().unwrap();
     child.wait().unwrap();
     scene.judge(&seen).await;
