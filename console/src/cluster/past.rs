@@ -21,8 +21,10 @@ const SETTLED_MS: u64 = 15_000;
 /// How long a range that nobody looks at is kept ready.
 const READY_MS: u64 = 3_600_000;
 
+/// Rooms of the page of figures, by their keys, as they are written.
+pub type Written = Vec<(&'static str, String)>;
+
 /// A range of time as a page shows it.
-#[derive(PartialEq, Debug)]
 pub struct Past {
     /// Its moments, oldest first.
     pub spans: Vec<Span>,
@@ -30,6 +32,7 @@ pub struct Past {
     pub whole: Figures,
     /// The moments' lengths together.
     pub length_ms: u64,
+    written: Mutex<BTreeMap<String, Arc<Written>>>,
 }
 
 impl Past {
@@ -37,7 +40,19 @@ impl Past {
     pub fn of(spans: &[Span]) -> Option<Self> {
         let spans = gathered(spans, MOMENTS_MAX);
         let length_ms = spans.iter().map(|span| span.length_ms).sum();
-        Some(Self { whole: merged(&spans)?, spans, length_ms })
+        Some(Self { whole: merged(&spans)?, spans, length_ms, written: Mutex::default() })
+    }
+
+    /// What is written of it under this name (a language, a step), once for all who read the same.
+    pub fn written(&self, name: &str, write: impl FnOnce() -> Written) -> Arc<Written> {
+        let known = || self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(written) = known().get(name) {
+            return written.clone();
+        }
+        // Others read meanwhile; two who write the same write it twice.
+        let written = Arc::new(write());
+        known().insert(name.to_owned(), written.clone());
+        written
     }
 }
 
@@ -181,6 +196,15 @@ mod tests {
         assert_eq!((past.spans.len(), past.whole.count("messages_sent_total")), (90, 720.0));
         assert_eq!(past.length_ms, 720 * 3_600_000);
         assert_eq!(Some(&past.whole), merged(&spans).as_ref());
-        assert_eq!(Past::of(&[]), None);
+        assert!(Past::of(&[]).is_none());
+    }
+
+    #[test]
+    fn what_was_written_is_not_written_again() {
+        let past = Past::of(&[Span { began_at: BEGIN, length_ms: SLOT_MS, figures: figures() }]).unwrap();
+        let first = past.written("en append", || vec![("metrics-traffic", "<p>1</p>".to_owned())]);
+        let again = past.written("en append", || panic!("it is known"));
+        assert!(Arc::ptr_eq(&first, &again));
+        assert!(past.written("fr append", Vec::new).is_empty(), "each name by itself");
     }
 }

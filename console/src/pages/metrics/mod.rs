@@ -15,12 +15,12 @@ use axum::response::Response;
 use leptos::prelude::*;
 use schema_wire::Step;
 
-use self::series::{QUANTILES, rooms};
+use self::series::{QUANTILES, Room, rooms};
 use crate::app::App;
 use crate::cluster::figures::Figures;
 use crate::cluster::heat::{Column, REMEMBERED_MS, counts, widened};
 use crate::cluster::history::kept;
-use crate::cluster::past::{COARSE_FROM_H, Past};
+use crate::cluster::past::{COARSE_FROM_H, Past, Written};
 use crate::cluster::servers::Servers;
 use crate::cluster::watch::Span;
 use crate::frame::Desk;
@@ -36,6 +36,8 @@ use crate::parts::{copyable, table};
 const RANGES: [(&str, u64); 6] = [("5m", 0), ("1h", 1), ("6h", 6), ("24h", 24), ("7d", 168), ("30d", 720)];
 /// Width of the heatmap's columns on the page.
 const MINUTE_MS: u64 = 60_000;
+/// What is remembered, in hours.
+const REMEMBERED_H: u64 = REMEMBERED_MS / 3_600_000;
 /// Refusal codes listed.
 const CODES_MAX: usize = 20;
 
@@ -98,8 +100,9 @@ async fn hour<S: Desk>(app: &App<S>, step: Step, now: u64) -> Result<Vec<Column>
     let since = now.saturating_sub(REMEMBERED_MS);
     let remembered = app.watch.heat(step, since);
     let until = remembered.first().map_or(now, |column| column.began_at);
-    let older = kept(&app.store, since, until, false).await?;
-    let older = older.iter().filter(|span| span.ended_at() <= until).map(|span| Column {
+    let kept = app.watch.pasts.last(&app.store, REMEMBERED_H, now).await?;
+    let older = kept.iter().flat_map(|past| &past.spans);
+    let older = older.filter(|span| span.began_at >= since && span.ended_at() <= until).map(|span| Column {
         began_at: span.began_at,
         length_ms: span.length_ms,
         counts: counts(&span.figures, step),
@@ -141,29 +144,38 @@ fn draw(visit: &Visit, data: &Data) -> Page {
 
 /// All rooms, each with what stands now, its charts and what adds to them.
 fn figures(visit: &Visit, data: &Data, past: &Past) -> AnyView {
-    let Past { spans, whole, length_ms } = past;
-    let began_at: Vec<u64> = spans.iter().map(|span| span.began_at).collect();
-    let query = data.asked.query();
-    let drawn = rooms(visit.language, data.asked.step, spans).into_iter().map(|room| {
-        let before = match room.key {
+    let name = format!("{} {}", visit.language.code(), data.asked.step.name());
+    let written = past.written(&name, || charts(visit, data.asked, &past.spans));
+    let drawn = written.iter().map(|(key, graphs)| {
+        let before = match *key {
             "metrics-latency" => {
-                view! { {steps(visit, whole)} {heatmap(visit, data).draw(visit)} }.into_any()
+                view! { {steps(visit, &past.whole)} {heatmap(visit, data).draw(visit)} }.into_any()
             }
             "metrics-database" => now::database(visit, data.servers.as_ref()),
-            "metrics-redis" => now::redis(visit, data.servers.as_ref(), whole),
-            "metrics-traffic" => refusals(visit, whole, CODES_MAX).into_any(),
-            _ => now::nodes(visit, whole, *length_ms),
+            "metrics-redis" => now::redis(visit, data.servers.as_ref(), &past.whole),
+            "metrics-traffic" => refusals(visit, &past.whole, CODES_MAX).into_any(),
+            _ => now::nodes(visit, &past.whole, past.length_ms),
         };
-        let graphs = room.graphs.iter().map(|graph| graph.draw(visit, &began_at, &query)).collect_view();
         view! {
-            <section aria-labelledby=room.key>
-                <h2 id=room.key>{visit.t(room.key)}</h2>
+            <section aria-labelledby=*key>
+                <h2 id=*key>{visit.t(key)}</h2>
                 {before}
-                <div class="graphs">{graphs}</div>
+                <div class="graphs" inner_html=graphs.clone()></div>
             </section>
         }
     });
     drawn.collect_view().into_any()
+}
+
+/// Charts and their tables of every room: numbers, moments and our own words only, nothing that somebody typed.
+fn charts(visit: &Visit, asked: Asked, spans: &[Span]) -> Written {
+    let began_at: Vec<u64> = spans.iter().map(|span| span.began_at).collect();
+    let query = asked.query();
+    let drawn = |room: Room| {
+        let graphs = room.graphs.iter().map(|graph| graph.draw(visit, &began_at, &query));
+        (room.key, graphs.collect_view().to_html())
+    };
+    rooms(visit.language, asked.step, spans).into_iter().map(drawn).collect()
 }
 
 fn heatmap(visit: &Visit, data: &Data) -> Heatmap {
