@@ -247,6 +247,13 @@ impl Full {
         let median = |line: &str| line.split(',').nth(2).is_some_and(|cell| !cell.is_empty());
         assert!(csv.lines().skip(1).all(median), "each with its figures");
         assert!(text("/metrics.hlog?range=30d").lines().count() > 700 * 20, "and histograms");
+        // The second look reads what the first one wrote.
+        for look in 1..=2 {
+            let page = text("/metrics?range=30d");
+            let charts = page.matches("<figure class=\"chart\"").count();
+            assert!(charts >= 6, "look {look}: {charts} charts");
+            assert!(page.contains("/metrics.csv?range=30d&amp;step=append&amp;series=cpu"), "look {look}");
+        }
         let nodes = text("/nodes");
         assert!((1..=3).all(|n| nodes.contains(&format!("relay-{n}"))), "{nodes}");
     }
