@@ -23,9 +23,11 @@ pub fn test(rest: &[String]) -> Result<()> {
     check()?;
     // One build for all that follows: any other choice of packages has other features, and is built once more.
     run("cargo", &["build", "--workspace", "--bins", "--tests", "--examples"])?;
+    // Tests wait for servers as often as they compute.
+    let at_once = std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2).to_string();
     run_with(
         "cargo",
-        &["nextest", "run", "--workspace", "--no-fail-fast"],
+        &["nextest", "run", "--workspace", "--no-fail-fast", "--test-threads", &at_once],
         &[("MESSENGER_TEST_PYTHON", &python)],
     )?;
     // Both wait more than they work.

@@ -17,6 +17,7 @@ pub mod s3;
 
 pub use bouncer::Bouncer;
 pub use disk::Disk;
+pub use folder::Folder;
 pub use machine::Machine;
 pub use moto::Moto;
 pub use port::Port;

@@ -90,7 +90,7 @@ impl Session {
         Self::greet(link, hello).await.unwrap_or_else(|(code, _)| panic!("Hello was refused with {code}"))
     }
 
-    /// Says Hello on a link; the refusal code and the link when the answer is no.
+    /// Says Hello on a link; the code of the refusal, or of the end, and the link when the answer is no.
     pub async fn greet(mut link: Link, hello: Hello) -> Result<Self, (u32, Link)> {
         link.send(&ClientFrame { request: 1, body: Some(hello.into()), ..Default::default() }).await;
         let mut unasked = VecDeque::new();
@@ -105,6 +105,8 @@ impl Session {
                     // Streams of QUIC overtake each other.
                     other => unasked.extend(other),
                 },
+                // Who is banned while the handshake runs is cut by the ban, not refused by the look.
+                Incoming::Closed { code: Some(code), .. } => return Err((code.into(), link)),
                 closed => panic!("instead of Welcome: {closed:?}"),
             }
         }

@@ -205,8 +205,8 @@ impl Opened<'_> {
             let block = Vec::with_capacity((to - begin) as usize);
             let (read, block) = self.file.read_exact_at(block, begin).await;
             read.map_err(|why| BackupError::file(&self.received.path, why))?;
-            if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
-                return Ok(begin + last as u64 + 1);
+            if let Some(length) = written(&block) {
+                return Ok(begin + length as u64);
             }
             to = begin;
         }
@@ -226,6 +226,20 @@ impl Opened<'_> {
     }
 }
 
+/// Length of a block without the zeros at its end; none of nothing else. Most of a segment in work is zeros, so whole pages
+/// are compared first.
+fn written(block: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut end = block.len();
+    for page in block.rchunks(ZEROS.len()) {
+        if *page != ZEROS[..page.len()] {
+            return page.iter().rposition(|byte| *byte != 0).map(|last| end - page.len() + last + 1);
+        }
+        end -= page.len();
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,6 +254,16 @@ mod tests {
     fn names(spool: &Spool) -> Vec<String> {
         let name = |received: &Received| received.path.file_name().unwrap().to_str().unwrap().to_owned();
         spool.list().unwrap().iter().map(name).collect()
+    }
+
+    #[test]
+    fn zeros_at_the_end_do_not_count() {
+        assert_eq!([written(&[]), written(&[0; 10_000])], [None, None]);
+        for length in [1, 4_095, 4_096, 4_097, 5_904, 5_905, 9_999, 10_000] {
+            let mut block = vec![0; 10_000];
+            block[length - 1] = 1;
+            assert_eq!(written(&block), Some(length));
+        }
     }
 
     #[test]

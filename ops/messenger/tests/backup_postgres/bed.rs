@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use schema_store::PostgresStore;
 use schema_store::postgres::Options as StoreOptions;
 use schema_wire::ConversationId;
-use servers::{Options, Postgres, S3, account};
+use servers::{Folder, Options, Postgres, S3, account};
 
 use crate::people::{Person, pair, write};
 
@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Bed {
     pub server: Option<Postgres>,
     pub url: String,
-    pub folder: tempfile::TempDir,
+    pub folder: Folder,
     /// Where backups lie, as the program's variables say it.
     pub place: Vec<(&'static str, String)>,
     /// The same, as this process sees it.
@@ -33,9 +33,8 @@ impl Bed {
     }
 
     pub fn with(options: Options) -> Self {
+        let folder = if options.fsync { Folder::new("bk") } else { Folder::fleeting("bk") };
         let server = Postgres::start_with(options);
-        let folder = tempfile::Builder::new().prefix("bk").tempdir_in("/tmp").unwrap();
-        account::hand_over(folder.path(), 0o700);
         for name in ["data", "back"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
             account::hand_over(&folder.path().join(name), 0o700);

@@ -43,11 +43,9 @@ pub fn unknown<'a>(names: impl IntoIterator<Item = &'a str>, declared: &[&str]) 
     let undeclared = names.iter().filter(|name| !declared.contains(name) && !is_service_link(name, &names));
     undeclared
         .filter_map(|name| {
-            let nearest = nearest(name, declared);
             let is_ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-            let is_meant = |limit| nearest.filter(|(distance, _)| *distance <= limit);
-            let suggestion = is_meant(if is_ours { SUGGESTION_DISTANCE_MAX } else { 1 });
-            let suggestion = suggestion.map(|(_, known)| known.to_owned());
+            let suggestion = nearest(name, declared, if is_ours { SUGGESTION_DISTANCE_MAX } else { 1 });
+            let suggestion = suggestion.map(str::to_owned);
             (is_ours || suggestion.is_some()).then(|| Unknown { name: (*name).into(), suggestion })
         })
         .collect()
@@ -63,8 +61,12 @@ fn is_service_link(name: &str, names: &[&str]) -> bool {
     is_link(name) || name.strip_suffix("_PORT").is_some_and(has_host)
 }
 
-fn nearest<'a>(name: &str, declared: &[&'a str]) -> Option<(usize, &'a str)> {
-    declared.iter().map(|known| (distance(name, known), *known)).min()
+/// The declared name that is at most `limit` off, the nearest one.
+fn nearest<'a>(name: &str, declared: &[&'a str], limit: usize) -> Option<&'a str> {
+    // Names are at least as far apart as their lengths; most of an environment is none of ours.
+    let near = declared.iter().filter(|known| known.len().abs_diff(name.len()) <= limit);
+    let near = near.map(|known| (distance(name, known), *known)).filter(|(distance, _)| *distance <= limit);
+    near.min().map(|(_, known)| known)
 }
 
 /// Levenshtein distance in bytes.

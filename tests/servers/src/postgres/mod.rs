@@ -5,6 +5,7 @@ mod life;
 mod options;
 mod segment;
 mod standby;
+mod template;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,6 +32,8 @@ pub const WANTED: &str = "MESSENGER_TEST_POSTGRES";
 /// How often, with `PAUSE` between, a connection is tried before the server counts as broken.
 const TRIES_MAX: u32 = 300;
 const PAUSE: Duration = Duration::from_millis(100);
+/// Beginning of its folder's name.
+const PREFIX: &str = "pg";
 /// Where the files of the server are, inside its folder.
 const DATA: &str = "data";
 const LOG: &str = "log";
@@ -56,7 +59,8 @@ impl Postgres {
 
     /// One of one's own making. Panics with what to install when there is no server.
     pub fn start_with(options: Options) -> Self {
-        let mut server = Self::prepare(options);
+        let folder = Self::folder(&options);
+        let mut server = Self::prepare(options, folder);
         server.init();
         assert!(server.disk.is_none() || server.options.machine.is_none(), "a small disk is no machine's");
         server.machine = server.options.machine.map(|sync| Machine::with(&server.data(), sync));
@@ -64,9 +68,14 @@ impl Postgres {
         server
     }
 
-    fn prepare(options: Options) -> Self {
+    /// On a disk for who waits for it.
+    fn folder(options: &Options) -> Folder {
+        let is_kept = options.fsync || options.disk_mib.is_some() || options.machine.is_some();
+        if is_kept { Folder::new(PREFIX) } else { Folder::fleeting(PREFIX) }
+    }
+
+    fn prepare(options: Options, folder: Folder) -> Self {
         segment::sweep();
-        let folder = Folder::new("pg");
         let disk = options.disk_mib.map(|mib| {
             let at = folder.join(DATA);
             std::fs::create_dir(&at).expect("the folder is new");
@@ -76,17 +85,14 @@ impl Postgres {
     }
 
     fn init(&self) {
-        let secret = self.options.password.as_deref().unwrap_or("unused");
-        let secret = self.folder.write("password", secret);
-        let mut command = self.command("initdb");
-        command.args(["-U", USER, "-A", "trust", "-N", "-E", "UTF8", "--locale=C.UTF-8"]);
-        command.arg("--pwfile").arg(secret).arg("-D").arg(self.data());
         // On a machine that loses its power, names of files are to change often.
         let segment_mib = self.options.segment_mib.or(self.options.machine.map(|_| 1));
-        if let Some(mib) = segment_mib {
-            command.arg(format!("--wal-segsize={mib}"));
+        let is_usual = segment_mib.is_none() && self.options.password.is_none() && self.disk.is_none();
+        if is_usual {
+            template::lay_out(&self.data(), &programs(), |at| self.initdb(at, None));
+        } else {
+            self.initdb(&self.data(), segment_mib);
         }
-        run(&mut command);
         let certificate = certificate::make();
         self.folder.write("ca.pem", &certificate.authority);
         self.folder.write("server.pem", &certificate.chain);
@@ -96,9 +102,19 @@ impl Postgres {
         self.write("postgresql.conf", &settings);
     }
 
+    fn initdb(&self, at: &Path, segment_mib: Option<u32>) {
+        let secret = self.options.password.as_deref().unwrap_or("unused");
+        let secret = self.folder.write("password", secret);
+        let mut command = self.command("initdb");
+        command.args(["-U", USER, "-A", "trust", "-N", "-E", "UTF8", "--locale=C.UTF-8"]);
+        command.arg("--pwfile").arg(secret).arg("-D").arg(at);
+        command.args(segment_mib.map(|mib| format!("--wal-segsize={mib}")));
+        run(&mut command);
+    }
+
     /// A server on a data folder that something else made, in a folder of the account that runs it.
     pub fn on(data: &Path) -> Self {
-        let mut server = Self::prepare(Options::default());
+        let mut server = Self::prepare(Options::default(), Folder::beside(data, PREFIX));
         std::fs::rename(data, server.folder.join(DATA)).expect("both are on one filesystem");
         server.write("pg_hba.conf", &server.options.rules());
         let settings = server.read("postgresql.conf") + &server.options.settings(server.folder.path());
@@ -227,7 +243,8 @@ impl Postgres {
     }
 
     fn psql(&self, database: &str, text: &str) -> Command {
-        let mut command = account::command("psql", self.folder.path());
+        // The one on the path may be a script that chooses among servers, and starts slower than it answers.
+        let mut command = account::command(programs().join("psql"), self.folder.path());
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", database]);
         command.arg("-h").arg(self.socket()).args(["-p", &self.port.number.to_string(), "-c", text]);
         command

@@ -65,6 +65,11 @@ impl Options {
         // Small, as many run beside each other.
         line("shared_buffers", "16MB");
         line("wal_retrieve_retry_interval", "100ms");
+        // In its own folder, which goes: in the machine's shared memory a killed server leaves it behind. A machine of its own
+        // sees what is written, not what is mapped.
+        if self.machine.is_none() {
+            line("dynamic_shared_memory_type", "mmap");
+        }
         line("ssl", if self.tls == Tls::Off { "off" } else { "on" });
         line("ssl_cert_file", &folder.join("server.pem").display().to_string());
         line("ssl_key_file", &folder.join("server.key").display().to_string());

@@ -18,7 +18,8 @@ impl Postgres {
     pub fn standby(&self, sync: Sync, through: Option<SocketAddr>) -> Postgres {
         assert!(through.is_none() || self.options.password.is_none(), "a standby shows no password");
         let options = Options { disk_mib: None, machine: None, ..self.options.clone() };
-        let mut standby = Self::prepare(options);
+        let folder = Self::folder(&options);
+        let mut standby = Self::prepare(options, folder);
         let name = format!("standby_{}", standby.port.number);
         let mut command = standby.command("pg_basebackup");
         command.args(["-X", "stream", "-c", "fast", "-N", "-U", USER, "-h"]).arg(self.socket());

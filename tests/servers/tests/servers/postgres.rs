@@ -34,6 +34,21 @@ fn it_comes_back_with_what_was_committed() {
 }
 
 #[test]
+fn each_server_is_another_one() {
+    let identifier = "SELECT system_identifier FROM pg_control_system()";
+    let mut servers = [Postgres::start(), Postgres::start()];
+    let before = servers.each_ref().map(|server| server.sql(identifier));
+    assert_ne!(before[0], before[1]);
+    // And its log agrees, which a start reads.
+    let after = servers.each_mut().map(|server| {
+        server.kill();
+        server.start_again();
+        server.sql(identifier)
+    });
+    assert_eq!(after, before);
+}
+
+#[test]
 fn no_segment_stays_whatever_the_server_died_of() {
     let mut server = Postgres::start();
     let first = server.segment();
