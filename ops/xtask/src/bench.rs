@@ -1,5 +1,5 @@
 //! `cargo x bench`: the relay against its floors and backups against pgBackRest, as the release build that users get, and
-//! the steps measured alone.
+//! the steps measured alone. A smoke run is made of the tests' build, but for what is measured.
 
 use std::path::PathBuf;
 
@@ -10,6 +10,9 @@ use crate::run::{root, run};
 
 /// What a measured figure is held against in CI.
 const RECORDED: &str = "bench/recorded.json";
+
+/// How the smoke run's build differs from that of the tests, which it takes the rest from.
+const SMOKE: &str = "bench/smoke.toml";
 
 /// What is no shape of the relay.
 const BACKUP: &str = "backup";
@@ -22,10 +25,12 @@ pub fn bench(rest: &[String]) -> Result<()> {
     if rest.first().is_some_and(|shape| shape == BACKUP) {
         prerequisites::ensure_rival()?;
     }
-    let profile = if rest.iter().any(|flag| flag == "--smoke") { "smoke" } else { "release" };
+    let is_smoke = rest.iter().any(|flag| flag == "--smoke");
+    let (how, folder): (&[&str], _) =
+        if is_smoke { (&["--config", SMOKE], "debug") } else { (&["--release"], "release") };
     // Both in one go: built apart, their dependencies would be built twice with different features.
-    run("cargo", &["build", "--profile", profile, "--package", "messenger", "--package", "bench"])?;
-    let program = root().join(target()).join(profile).join("bench");
+    run("cargo", &[&["build", "--package", "messenger", "--package", "bench"], how].concat())?;
+    let program = root().join(target()).join(folder).join("bench");
     let args = arguments(rest);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     run(&program.to_string_lossy(), &args)

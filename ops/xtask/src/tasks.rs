@@ -11,7 +11,7 @@ use crate::run::{root, run, run_with};
 const SEEDS: &str = "1000";
 /// Kills that CI survives, of one node and of several.
 const KILLS: &str = "20";
-const KILLS_OF_SEVERAL: &str = "10";
+const KILLS_OF_SEVERAL: &str = "50";
 
 /// Everything CI runs. Nothing may be skipped silently.
 pub fn test(rest: &[String]) -> Result<()> {
