@@ -30,7 +30,7 @@ pub fn test(rest: &[String]) -> Result<()> {
         &["nextest", "run", "--workspace", "--no-fail-fast", "--test-threads", &at_once],
         &[("MESSENGER_TEST_PYTHON", &python)],
     )?;
-    // Both wait more than they work.
+    // Each leaves the machine to the other at times.
     std::thread::scope(|scope| {
         let drilled = scope.spawn(drills);
         let looked_at = pages(&[]);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::account;
+use crate::folder::free;
 use crate::process::Process;
 
 /// How often room is taken that a server takes meanwhile.
@@ -88,14 +89,7 @@ impl Disk {
 }
 
 fn free_kib(path: &Path) -> u64 {
-    let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).expect("no zero in a path");
-    // SAFETY: zeroed memory is a valid statvfs, which the call fills; the path ends in a zero.
-    let stat = unsafe {
-        let mut stat: libc::statvfs = std::mem::zeroed();
-        assert_eq!(libc::statvfs(path.as_ptr(), &mut stat), 0, "the filesystem is there");
-        stat
-    };
-    stat.f_bavail * stat.f_frsize / 1024
+    free(path).expect("the filesystem is there") / 1024
 }
 
 #[cfg(test)]

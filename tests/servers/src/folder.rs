@@ -70,7 +70,7 @@ fn available() -> Option<u64> {
 }
 
 /// What is free of a filesystem, in bytes.
-fn free(path: &Path) -> Option<u64> {
+pub(crate) fn free(path: &Path) -> Option<u64> {
     let path = CString::new(path.as_os_str().as_bytes()).ok()?;
     // SAFETY: zeroed memory is a valid statvfs, which the call fills; the path ends in a zero.
     unsafe {

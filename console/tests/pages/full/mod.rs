@@ -269,7 +269,7 @@ async fn no_page_reads_a_large_table_from_end_to_end() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a million people: it measures for minutes, and needs 6 GB of disk"]
 async fn every_page_of_a_full_product() {
-    let full = Full::start(Shape::full(now_ms()), plans::explained()).await;
+    let full = Full::start(Shape::full(now_ms()), Options { on_disk: true, ..plans::explained() }).await;
     full.must_be_full();
     times::look(&full);
     plans::look(&full);

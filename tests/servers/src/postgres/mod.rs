@@ -68,10 +68,8 @@ impl Postgres {
         server
     }
 
-    /// On a disk for who waits for it.
     fn folder(options: &Options) -> Folder {
-        let is_kept = options.fsync || options.disk_mib.is_some() || options.machine.is_some();
-        if is_kept { Folder::new(PREFIX) } else { Folder::fleeting(PREFIX) }
+        if options.is_on_disk() { Folder::new(PREFIX) } else { Folder::fleeting(PREFIX) }
     }
 
     fn prepare(options: Options, folder: Folder) -> Self {

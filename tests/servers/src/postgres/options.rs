@@ -21,6 +21,8 @@ pub enum Tls {
 pub struct Options {
     /// Waits for its disk as a server that must keep what it said.
     pub fsync: bool,
+    /// Its files on a disk all the same, and nothing else out of the ordinary: what it costs is measured.
+    pub on_disk: bool,
     pub tls: Tls,
     /// Asked for over TCP.
     pub password: Option<String>,
@@ -42,6 +44,11 @@ impl Options {
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
         self
+    }
+
+    /// Whether its files are to be on a disk.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.on_disk || self.fsync || self.disk_mib.is_some() || self.machine.is_some()
     }
 
     /// `pg_hba.conf`: its own account comes in through the socket, everybody else as the options say.
@@ -66,8 +73,8 @@ impl Options {
         line("shared_buffers", "16MB");
         line("wal_retrieve_retry_interval", "100ms");
         // In its own folder, which goes: in the machine's shared memory a killed server leaves it behind. A machine of its own
-        // sees what is written, not what is mapped.
-        if self.machine.is_none() {
+        // sees what is written, not what is mapped; and on a disk it costs.
+        if self.machine.is_none() && !self.on_disk {
             line("dynamic_shared_memory_type", "mmap");
         }
         line("ssl", if self.tls == Tls::Off { "off" } else { "on" });

@@ -19,14 +19,14 @@ const SEGMENT_SYSTEM_AT: u64 = 24;
 /// Lays a data folder out at `to`; `make` is initdb's, for when there is none to copy yet.
 pub fn lay_out(to: &Path, programs: &Path, make: impl FnOnce(&Path)) {
     let template = place(programs);
-    if !is_ours(&template) {
+    if !exists(&template) {
         let folder = Folder::new("pgt");
         let made = folder.join("data");
         make(&made);
         close(&made);
         // Somebody else's, made meanwhile, is as good.
         if let Err(why) = std::fs::rename(&made, &template) {
-            assert!(is_ours(&template), "{} can be made: {why}", template.display());
+            assert!(exists(&template), "{} can be made: {why}", template.display());
         }
     }
     copy(&template, to);
@@ -40,8 +40,8 @@ fn place(programs: &Path) -> PathBuf {
     Path::new("/tmp").join(format!("messenger-test-postgres-{version}"))
 }
 
-/// Whether it is there and nobody else can have written into it.
-fn is_ours(template: &Path) -> bool {
+/// Whether it is there. Panics when somebody else can have written into it.
+fn exists(template: &Path) -> bool {
     let Ok(found) = template.symlink_metadata() else { return false };
     // SAFETY: the call reads the process's own user id and can't fail.
     let me = unsafe { libc::geteuid() };
